@@ -1,0 +1,40 @@
+/**
+ * How the tests run. The deadlines are generous, because a shared CI machine can be many times slower than
+ * a desk. Tests that start processes run one file at a time, after all the others: side by side they would
+ * only slow each other down.
+ */
+import { defineConfig } from 'vitest/config';
+
+const deadlineMs = 300_000;
+
+export default defineConfig({
+  test: {
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: deadlineMs,
+    hookTimeout: deadlineMs,
+    teardownTimeout: 60_000,
+    // Multiplies every deadline of proto/deadlines.ts, in the processes that the tests start as well.
+    env: { GODWIT_PATIENCE: process.env.GODWIT_PATIENCE ?? '6' },
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'in-process',
+          include: ['test/*.test.ts', 'test/{unit,property,stress}/**/*.test.ts'],
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'processes',
+          include: ['test/{integration,fault}/**/*.test.ts'],
+          fileParallelism: false,
+          maxWorkers: 1,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
+  },
+});
