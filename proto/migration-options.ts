@@ -1,0 +1,117 @@
+/**
+ * What MigrationOptions may say: defaults, limits, and what is wrong with some. The experiment spec, the command line,
+ * the coordinator and the hosts all ask here. Names and meanings are QEMU's where it has them (qapi/migration.json).
+ */
+
+import {
+  type Failpoint,
+  FailpointAction,
+  type MigrationOptions,
+  OnTimeout,
+} from './generated/godwit/v1/migration.ts';
+import { FAILPOINTS, TECHNIQUES } from './names.ts';
+
+export const MIGRATION_LIMITS = {
+  channelsMax: 16,
+  /** QEMU's MAX_MIGRATE_DOWNTIME_SECONDS: 2000 s. */
+  downtimeLimitMsMax: 2_000_000,
+  /** Less than 8 kbit/s would take half a second and more for each page; more than 1 Tbit/s no network has. */
+  maxBandwidthBytesPerSMin: 1_000,
+  maxBandwidthBytesPerSMax: 125_000_000_000,
+  maxRoundsMax: 1_000,
+  /** All pages of the greatest guest. */
+  minDirtyPagesMax: 4_194_304,
+  totalTimeLimitMsMin: 1,
+  totalTimeLimitMsMax: 3_600_000,
+  failpointDurationMsMax: 600_000,
+} as const;
+
+/** Everything but the technique, which has no default. */
+export const DEFAULT_MIGRATION_OPTIONS = {
+  /** One connection, as QEMU without multifd. */
+  channels: 1,
+  /** QEMU's `downtime-limit`, which Cloud Hypervisor took over. */
+  downtimeLimitMs: 300,
+  /** Unlimited. QEMU's `max-bandwidth` is 128 MiB/s; here the link is what limits unless the study says otherwise. */
+  maxBandwidthBytesPerS: 0,
+  /** As QEMU: the cap does not hold back what is sent in the pause. */
+  limitFinalRound: false,
+  /** 30 as in Xen's former xc_domain_save (DEF_MAX_ITERS); QEMU has no limit, today's Xen 5 rounds. */
+  maxRounds: 30,
+  /** As QEMU, which has none: the downtime limit alone decides. Xen's SPP_TARGET_DIRTY_COUNT is 50. */
+  minDirtyPages: 0n,
+  /** QEMU has none and leaves it to the management above it; an experiment must end. */
+  totalTimeLimitMs: 60_000,
+  /** The move is made, at the price of the pause: the price is what a study wants to see. */
+  onTimeout: OnTimeout.ON_TIMEOUT_STOP_AND_COPY,
+  failpoints: [],
+} as const satisfies Omit<MigrationOptions, 'technique'>;
+
+/** The default options of a technique, as an object of its own that may be changed. */
+export function defaultMigrationOptions(technique: string): MigrationOptions {
+  return { ...DEFAULT_MIGRATION_OPTIONS, technique, failpoints: [] };
+}
+
+/** Everything that is wrong with the options of a migration, as sentences; empty when it can start. */
+export function migrationOptionsProblems(options: MigrationOptions): string[] {
+  const limits = MIGRATION_LIMITS;
+  const problems: string[] = [];
+  const within = (what: string, value: number | bigint, min: number, max: number, unit = ''): void => {
+    if (value >= min && value <= max) return;
+    problems.push(`${what} is ${value}${unit}; allowed is ${min} to ${max}${unit}`);
+  };
+  if (!TECHNIQUES.some((technique) => technique === options.technique)) {
+    problems.push(`technique is "${options.technique}"; allowed is ${TECHNIQUES.join(', ')}`);
+  }
+  within('channels', options.channels, 1, limits.channelsMax);
+  within('downtime limit', options.downtimeLimitMs, 0, limits.downtimeLimitMsMax, ' ms');
+  const bandwidth = options.maxBandwidthBytesPerS;
+  const { maxBandwidthBytesPerSMin, maxBandwidthBytesPerSMax } = limits;
+  if (bandwidth !== 0 && !(bandwidth >= maxBandwidthBytesPerSMin && bandwidth <= maxBandwidthBytesPerSMax)) {
+    problems.push(
+      `max bandwidth is ${bandwidth} bytes/s; allowed is 0 (unlimited) or ` +
+        `${maxBandwidthBytesPerSMin} to ${maxBandwidthBytesPerSMax} bytes/s`,
+    );
+  }
+  within('max rounds', options.maxRounds, 1, limits.maxRoundsMax);
+  within('min dirty pages', options.minDirtyPages, 0, limits.minDirtyPagesMax);
+  const { totalTimeLimitMsMin, totalTimeLimitMsMax } = limits;
+  within('total time limit', options.totalTimeLimitMs, totalTimeLimitMsMin, totalTimeLimitMsMax, ' ms');
+  const { ON_TIMEOUT_ABORT, ON_TIMEOUT_STOP_AND_COPY } = OnTimeout;
+  if (options.onTimeout !== ON_TIMEOUT_ABORT && options.onTimeout !== ON_TIMEOUT_STOP_AND_COPY) {
+    problems.push(`on-timeout is ${options.onTimeout}; allowed is abort or stop-and-copy`);
+  }
+  problems.push(...failpointProblems(options.failpoints));
+  return problems;
+}
+
+function failpointProblems(failpoints: readonly Failpoint[]): string[] {
+  const problems: string[] = [];
+  const seen = new Set<string>();
+  for (const { point, action, durationMs } of failpoints) {
+    if (!FAILPOINTS.some((name) => name === point)) {
+      problems.push(`failpoint is "${point}"; allowed is ${FAILPOINTS.join(', ')}`);
+    }
+    if (seen.has(point))
+      problems.push(`failpoint ${point} is given twice; allowed is one action for each point`);
+    seen.add(point);
+    const actionProblem = failpointActionProblem(action, durationMs);
+    if (actionProblem !== undefined) problems.push(`failpoint ${point}: ${actionProblem}`);
+  }
+  return problems;
+}
+
+function failpointActionProblem(action: FailpointAction, durationMs: number): string | undefined {
+  const max = MIGRATION_LIMITS.failpointDurationMsMax;
+  const { FAILPOINT_ACTION_KILL, FAILPOINT_ACTION_DELAY, FAILPOINT_ACTION_HOLD } = FailpointAction;
+  if (action === FAILPOINT_ACTION_KILL) {
+    return durationMs === 0
+      ? undefined
+      : `kill takes no duration, but ${durationMs} ms is given; leave it out`;
+  }
+  if (action !== FAILPOINT_ACTION_DELAY && action !== FAILPOINT_ACTION_HOLD) {
+    return `action ${action} is unknown; allowed is kill, delay or hold`;
+  }
+  if (durationMs > 0 && durationMs <= max) return undefined;
+  return `the duration is ${durationMs} ms; allowed is more than 0, at most ${max} ms`;
+}

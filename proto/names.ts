@@ -1,0 +1,42 @@
+/** The names that specs, the command line and the wire share. Each list is the registry's order for help texts. */
+
+export const TECHNIQUES = ['stop-and-copy', 'pre-copy'] as const;
+export type Technique = (typeof TECHNIQUES)[number];
+
+export const WORKLOADS = [
+  'idle',
+  'uniform',
+  'sequential',
+  'hot-cold',
+  'zipf',
+  'phased',
+  'kv',
+  'trace',
+] as const;
+export type WorkloadKind = (typeof WORKLOADS)[number];
+
+/** The workloads that one phase of `phased` may be. */
+export const PHASE_WORKLOADS = ['idle', 'uniform', 'sequential', 'hot-cold', 'zipf'] as const;
+
+/**
+ * The named points of the migration protocol, in the order in which a migration meets them. All are at the source
+ * but the last, which is at the destination.
+ */
+export const FAILPOINTS = [
+  'setup',
+  'round-1',
+  'round-2',
+  'final-pages',
+  'before-commit',
+  'after-commit',
+  'before-resume',
+] as const;
+export type FailpointName = (typeof FAILPOINTS)[number];
+
+const NAME = /^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/;
+
+/** What is wrong with a guest's or a host's name, or undefined. */
+export function nameProblem(name: string): string | undefined {
+  if (NAME.test(name)) return undefined;
+  return `"${name}" is not a name: 1 to 63 of a-z, 0-9, "-" and ".", beginning and ending with a letter or digit`;
+}
