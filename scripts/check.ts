@@ -14,6 +14,7 @@ const steps: readonly Step[] = [
   { name: 'contracts lint (buf)', command: ['buf', 'lint'] },
   { name: 'contracts format (buf)', command: ['buf', 'format', '--diff', '--exit-code'] },
   { name: 'generated code is current', command: ['node', 'scripts/generate.ts', '--check'] },
+  { name: 'JSON schemas are current', command: ['node', 'scripts/schemas.ts', '--check'] },
 ];
 
 let failed = false;

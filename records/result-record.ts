@@ -1,0 +1,116 @@
+/**
+ * The form of results.json: everything that an experiment measured, with what is needed to run it again.
+ * Names are snake_case with the unit last; docs/metrics.md defines each measure. What a trial did not live
+ * to see is null.
+ */
+
+import { z } from 'zod';
+
+const ms = () => z.number().nullable();
+const count = () => z.number().nonnegative().nullable();
+
+const round = z.strictObject({
+  round: z.int().positive().describe('1 for the first pass over memory.'),
+  final: z.boolean().describe('Whether it was sent in the pause.'),
+  start_ms: z.number().describe("Since the migration's acceptance."),
+  duration_ms: z.number(),
+  pages: z.number(),
+  zero_pages: z.number(),
+  sent_bytes: z.number(),
+  resent_pages: z.number().describe('Of these pages, those that had been sent before.'),
+  dirty_pages_after: z.number().describe('Pages that were dirty at its end.'),
+  dirty_rate_pps: z.number().describe('Distinct pages that became dirty per second of it.'),
+  bandwidth_bytes_per_s: z.number(),
+  expected_downtime_ms: z.number(),
+});
+
+const downtimeParts = z.strictObject({
+  quiesce_ms: ms().describe(
+    'From the pause request to the last vCPU at rest; before the downtime, not in it.',
+  ),
+  final_pages_ms: ms(),
+  device_state_ms: ms(),
+  handover_ms: ms(),
+  resume_ms: ms(),
+});
+
+const operations = z.strictObject({
+  at_ms: z.number().describe("The interval's beginning, since the migration's acceptance."),
+  operations_per_s: z.number().nonnegative(),
+});
+
+const pageFault = z.strictObject({
+  page: z.number(),
+  kind: z.string().describe('lost-write, torn, foreign or digest.'),
+  detail: z.string(),
+});
+
+const audit = z.strictObject({
+  pages_checked: z.number(),
+  faults: z.array(pageFault).describe('At most 100 of them.'),
+  fault_count: z.number().describe('All of them.'),
+  evidence: z.string().describe('How the expected versions were known: ledger or digest.'),
+});
+
+export const TRIAL_STATUS = ['completed', 'failed', 'cancelled', 'lost'] as const;
+
+export const trialRecordSchema = z.strictObject({
+  technique: z.string(),
+  trial: z.int().positive().describe("From 1, in each technique's order."),
+  status: z.enum(TRIAL_STATUS).describe('lost: no host runs the guest any more.'),
+  reason: z.string().nullable().describe('Why it failed, was cancelled or did not converge.'),
+  convergence: z
+    .string()
+    .nullable()
+    .describe('converged, max-rounds or total-time-limit; null for techniques that do not iterate.'),
+  total_time_ms: ms(),
+  setup_time_ms: ms(),
+  downtime_ms: ms(),
+  downtime_parts: downtimeParts,
+  transferred_bytes: count(),
+  precopy_bytes: count(),
+  downtime_bytes: count(),
+  postcopy_bytes: count(),
+  resent_bytes: count(),
+  normal_pages: count(),
+  zero_pages: count(),
+  rounds: z.array(round).nullable(),
+  dirty_rate_pps_requested: count().describe('null when the guest runs as fast as it can.'),
+  dirty_rate_pps_achieved: count(),
+  degradation_percent: z.number().nullable(),
+  operations: z.array(operations).nullable().describe('Every 20 ms.'),
+  clock_error_ms: ms().describe('How far every figure that compares the two hosts may be off.'),
+  source: z.string().nullable(),
+  destination: z.string().nullable(),
+  audit: audit.nullable().describe('null when the guest was not audited.'),
+});
+
+export const machineSchema = z.strictObject({
+  cpus: z.int().positive(),
+  cpu_model: z.string(),
+  memory_bytes: z.number().positive(),
+  kernel: z.string(),
+  node: z.string(),
+});
+
+export const resultRecordSchema = z
+  .strictObject({
+    godwit_version: z.string(),
+    recorded_at: z.iso.datetime().describe('When the experiment ended, UTC.'),
+    machine: machineSchema,
+    spec: z.looseObject({}).describe('The resolved spec, in the form of spec.schema.json.'),
+    trials: z.array(trialRecordSchema),
+  })
+  .meta({ title: 'godwit results', description: 'What an experiment measured; see docs/metrics.md.' });
+
+export type RoundRecord = z.infer<typeof round>;
+export type OperationsRecord = z.infer<typeof operations>;
+export type AuditRecord = z.infer<typeof audit>;
+export type TrialRecord = z.infer<typeof trialRecordSchema>;
+export type MachineRecord = z.infer<typeof machineSchema>;
+export type ResultRecord = z.infer<typeof resultRecordSchema>;
+
+/** The form of results.json as a JSON schema (draft 2020-12). */
+export function resultsJsonSchema(): z.core.JSONSchema.JSONSchema {
+  return z.toJSONSchema(resultRecordSchema, { io: 'input' });
+}

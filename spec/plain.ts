@@ -1,0 +1,99 @@
+/**
+ * The resolved spec in the form in which people write it: what is stored with the results. Parsing it again
+ * gives the same experiment.
+ */
+
+import { RateUnit, type WorkloadPhase, type WorkloadSpec } from '../proto/generated/godwit/v1/guest.ts';
+import { FailpointAction, type MigrationOptions, OnTimeout } from '../proto/generated/godwit/v1/migration.ts';
+import type { WorkloadKind } from '../proto/names.ts';
+import type { ResolvedSpec } from './resolve.ts';
+import type { PhaseSection } from './schema.ts';
+import { bandwidth, duration, rate, size } from './units.ts';
+import { phaseKeys, workloadKeys } from './workload-keys.ts';
+
+/** JSON and YAML both: texts, numbers, truth values, and lists and mappings of them. */
+export type Plain = string | number | boolean | Plain[] | PlainMapping;
+export interface PlainMapping {
+  [key: string]: Plain;
+}
+
+export function toPlain(resolved: ResolvedSpec): PlainMapping {
+  const { guest, fabric, techniques } = resolved;
+  const content = guest.content ?? { zero: 0, duplicate: 0, shared: 0, compressible: 0 };
+  return {
+    name: resolved.name,
+    seed: resolved.seed,
+    trials: resolved.trials,
+    'warm-up': duration.format(resolved.warmUpMs),
+    settle: duration.format(resolved.settleMs),
+    fabric: { ...fabric },
+    guest: {
+      name: guest.name,
+      memory: size.format(Number(guest.memoryBytes)),
+      vcpus: guest.vcpuCount,
+      'device-state': size.format(Number(guest.deviceStateBytes)),
+      content: { ...content },
+      ...(guest.workload && { workload: plainWorkload(guest.workload, resolved.traceFile) }),
+    },
+    migration: { technique: [...techniques], ...plainOptions(resolved.migration[techniques[0]!]) },
+  };
+}
+
+function plainWorkload(workload: WorkloadSpec, traceFile: string | undefined): PlainMapping {
+  const of = workload.rateUnit === RateUnit.RATE_UNIT_OPERATIONS_PER_S ? 'ops' : 'pages';
+  const values: Record<ReturnType<typeof workloadKeys>[number], Plain | undefined> = {
+    rate: rate.format({ perS: workload.rate, of }),
+    'working-set': plainWorkingSet(workload.workingSetBytes),
+    hot: workload.hot,
+    theta: workload.theta,
+    read: workload.read,
+    scan: workload.scan,
+    'scan-length': workload.scanLength,
+    phases: workload.phases.length === 0 ? undefined : workload.phases.map(plainPhase),
+    trace: traceFile,
+  };
+  return { kind: workload.kind, ...chosen(values, workloadKeys(workload.kind as WorkloadKind)) };
+}
+
+function plainPhase(phase: WorkloadPhase): PlainMapping {
+  const values: Record<ReturnType<typeof phaseKeys>[number], Plain | undefined> = {
+    'rate-factor': phase.rateFactor,
+    'working-set': plainWorkingSet(phase.workingSetBytes),
+    hot: phase.hot,
+    theta: phase.theta,
+  };
+  const { kind, durationMs } = phase;
+  const used = phaseKeys(kind as PhaseSection['kind']);
+  return { kind, duration: duration.format(durationMs), ...chosen(values, used) };
+}
+
+/** 0 is all memory, which is what the key's absence says. */
+function plainWorkingSet(bytes: bigint): string | undefined {
+  return bytes === 0n ? undefined : size.format(Number(bytes));
+}
+
+function chosen<Key extends string>(values: Record<Key, Plain | undefined>, keys: Key[]): PlainMapping {
+  const mapping: PlainMapping = {};
+  for (const key of keys) {
+    const value = values[key];
+    if (value !== undefined) mapping[key] = value;
+  }
+  return mapping;
+}
+
+function plainOptions(options: MigrationOptions): PlainMapping {
+  return {
+    channels: options.channels,
+    'downtime-limit': duration.format(options.downtimeLimitMs),
+    'max-bandwidth': bandwidth.format(options.maxBandwidthBytesPerS),
+    'limit-final-round': options.limitFinalRound,
+    'max-rounds': options.maxRounds,
+    'min-dirty-pages': Number(options.minDirtyPages),
+    'total-time-limit': duration.format(options.totalTimeLimitMs),
+    'on-timeout': options.onTimeout === OnTimeout.ON_TIMEOUT_ABORT ? 'abort' : 'stop-and-copy',
+    failpoints: options.failpoints.map(({ point, action, durationMs }): PlainMapping => {
+      if (action === FailpointAction.FAILPOINT_ACTION_KILL) return { at: point, do: 'kill' };
+      return { at: point, do: 'delay', for: duration.format(durationMs) };
+    }),
+  };
+}

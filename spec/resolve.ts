@@ -1,0 +1,167 @@
+/** From a spec that keeps the rules to the frozen object that an experiment is run by. */
+
+import { basename, resolve as resolvePath } from 'node:path';
+import {
+  type GuestSpec,
+  RateUnit,
+  type WorkloadPhase,
+  type WorkloadSpec,
+} from '../proto/generated/godwit/v1/guest.ts';
+import { FailpointAction, type MigrationOptions, OnTimeout } from '../proto/generated/godwit/v1/migration.ts';
+import { nameProblem, TECHNIQUES, type Technique } from '../proto/names.ts';
+import { PAGE_BYTES } from '../proto/page.ts';
+import { WORKLOAD_REGISTRY } from '../workloads/registry.ts';
+import type { PhaseSection, Spec, WorkloadSection } from './schema.ts';
+import { readTraceFile } from './trace-file.ts';
+
+/** An experiment, complete: every default filled in, in the contracts' own messages. Deeply frozen. */
+export interface ResolvedSpec {
+  readonly name: string;
+  readonly seed: number;
+  readonly trials: number;
+  readonly warmUpMs: number;
+  /** How long the guest's operations are watched after the move. */
+  readonly settleMs: number;
+  readonly fabric: { readonly kind: 'process'; readonly hosts: number };
+  readonly guest: Readonly<GuestSpec>;
+  /** The whole path of the file behind guest.workload.trace. */
+  readonly traceFile: string | undefined;
+  /** What is to be run, in this order. */
+  readonly techniques: readonly Technique[];
+  /** The options of a migration by each technique. */
+  readonly migration: Readonly<Record<Technique, Readonly<MigrationOptions>>>;
+}
+
+export interface Resolution {
+  readonly resolved: ResolvedSpec;
+  /** What is wrong with the trace file; `resolved` is of no use when there is anything. */
+  readonly traceProblems: readonly string[];
+}
+
+/** @param file the spec's own path: its name is the default name, its folder where a trace's path begins. */
+export function resolve(spec: Spec, file: string): Resolution {
+  const { guest, migration } = spec;
+  const { trace: tracePath } = guest.workload;
+  const traceFile = tracePath === undefined ? undefined : resolvePath(file, '..', tracePath);
+  const trace =
+    traceFile === undefined ? undefined : readTraceFile(traceFile, Math.floor(guest.memory / PAGE_BYTES));
+  const { technique } = migration;
+  const resolved: ResolvedSpec = {
+    name: spec.name ?? nameOf(file),
+    seed: spec.seed,
+    trials: spec.trials,
+    warmUpMs: spec['warm-up'],
+    settleMs: spec.settle,
+    fabric: spec.fabric,
+    guest: guestSpec(spec, trace?.bytes ?? Buffer.alloc(0)),
+    traceFile,
+    techniques: Array.isArray(technique) ? technique : [technique],
+    migration: optionsByTechnique(migration),
+  };
+  return { resolved: deepFreeze(resolved), traceProblems: trace?.problems ?? [] };
+}
+
+/** The same experiment with another seed or number of trials. */
+export function withOverrides(
+  spec: ResolvedSpec,
+  overrides: { seed?: number; trials?: number },
+): ResolvedSpec {
+  const { seed = spec.seed, trials = spec.trials } = overrides;
+  return deepFreeze({ ...spec, seed, trials, guest: { ...spec.guest, seed: BigInt(seed) } });
+}
+
+function nameOf(file: string): string {
+  const name = basename(file).replace(/\.[^.]*$/, '');
+  return nameProblem(name) === undefined ? name : 'experiment';
+}
+
+function guestSpec({ seed, guest }: Spec, trace: Buffer): GuestSpec {
+  return {
+    name: guest.name,
+    memoryBytes: BigInt(guest.memory),
+    vcpuCount: guest.vcpus,
+    deviceStateBytes: BigInt(guest['device-state']),
+    seed: BigInt(seed),
+    content: guest.content,
+    workload: workloadSpec(guest.workload, trace),
+  };
+}
+
+function workloadSpec(workload: WorkloadSection, trace: Buffer): WorkloadSpec {
+  const { kind } = workload;
+  const defaults = WORKLOAD_REGISTRY[kind].defaults;
+  return {
+    kind,
+    rate: workload.rate?.perS ?? defaults.rate ?? 0,
+    rateUnit: rateUnit(workload),
+    workingSetBytes: bytesOr(workload['working-set'], defaults.workingSetBytes),
+    hot: workload.hot ?? defaults.hot ?? 0,
+    theta: workload.theta ?? defaults.theta ?? 0,
+    read: workload.read ?? defaults.read ?? 0,
+    scan: workload.scan ?? defaults.scan ?? 0,
+    scanLength: workload['scan-length'] ?? defaults.scanLength ?? 0,
+    phases: workload.phases?.map(workloadPhase) ?? [],
+    trace,
+  };
+}
+
+/** What the rate counts; the default rate counts what the kind does. */
+function rateUnit({ kind, rate }: WorkloadSection): RateUnit {
+  if (rate === undefined && WORKLOAD_REGISTRY[kind].defaults.rate === undefined) {
+    return RateUnit.RATE_UNIT_UNSPECIFIED;
+  }
+  const of = rate?.of ?? (kind === 'kv' ? 'ops' : 'pages');
+  return of === 'ops' ? RateUnit.RATE_UNIT_OPERATIONS_PER_S : RateUnit.RATE_UNIT_PAGES_PER_S;
+}
+
+function workloadPhase(phase: PhaseSection): WorkloadPhase {
+  const { kind, duration } = phase;
+  const defaults = WORKLOAD_REGISTRY[kind].defaults;
+  return {
+    kind,
+    durationMs: duration,
+    rateFactor: phase['rate-factor'] ?? (kind === 'idle' ? 0 : 1),
+    workingSetBytes: bytesOr(phase['working-set'], defaults.workingSetBytes),
+    hot: phase.hot ?? defaults.hot ?? 0,
+    theta: phase.theta ?? defaults.theta ?? 0,
+  };
+}
+
+function bytesOr(bytes: number | undefined, otherwise = 0n): bigint {
+  return bytes === undefined ? otherwise : BigInt(bytes);
+}
+
+function optionsByTechnique(migration: Spec['migration']): Record<Technique, MigrationOptions> {
+  const options = TECHNIQUES.map((technique) => [technique, migrationOptions(technique, migration)] as const);
+  return Object.fromEntries(options) as Record<Technique, MigrationOptions>;
+}
+
+function migrationOptions(technique: Technique, migration: Spec['migration']): MigrationOptions {
+  return {
+    technique,
+    channels: migration.channels,
+    downtimeLimitMs: migration['downtime-limit'],
+    maxBandwidthBytesPerS: migration['max-bandwidth'],
+    limitFinalRound: migration['limit-final-round'],
+    maxRounds: migration['max-rounds'],
+    minDirtyPages: BigInt(migration['min-dirty-pages']),
+    totalTimeLimitMs: migration['total-time-limit'],
+    onTimeout:
+      migration['on-timeout'] === 'abort' ? OnTimeout.ON_TIMEOUT_ABORT : OnTimeout.ON_TIMEOUT_STOP_AND_COPY,
+    failpoints: migration.failpoints.map((failpoint) => ({
+      point: failpoint.at,
+      action:
+        failpoint.do === 'kill'
+          ? FailpointAction.FAILPOINT_ACTION_KILL
+          : FailpointAction.FAILPOINT_ACTION_DELAY,
+      durationMs: failpoint.for ?? 0,
+    })),
+  };
+}
+
+/** Freezes an object and all that it holds, except the bytes of buffers, which cannot be frozen. */
+function deepFreeze<Value>(value: Value): Value {
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value;
+  for (const part of Object.values(value)) deepFreeze(part);
+  return Object.freeze(value);
+}

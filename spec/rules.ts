@@ -1,0 +1,118 @@
+/**
+ * What ties several keys of a spec together. Each rule answers what breaks it, with the keys that it looked
+ * at.
+ */
+
+import { pageSharesFit } from '../proto/guest-spec.ts';
+import { PAGE_BYTES } from '../proto/page.ts';
+import type { Path } from './problems.ts';
+import type { PhaseSection, Spec, WorkloadSection } from './schema.ts';
+import { size } from './units.ts';
+import { phaseKeys, workloadKeys } from './workload-keys.ts';
+
+export interface BrokenRule {
+  readonly path: Path;
+  /** "found X; allowed is Y". */
+  readonly message: string;
+  /** The other keys on which this depends: when one of them is wrong itself, the rule says nothing. */
+  readonly because?: readonly Path[];
+  /** Whether the key itself is out of place, and not its value. */
+  readonly key?: boolean;
+}
+
+/**
+ * @param machineMemoryBytes the memory of the machine that is to run the spec, when it is to be run here.
+ */
+export function brokenRules(spec: Spec, machineMemoryBytes?: number): BrokenRule[] {
+  const { guest } = spec;
+  return [
+    ...memoryRules(guest.memory, machineMemoryBytes),
+    ...contentRules(guest.content),
+    ...workloadRules(guest.workload, guest.memory),
+    ...migrationRules(spec.migration),
+  ];
+}
+
+function memoryRules(memory: number, machineMemoryBytes = Number.POSITIVE_INFINITY): BrokenRule[] {
+  const path = ['guest', 'memory'];
+  const broken: BrokenRule[] = [];
+  if (memory % PAGE_BYTES !== 0) {
+    broken.push({ path, message: `found ${size.format(memory)}; allowed is a multiple of 4KiB, the page` });
+  }
+  if (2 * memory > machineMemoryBytes) {
+    const most = size.format(Math.floor(machineMemoryBytes / 2 ** 21) * 2 ** 20);
+    const message =
+      `found ${size.format(memory)}, which source and destination both hold during the move; ` +
+      `allowed is at most ${most}, half of this machine's memory`;
+    broken.push({ path, message });
+  }
+  return broken;
+}
+
+function contentRules(content: Spec['guest']['content']): BrokenRule[] {
+  if (pageSharesFit(content)) return [];
+  const { zero, duplicate, shared } = content;
+  const found = `zero ${zero}, duplicate ${duplicate} and shared ${shared}`;
+  return [{ path: ['guest', 'content'], message: `found ${found}; allowed is at most 1 together` }];
+}
+
+function workloadRules(workload: WorkloadSection, memory: number): BrokenRule[] {
+  const path = ['guest', 'workload'];
+  const broken = [
+    ...unusedKeys(path, workload, ['kind', ...workloadKeys(workload.kind)]),
+    ...workingSetRules(path, workload, memory),
+  ];
+  if (workload.kind === 'trace' && workload.trace === undefined) {
+    const message = 'trace is missing; allowed is the path of a file of lines "time-ms page"';
+    broken.push({ path: [...path, 'trace'], message });
+  }
+  for (const [index, phase] of (workload.phases ?? []).entries()) {
+    const phasePath = [...path, 'phases', index];
+    broken.push(...unusedKeys(phasePath, phase, ['kind', 'duration', ...phaseKeys(phase.kind)]));
+    broken.push(...workingSetRules(phasePath, phase, memory));
+  }
+  return broken;
+}
+
+function unusedKeys(path: Path, found: WorkloadSection | PhaseSection, used: string[]): BrokenRule[] {
+  const because = [[...path, 'kind']];
+  return Object.keys(found)
+    .filter((key) => !used.includes(key))
+    .map((key) => {
+      const message = `${found.kind} does not use this key; it uses ${used.join(', ')}`;
+      return { path: [...path, key], message, because, key: true };
+    });
+}
+
+function workingSetRules(path: Path, found: WorkloadSection | PhaseSection, memory: number): BrokenRule[] {
+  const workingSet = found['working-set'];
+  if (workingSet === undefined) return [];
+  const allowed = `allowed is a multiple of 4KiB, at most the guest's memory of ${size.format(memory)}`;
+  if (workingSet <= memory && workingSet % PAGE_BYTES === 0) return [];
+  const message = `found ${size.format(workingSet)}; ${allowed}`;
+  return [{ path: [...path, 'working-set'], message, because: [['guest', 'memory']] }];
+}
+
+function migrationRules({ technique, failpoints }: Spec['migration']): BrokenRule[] {
+  const broken: BrokenRule[] = [];
+  const techniques = Array.isArray(technique) ? technique : [technique];
+  for (const [index, name] of techniques.entries()) {
+    if (techniques.indexOf(name) === index) continue;
+    const message = `found "${name}" a second time; allowed is once, and trials says how often each is run`;
+    broken.push({ path: ['migration', 'technique', index], message });
+  }
+  for (const [index, failpoint] of failpoints.entries()) {
+    const path = ['migration', 'failpoints', index];
+    if (failpoints.findIndex(({ at }) => at === failpoint.at) !== index) {
+      const message = `found "${failpoint.at}" a second time; allowed is one fault at each point`;
+      broken.push({ path: [...path, 'at'], message });
+    }
+    if (failpoint.do === 'delay' && failpoint.for === undefined) {
+      broken.push({ path: [...path, 'for'], message: 'for is missing; allowed is a time such as 20ms' });
+    }
+    if (failpoint.do === 'kill' && failpoint.for !== undefined) {
+      broken.push({ path: [...path, 'for'], message: 'kill does not use this key; leave it out', key: true });
+    }
+  }
+  return broken;
+}

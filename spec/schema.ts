@@ -1,0 +1,185 @@
+/**
+ * The form of an experiment spec: its keys, their defaults and what each value may be. The editors' JSON
+ * schema, the messages about wrong specs and docs/experiments.md follow it. What ties several keys together
+ * is in rules.ts.
+ */
+
+import { z } from 'zod';
+import { GUEST_LIMITS } from '../proto/guest-spec.ts';
+import { DEFAULT_MIGRATION_OPTIONS as DEFAULTS, MIGRATION_LIMITS } from '../proto/migration-options.ts';
+import { FAILPOINTS, PHASE_WORKLOADS, TECHNIQUES, WORKLOADS } from '../proto/names.ts';
+import { WORKLOAD_LIMITS } from '../workloads/workload-problems.ts';
+import { choice, flag, integer, name, quantity, section, share, targetRate, text } from './fields.ts';
+import { bandwidth, duration, size } from './units.ts';
+
+export const SPEC_LIMITS = {
+  fileBytesMax: 1024 * 1024,
+  /** How many times the values behind a file's aliases may be used; against "billion laughs". */
+  aliasCountMax: 100,
+  /** How many problems are told at once. */
+  problemsMax: 100,
+  seedMax: Number.MAX_SAFE_INTEGER,
+  trialsMax: 1000,
+  hostsMin: 2,
+  hostsMax: 64,
+  warmUpMsMax: 600_000,
+  settleMsMax: 600_000,
+} as const;
+
+export const FABRICS = ['process'] as const;
+export const FAILPOINT_ACTIONS = ['kill', 'delay'] as const;
+export const ON_TIMEOUT = ['abort', 'stop-and-copy'] as const;
+
+const LIMITS = SPEC_LIMITS;
+
+const timeUpTo = (max: number) => quantity(duration, 0, max);
+const memorySize = () => quantity(size, 1, GUEST_LIMITS.memoryBytesMax);
+
+/**
+ * What both a workload and a phase of `phased` may say about where writes go. Which kind uses which:
+ * workloads/.
+ */
+const placement = {
+  'working-set': memorySize()
+    .optional()
+    .describe('The memory that is written, from its start. Default: all.'),
+  hot: share().optional().describe('hot-cold: the share of writes that go to the working set.'),
+  theta: share(WORKLOAD_LIMITS.thetaMax)
+    .optional()
+    .describe('zipf, kv: how skewed the choice is; 0 is uniform.'),
+};
+
+const phase = section({
+  kind: choice(PHASE_WORKLOADS).describe('What the guest does in this phase.'),
+  duration: quantity(duration, WORKLOAD_LIMITS.phaseMsMin, WORKLOAD_LIMITS.phaseMsMax).describe(
+    'How long the phase lasts.',
+  ),
+  'rate-factor': share(WORKLOAD_LIMITS.rateFactorMax)
+    .optional()
+    .describe("The phase's rate, as a multiple of the workload's. Default: 1."),
+  ...placement,
+}).describe('One phase of a phased workload.');
+
+const workload = section({
+  kind: choice(WORKLOADS).describe('What the guest runs.'),
+  rate: targetRate(WORKLOAD_LIMITS.rateMax).optional().describe('The target rate over all vCPUs.'),
+  ...placement,
+  read: share().optional().describe('kv: the share of operations that read a record.'),
+  scan: share().optional().describe('kv: the share of operations that scan; the rest update.'),
+  'scan-length': integer(1, WORKLOAD_LIMITS.scanLengthMax)
+    .optional()
+    .describe('kv: the records that a scan reads.'),
+  phases: z
+    .array(phase, { error: 'a list of phases' })
+    .min(1, { error: 'at least one phase; leave the key out for the built-in ones' })
+    .max(WORKLOAD_LIMITS.phaseCountMax, { error: `at most ${WORKLOAD_LIMITS.phaseCountMax} phases` })
+    .optional()
+    .describe('phased: what to do, one after the other, for ever.'),
+  trace: text('the path of a trace file')
+    .optional()
+    .describe('trace: a file of lines "time-ms page", relative to the spec.'),
+}).describe('What the guest runs, and how fast. A key that the kind does not use is refused.');
+
+const content = section({
+  zero: share().default(0).describe('The share of pages that hold only zeroes.'),
+  duplicate: share().default(0).describe('The share of pages that are copies of a few pages of this guest.'),
+  shared: share()
+    .default(0)
+    .describe('The share of pages that are copies of a few pages that all guests have.'),
+  compressible: share().default(0).describe('The share of the bytes of each other page that compress away.'),
+}).describe("What the guest's memory holds at boot; the first three shares together at most 1.");
+
+const guest = section({
+  name: name().default('guest').describe("The guest's name."),
+  memory: quantity(size, GUEST_LIMITS.memoryBytesMin, GUEST_LIMITS.memoryBytesMax)
+    .prefault('256MiB')
+    .describe("The guest's memory, a multiple of 4KiB."),
+  vcpus: integer(GUEST_LIMITS.vcpuCountMin, GUEST_LIMITS.vcpuCountMax)
+    .default(1)
+    .describe('How many threads run the workload on the same memory.'),
+  'device-state': quantity(size, 0, GUEST_LIMITS.deviceStateBytesMax)
+    .prefault('64KiB')
+    .describe("The devices' state, which travels in the pause."),
+  content: content.prefault({}),
+  workload: workload.prefault({ kind: 'idle' }),
+}).describe('The guest that moves.');
+
+const failpoint = section({
+  at: choice(FAILPOINTS).describe('The point of the protocol.'),
+  do: choice(FAILPOINT_ACTIONS).describe('What happens to the host that reaches it.'),
+  for: quantity(duration, 0.001, MIGRATION_LIMITS.failpointDurationMsMax)
+    .optional()
+    .describe('delay: how long the host waits.'),
+}).describe('A fault at a point of the protocol.');
+
+const technique = choice(TECHNIQUES);
+
+const migration = section({
+  technique: z
+    .union([technique, z.array(technique).min(1, { error: 'at least one technique' })], {
+      error: `one of ${TECHNIQUES.join(', ')}, or a list of them`,
+    })
+    .describe('How the guest moves; a list runs each in turn on the same guest and seed.'),
+  channels: integer(1, MIGRATION_LIMITS.channelsMax)
+    .default(DEFAULTS.channels)
+    .describe('How many connections carry pages.'),
+  'downtime-limit': timeUpTo(MIGRATION_LIMITS.downtimeLimitMsMax)
+    .prefault(duration.format(DEFAULTS.downtimeLimitMs))
+    .describe('Switch over once the rest should take less than this.'),
+  'max-bandwidth': quantity(
+    bandwidth,
+    MIGRATION_LIMITS.maxBandwidthBytesPerSMin,
+    MIGRATION_LIMITS.maxBandwidthBytesPerSMax,
+  )
+    .prefault(bandwidth.format(DEFAULTS.maxBandwidthBytesPerS))
+    .describe('What the migration may use of the link.'),
+  'limit-final-round': flag()
+    .default(DEFAULTS.limitFinalRound)
+    .describe('Whether max-bandwidth also holds back what is sent in the pause.'),
+  'max-rounds': integer(1, MIGRATION_LIMITS.maxRoundsMax)
+    .default(DEFAULTS.maxRounds)
+    .describe('After this many rounds without convergence on-timeout is done.'),
+  'min-dirty-pages': integer(0, MIGRATION_LIMITS.minDirtyPagesMax)
+    .default(Number(DEFAULTS.minDirtyPages))
+    .describe('Switch over when no more pages than this are dirty.'),
+  'total-time-limit': quantity(
+    duration,
+    MIGRATION_LIMITS.totalTimeLimitMsMin,
+    MIGRATION_LIMITS.totalTimeLimitMsMax,
+  )
+    .prefault(duration.format(DEFAULTS.totalTimeLimitMs))
+    .describe('After this time without convergence on-timeout is done.'),
+  'on-timeout': choice(ON_TIMEOUT)
+    .default('stop-and-copy')
+    .describe('What becomes of a migration that does not converge.'),
+  failpoints: z
+    .array(failpoint, { error: 'a list of failpoints' })
+    .max(FAILPOINTS.length, { error: 'one failpoint for each point' })
+    .default([])
+    .describe('Faults at named points of the protocol, one for each point.'),
+}).describe('How the guest moves.');
+
+export const specSchema = section({
+  name: name().optional().describe("The experiment's name. Default: the file's."),
+  seed: integer(0, LIMITS.seedMax)
+    .default(1)
+    .describe('Decides the boot content and every random choice: the same seed, the same guest.'),
+  trials: integer(1, LIMITS.trialsMax).default(1).describe('How often each technique is run.'),
+  'warm-up': timeUpTo(LIMITS.warmUpMsMax).prefault('1s').describe('How long the guest runs before it moves.'),
+  settle: timeUpTo(LIMITS.settleMsMax)
+    .prefault('500ms')
+    .describe('How long the guest is watched after the move.'),
+  fabric: section({
+    kind: choice(FABRICS).default('process').describe('Where hosts run: local processes.'),
+    hosts: integer(LIMITS.hostsMin, LIMITS.hostsMax).default(2).describe('How many hosts there are.'),
+  })
+    .prefault({})
+    .describe('Where hosts run.'),
+  guest,
+  migration,
+}).meta({ title: 'godwit experiment', description: 'An experiment of godwit; see docs/experiments.md.' });
+
+/** A spec with every default filled in, numbers instead of units; not yet held to the rules between keys. */
+export type Spec = z.output<typeof specSchema>;
+export type WorkloadSection = Spec['guest']['workload'];
+export type PhaseSection = NonNullable<WorkloadSection['phases']>[number];

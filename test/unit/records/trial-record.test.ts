@@ -1,0 +1,210 @@
+/** The record of a trial, from what two hosts with different clocks saw. */
+
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { AuditReport, OperationSeries } from '../../../proto/generated/godwit/v1/guest.ts';
+import {
+  DestinationReport,
+  MigrationPhase,
+  MigrationReport,
+  RoundReport,
+  SourceReport,
+} from '../../../proto/generated/godwit/v1/migration.ts';
+import { defaultMigrationOptions } from '../../../proto/migration-options.ts';
+import { machineRecord } from '../../../records/machine.ts';
+import { resultsJsonSchema } from '../../../records/result-record.ts';
+import { emptyTrial, type TrialFacts, trialRecord } from '../../../records/trial-record.ts';
+
+/** The destination's clock is this far behind the source's. */
+const OFFSET_MS = 5000;
+const ACCEPTED_MS = 10_000;
+
+/**
+ * 1 operation per ms from 9,500 up to the pause at 10,500, sampled every 20 ms: also before, when the guest
+ * was being started, and after, when the source still held it.
+ */
+const sampledAtMs = Array.from({ length: 100 }, (_, index) => 9000 + index * 20);
+const sourceSeries = OperationSeries.fromPartial({
+  atMs: sampledAtMs,
+  operations: sampledAtMs.map((atMs) => Math.min(Math.max(atMs - 9499, 0), 1001)),
+});
+/** The same pace from the resume at 10,550 (5,550 there) on; the first sample comes 10 ms later. */
+const destinationSeries = OperationSeries.fromPartial({
+  atMs: Array.from({ length: 30 }, (_, index) => 5560 + index * 20),
+  operations: Array.from({ length: 30 }, (_, index) => 10 + index * 20),
+});
+
+const sourceReport = SourceReport.fromPartial({
+  acceptedAtMs: ACCEPTED_MS,
+  setupDoneAtMs: 10_012,
+  pauseRequestedAtMs: 10_499,
+  parkedAtMs: 10_500,
+  finalPagesSentAtMs: 10_530,
+  deviceStateSentAtMs: 10_532,
+  readyAtMs: 10_536,
+  commitSentAtMs: 10_537,
+  freedAtMs: 10_600,
+  rounds: [
+    RoundReport.fromPartial({ round: 1, startMs: 12, durationMs: 400, pages: 256n, sentBytes: 900_000n }),
+    RoundReport.fromPartial({ round: 2, final: true, startMs: 500, pages: 20n, resentPages: 20n }),
+  ],
+  transferredBytes: 1_000_000n,
+  precopyBytes: 900_000n,
+  downtimeBytes: 100_000n,
+  normalPages: 250n,
+  zeroPages: 26n,
+  resentBytes: 81_920n,
+  convergence: 'converged',
+  series: sourceSeries,
+});
+
+const report = MigrationReport.fromPartial({
+  guest: 'guest',
+  source: 'host-1',
+  destination: 'host-2',
+  phase: MigrationPhase.MIGRATION_PHASE_COMPLETED,
+  owner: 'host-2',
+  options: defaultMigrationOptions('pre-copy'),
+  sourceReport,
+  destinationReport: DestinationReport.fromPartial({
+    installedAtMs: 5535,
+    commitReceivedAtMs: 5540,
+    resumedAtMs: 5550,
+    clockOffsetMs: OFFSET_MS,
+    clockErrorMs: 0.2,
+  }),
+});
+
+const facts: TrialFacts = {
+  trial: 1,
+  report,
+  destinationSeries,
+  audit: AuditReport.fromPartial({
+    pagesChecked: 256n,
+    faults: [{ page: 7n, kind: 'torn', detail: 'slot 3' }],
+    faultCount: 1n,
+    evidence: 'ledger',
+  }),
+  requestedPagesPerS: 1000,
+  achievedPagesPerS: 999.5,
+};
+
+describe('the record of a trial', () => {
+  it('takes every time from its own start and end, in one clock', () => {
+    expect(trialRecord(facts)).toMatchObject({
+      technique: 'pre-copy',
+      status: 'completed',
+      convergence: 'converged',
+      setup_time_ms: 12,
+      downtime_ms: 50,
+      total_time_ms: 600,
+      downtime_parts: {
+        quiesce_ms: 1,
+        final_pages_ms: 30,
+        device_state_ms: 2,
+        handover_ms: 8,
+        resume_ms: 10,
+      },
+      clock_error_ms: 0.2,
+      source: 'host-1',
+      destination: 'host-2',
+    });
+  });
+
+  it('has parts that sum to the downtime, without the quiesce before it', () => {
+    const { downtime_ms, downtime_parts } = trialRecord(facts);
+    const { final_pages_ms, device_state_ms, handover_ms, resume_ms } = downtime_parts;
+    const parts = [final_pages_ms, device_state_ms, handover_ms, resume_ms];
+    expect(parts.reduce<number>((sum, part) => sum + (part ?? Number.NaN), 0)).toBeCloseTo(downtime_ms!, 9);
+  });
+
+  it('ends when both the guest runs and the source has freed it', () => {
+    const early = { ...report, sourceReport: { ...sourceReport, freedAtMs: 10_540 } };
+    expect(trialRecord({ ...facts, report: early }).total_time_ms).toBe(550);
+  });
+
+  it('counts what the guest did not do in the pause as its degradation', () => {
+    // 50 ms of the 600 ms without an operation; before, 1 operation per ms.
+    expect(trialRecord(facts).degradation_percent).toBeCloseTo((50 / 600) * 100, 6);
+  });
+
+  it('shows the operations every 20 ms, none in the pause', () => {
+    const operations = trialRecord(facts).operations ?? [];
+    const at = (ms: number) => operations.find(({ at_ms }) => at_ms === ms)?.operations_per_s;
+    expect(operations[0]?.at_ms).toBe(-500);
+    expect([at(-20), at(480), at(500), at(520)]).toEqual([1000, 1000, 0, 0]);
+    expect(at(540)).toBeCloseTo(500, 6);
+    expect(at(560)).toBeCloseTo(1000, 6);
+    expect(operations.every(({ at_ms }, index) => at_ms === -500 + index * 20)).toBe(true);
+  });
+
+  it('leaves out what a cancelled migration did not live to see', () => {
+    const source = {
+      ...sourceReport,
+      parkedAtMs: 0,
+      finalPagesSentAtMs: 0,
+      deviceStateSentAtMs: 0,
+      freedAtMs: 0,
+    };
+    const cancelled: MigrationReport = {
+      ...report,
+      phase: MigrationPhase.MIGRATION_PHASE_CANCELLED,
+      reason: 'cancelled by the user',
+      owner: 'host-1',
+      sourceReport: source,
+      destinationReport: undefined,
+    };
+    const none = OperationSeries.fromPartial({});
+    const record = trialRecord({ ...facts, report: cancelled, destinationSeries: none, audit: null });
+    expect(record).toMatchObject({
+      status: 'cancelled',
+      reason: 'cancelled by the user',
+      setup_time_ms: 12,
+      downtime_ms: null,
+      total_time_ms: null,
+      degradation_percent: null,
+      precopy_bytes: 900_000,
+      audit: null,
+    });
+    expect(record.downtime_parts.final_pages_ms).toBeNull();
+    // It runs on at the source, which has sampled it up to 10,980.
+    expect(record.operations?.at(-1)?.at_ms).toBe(960);
+  });
+
+  it('says lost when nobody runs the guest, and no more than was known', () => {
+    const lost: MigrationReport = {
+      ...report,
+      phase: MigrationPhase.MIGRATION_PHASE_FAILED,
+      owner: '',
+      sourceReport: undefined,
+      destinationReport: undefined,
+    };
+    const record = trialRecord({ ...facts, report: lost, audit: null });
+    expect(record).toMatchObject({ status: 'lost', transferred_bytes: null, rounds: null, operations: null });
+  });
+});
+
+describe('results.json', () => {
+  const committed = (name: string): unknown =>
+    JSON.parse(readFileSync(`docs/schema/${name}.schema.json`, 'utf8'));
+
+  it('keeps to the schema in docs, for a whole trial and for an empty one', () => {
+    const schema = z.fromJSONSchema(committed('results') as Parameters<typeof z.fromJSONSchema>[0]);
+    const result = {
+      godwit_version: '0.1.0',
+      recorded_at: new Date(0).toISOString(),
+      machine: machineRecord(),
+      spec: { name: 'quickstart' },
+      trials: [trialRecord(facts), emptyTrial('pre-copy', 2, 'failed', 'no host has room')],
+    };
+    const stored: unknown = JSON.parse(JSON.stringify(result));
+    expect(schema.safeParse(stored).error?.issues).toBeUndefined();
+    expect(schema.safeParse({ ...result, trials: [{ technique: 'pre-copy' }] }).success).toBe(false);
+    expect(schema.safeParse({ ...result, surplus: 1 }).success).toBe(false);
+  });
+
+  it('has a schema in docs that is what the program uses', () => {
+    expect(committed('results')).toEqual(JSON.parse(JSON.stringify(resultsJsonSchema())));
+  });
+});

@@ -1,0 +1,68 @@
+/** The limits of the contracts' own messages: what coordinator and hosts refuse, whoever asks. */
+
+import { describe, expect, it } from 'vitest';
+import type { GuestSpec } from '../../../proto/generated/godwit/v1/guest.ts';
+import { FailpointAction, type MigrationOptions } from '../../../proto/generated/godwit/v1/migration.ts';
+import { guestSpecProblems } from '../../../proto/guest-spec.ts';
+import { defaultMigrationOptions, migrationOptionsProblems } from '../../../proto/migration-options.ts';
+import { parseSpec } from '../../../spec/parse-spec.ts';
+
+const { guest } = parseSpec('guest: {memory: 1MiB}\nmigration: {technique: pre-copy}', 's.yaml');
+const content = { zero: 0, duplicate: 0, shared: 0, compressible: 0 };
+
+describe('guestSpecProblems', () => {
+  it.each<[string, Partial<GuestSpec>, string]>([
+    ['a name with a space', { name: 'a b' }, 'is not a name'],
+    ['memory below 1 MiB', { memoryBytes: 4096n }, 'memory is 4096 bytes'],
+    ['memory above 16 GiB', { memoryBytes: 2n ** 34n + 4096n }, 'from 1 MiB to 16 GiB'],
+    ['half a page', { memoryBytes: 2n ** 20n + 2048n }, 'a multiple of 4096 bytes'],
+    ['no vCPU', { vcpuCount: 0 }, 'vcpu count is 0; allowed is 1 to 8'],
+    ['nine vCPUs', { vcpuCount: 9 }, 'vcpu count is 9'],
+    ['a great device state', { deviceStateBytes: 2n ** 26n + 1n }, 'at most 64 MiB'],
+    ['no content', { content: undefined }, 'content is missing'],
+    [
+      'a share that is no number',
+      { content: { ...content, compressible: Number.NaN } },
+      'compressible is NaN',
+    ],
+    ['more than all pages', { content: { ...content, zero: 0.6, shared: 0.5 } }, 'at most 1'],
+    ['no workload', { workload: undefined }, 'workload is missing'],
+  ])('refuses %s', (_, change, problem) => {
+    expect(guestSpecProblems(guest)).toEqual([]);
+    expect(guestSpecProblems({ ...guest, ...change })).toEqual([expect.stringContaining(problem)]);
+  });
+});
+
+describe('migrationOptionsProblems', () => {
+  const { FAILPOINT_ACTION_KILL, FAILPOINT_ACTION_DELAY, FAILPOINT_ACTION_HOLD } = FailpointAction;
+
+  it.each<[string, Partial<MigrationOptions>, string]>([
+    ['an unknown technique', { technique: 'teleport' }, 'technique is "teleport"'],
+    ['17 channels', { channels: 17 }, 'channels is 17; allowed is 1 to 16'],
+    ['a downtime limit that is no number', { downtimeLimitMs: Number.NaN }, 'downtime limit is NaN ms'],
+    ['a negative bandwidth', { maxBandwidthBytesPerS: -1 }, 'allowed is 0 (unlimited) or'],
+    ['no round', { maxRounds: 0 }, 'max rounds is 0'],
+    ['no time', { totalTimeLimitMs: 0 }, 'total time limit is 0 ms'],
+    ['no word on timeouts', { onTimeout: 0 }, 'allowed is abort or stop-and-copy'],
+    ['a delay without end', { failpoints: [delay('setup', 600_001)] }, 'the duration is 600001 ms'],
+    ['two faults at a point', { failpoints: [delay('setup', 1), delay('setup', 1)] }, 'given twice'],
+    ['a fault nowhere', { failpoints: [delay('lunch', 1)] }, 'failpoint is "lunch"'],
+  ])('refuses %s', (_, change, problem) => {
+    const options = { ...defaultMigrationOptions('pre-copy'), ...change };
+    expect(migrationOptionsProblems(options)).toEqual([expect.stringContaining(problem)]);
+  });
+
+  it('accepts the defaults, and each action', () => {
+    expect(migrationOptionsProblems(defaultMigrationOptions('stop-and-copy'))).toEqual([]);
+    const failpoints = [
+      { point: 'setup', action: FAILPOINT_ACTION_KILL, durationMs: 0 },
+      { point: 'round-1', action: FAILPOINT_ACTION_HOLD, durationMs: 60_000 },
+      delay('before-resume', 5),
+    ];
+    expect(migrationOptionsProblems({ ...defaultMigrationOptions('pre-copy'), failpoints })).toEqual([]);
+  });
+
+  function delay(point: string, durationMs: number) {
+    return { point, action: FAILPOINT_ACTION_DELAY, durationMs };
+  }
+});
