@@ -1,0 +1,281 @@
+/**
+ * The commander's side of a guest's control block: how movers and the main thread pause, resume and stop
+ * vCPUs, and how they make sure that dirty pages can be read. The vCPU's side is vcpu-control.ts.
+ *
+ * THE TRAP. A vCPU looks at a page's dirty mark with a plain load, then stores to the page. It may find the
+ * mark set while its store still waits in the processor's store buffer; if the mark is cleared and the page
+ * copied in between, the copy lacks the store and nothing says so. An atomic operation for each store would
+ * close the gap at six times the price. Instead, whoever clears marks waits for every vCPU to pass a
+ * safepoint before it reads a page:
+ *
+ *   mover: 1. clears marks (Atomics.and)        vCPU: a. checks marks (plain), stores to pages (plain)
+ *          2. raises SIGNAL's count                   b. safepoint: loads SIGNAL; if it changed, stores
+ *          3. waits until each vCPU has seen it,         it in its seen word
+ *             or does not execute                     c. checks marks, stores to pages
+ *          4. reads the pages
+ *
+ * Why nothing is lost. Atomics are sequentially consistent, so there is one order of all of them. Take any
+ * store of a vCPU to a page whose mark was cleared, and the vCPU's first safepoint that sees this signal.
+ * - Stores before it (a): the vCPU's atomic store to its seen word follows them, and the mover's load of it
+ *   in step 3 synchronizes with it: the mover reads them in step 4.
+ * - Stores after it (c): the vCPU's load of SIGNAL in b synchronizes with step 2, so step 1 happened before
+ *   c: the check finds the mark cleared, and sets it again before the store. The page is collected, and read,
+ *   once more.
+ *
+ * A vCPU that does not execute (STARTING, SLEEPING, PARKED, STOPPED, FAILED) counts as having passed. It
+ * stored that state after its last store to a page, so the mover, having loaded it, sees those stores. When
+ * it goes on, it first stores RUNNING and then loads SIGNAL, before anything else. If the mover's load of the
+ * state came first in the one order, step 2 came before that load of SIGNAL, which is the second case;
+ * otherwise the mover saw RUNNING and waits. The same two operations in that order keep a vCPU that wakes up
+ * while it is being paused again from executing: it says RUNNING, finds the hold, and parks.
+ *
+ * Why nobody sleeps too long. A vCPU sleeps in Atomics.wait on SIGNAL with the value that it last stored as
+ * seen: if SIGNAL was raised since then, the wait ends at once and the safepoint follows. Commands notify it
+ * besides; epochs need not. The mover waits on the very words that it just loaded, and a thread that ends
+ * changes both of them.
+ */
+
+import { DEADLINES_MS } from '../../proto/deadlines.ts';
+import { nowMs } from '../clock.ts';
+import {
+  FIRST_RUN,
+  FIRST_RUN_AT,
+  FIRST_RUN_STAGE,
+  HANDOVER_WORD,
+  type Handover,
+  HOLD,
+  HOLDS_MASK,
+  type Hold,
+  LEASE_UNTIL,
+  parkedAtDouble,
+  SharedTimes,
+  SIGNAL,
+  SIGNAL_STEP,
+  seenWord,
+  stateWord,
+  VCPU_STATE,
+  type VcpuState,
+} from './control-layout.ts';
+
+export class ControlBlock {
+  readonly vcpuCount: number;
+  readonly #words: Int32Array<SharedArrayBuffer>;
+  readonly #times: SharedTimes;
+
+  /** @param control `SharedGuest.control` */
+  constructor(control: SharedArrayBuffer, vcpuCount: number) {
+    this.vcpuCount = vcpuCount;
+    this.#words = new Int32Array(control);
+    this.#times = new SharedTimes(control);
+  }
+
+  // Commands.
+
+  /** Asks all vCPUs to park; waitParked tells when they have. Other holds stay as they are. */
+  requestPause(hold: Hold = HOLD.PAUSE): void {
+    this.#changeHolds((holds) => holds | hold);
+  }
+
+  /**
+   * Takes a hold off; vCPUs run if none is left. One thread at a time may resume a guest: the one that holds
+   * its handover. Without effect when the hold is not set.
+   */
+  resume(hold: Hold = HOLD.PAUSE): void {
+    if ((this.holds() & hold) === 0) return;
+    if (hold === HOLD.PAUSE) Atomics.store(this.#words, FIRST_RUN, FIRST_RUN_STAGE.AWAITED);
+    this.#changeHolds((holds) => holds & ~hold);
+  }
+
+  /** Ends all vCPU threads at their next safepoint, for good. */
+  stop(): void {
+    this.#changeHolds((holds) => holds | HOLD.STOP);
+  }
+
+  /** The holds that are set now, as bits of HOLD; 0 when the guest runs, or is about to. */
+  holds(): number {
+    return Atomics.load(this.#words, SIGNAL) & HOLDS_MASK;
+  }
+
+  #changeHolds(change: (holds: number) => number): void {
+    for (;;) {
+      const signal = Atomics.load(this.#words, SIGNAL);
+      const next = ((signal & ~HOLDS_MASK) + SIGNAL_STEP) | change(signal & HOLDS_MASK) | 0;
+      if (Atomics.compareExchange(this.#words, SIGNAL, signal, next) === signal) break;
+    }
+    Atomics.notify(this.#words, SIGNAL);
+  }
+
+  // Waiting for vCPUs.
+
+  /**
+   * Blocks until no vCPU executes. Not for the main thread.
+   *
+   * @throws when a vCPU has failed, or has not parked in time
+   */
+  waitParked(withinMs: number = DEADLINES_MS.safepoint): void {
+    const untilMs = nowMs() + withinMs;
+    for (let vcpu = 0; vcpu < this.vcpuCount; vcpu++) {
+      for (let state = this.vcpuState(vcpu); !isParked(vcpu, state); state = this.vcpuState(vcpu)) {
+        const leftMs = untilMs - nowMs();
+        if (leftMs <= 0) throw late(vcpu, state, 'park', withinMs);
+        Atomics.wait(this.#words, stateWord(vcpu), state, leftMs);
+      }
+    }
+  }
+
+  /** As waitParked, for the main thread. */
+  async waitParkedAsync(withinMs: number = DEADLINES_MS.safepoint): Promise<void> {
+    const untilMs = nowMs() + withinMs;
+    for (let vcpu = 0; vcpu < this.vcpuCount; vcpu++) {
+      for (let state = this.vcpuState(vcpu); !isParked(vcpu, state); state = this.vcpuState(vcpu)) {
+        const leftMs = untilMs - nowMs();
+        if (leftMs <= 0) throw late(vcpu, state, 'park', withinMs);
+        await Atomics.waitAsync(this.#words, stateWord(vcpu), state, leftMs).value;
+      }
+    }
+  }
+
+  /**
+   * When the last vCPU stopped executing; all are parked. The time is taken at its safepoint, before it saves
+   * its state: saving is part of the downtime. Of a pause that found the guest paused it is the time of the
+   * pause before.
+   */
+  parkedAtMs(): number {
+    let last = 0;
+    for (let vcpu = 0; vcpu < this.vcpuCount; vcpu++) {
+      last = Math.max(last, this.#times.load(parkedAtDouble(vcpu)));
+    }
+    return last;
+  }
+
+  /**
+   * Blocks until a vCPU executes after the last resume; answers the time at which the first one did. Not for
+   * the main thread.
+   *
+   * @throws when a vCPU has failed, or none executed in time
+   */
+  waitFirstRun(withinMs: number = DEADLINES_MS.safepoint): number {
+    const untilMs = nowMs() + withinMs;
+    for (;;) {
+      const stage = Atomics.load(this.#words, FIRST_RUN);
+      if (stage === FIRST_RUN_STAGE.NOTED) return this.firstRunAtMs();
+      for (let vcpu = 0; vcpu < this.vcpuCount; vcpu++) {
+        if (this.vcpuState(vcpu) === VCPU_STATE.FAILED) {
+          throw new Error(`waiting for a resumed guest: vCPU ${vcpu} has failed; destroy the guest`);
+        }
+      }
+      const leftMs = untilMs - nowMs();
+      if (leftMs <= 0) throw new Error(`waiting for a resumed guest: no vCPU executed within ${withinMs} ms`);
+      Atomics.wait(this.#words, FIRST_RUN, stage, leftMs);
+    }
+  }
+
+  /** When the first vCPU executed after the last resume. Known once waitFirstRun has answered. */
+  firstRunAtMs(): number {
+    return this.#times.load(FIRST_RUN_AT);
+  }
+
+  /** Begins an epoch. Answers what waitEpoch needs. */
+  bumpEpoch(): number {
+    return (Atomics.add(this.#words, SIGNAL, SIGNAL_STEP) + SIGNAL_STEP) | 0;
+  }
+
+  /**
+   * Blocks until every vCPU has passed a safepoint since `epoch` began, or does not execute. Not for the main
+   * thread.
+   *
+   * @throws when one has not in time
+   */
+  waitEpoch(epoch: number, withinMs: number = DEADLINES_MS.safepoint): void {
+    let untilMs = 0;
+    for (let vcpu = 0; vcpu < this.vcpuCount; vcpu++) {
+      for (;;) {
+        const state = this.vcpuState(vcpu);
+        if (!isExecuting(state)) break;
+        const seen = Atomics.load(this.#words, seenWord(vcpu));
+        // The difference wraps as the counts do.
+        if (((seen - epoch) | 0) >= 0) break;
+        if (untilMs === 0) untilMs = nowMs() + withinMs;
+        const leftMs = untilMs - nowMs();
+        if (leftMs <= 0) throw late(vcpu, state, 'pass a safepoint', withinMs);
+        Atomics.wait(this.#words, seenWord(vcpu), seen, leftMs);
+      }
+    }
+  }
+
+  /** One handshake: what vCPUs stored before it can be read, what they store afterwards is marked. */
+  passEpoch(withinMs: number = DEADLINES_MS.safepoint): void {
+    this.waitEpoch(this.bumpEpoch(), withinMs);
+  }
+
+  vcpuState(vcpu: number): VcpuState {
+    return Atomics.load(this.#words, stateWord(vcpu)) as VcpuState;
+  }
+
+  /**
+   * For a thread that is no more: unless it ended by command its vCPU has failed, and nobody waits for it.
+   */
+  markEnded(vcpu: number): void {
+    if (this.vcpuState(vcpu) === VCPU_STATE.STOPPED) return;
+    retireVcpu(this.#words, vcpu, VCPU_STATE.FAILED);
+  }
+
+  // The handover of a migration.
+
+  handover(): Handover {
+    return Atomics.load(this.#words, HANDOVER_WORD) as Handover;
+  }
+
+  /** Takes the handover from one stage to another, if it is still there: whoever comes first decides. */
+  tryHandover(from: Handover, to: Handover): boolean {
+    return Atomics.compareExchange(this.#words, HANDOVER_WORD, from, to) === from;
+  }
+
+  /**
+   * Until when this host may run a guest whose handover is open, on its own clock; 0 when it has no lease.
+   */
+  get leaseUntilMs(): number {
+    return this.#times.load(LEASE_UNTIL);
+  }
+
+  set leaseUntilMs(untilMs: number) {
+    this.#times.store(LEASE_UNTIL, untilMs);
+  }
+}
+
+/**
+ * Ends a vCPU's part: it counts as parked, or as failed, from now on. Changes the words that others wait on.
+ */
+export function retireVcpu(
+  words: Int32Array<SharedArrayBuffer>,
+  vcpu: number,
+  state: typeof VCPU_STATE.STOPPED | typeof VCPU_STATE.FAILED,
+): void {
+  Atomics.store(words, stateWord(vcpu), state);
+  Atomics.notify(words, stateWord(vcpu));
+  Atomics.store(words, seenWord(vcpu), Atomics.load(words, SIGNAL));
+  Atomics.notify(words, seenWord(vcpu));
+  if (state === VCPU_STATE.STOPPED) return;
+  const { AWAITED, FAILED } = FIRST_RUN_STAGE;
+  if (Atomics.compareExchange(words, FIRST_RUN, AWAITED, FAILED) === AWAITED)
+    Atomics.notify(words, FIRST_RUN);
+}
+
+function isExecuting(state: VcpuState): boolean {
+  return state === VCPU_STATE.RUNNING;
+}
+
+function isParked(vcpu: number, state: VcpuState): boolean {
+  if (state === VCPU_STATE.FAILED) {
+    throw new Error(`waiting for the guest to park: vCPU ${vcpu} has failed; destroy the guest`);
+  }
+  return state === VCPU_STATE.PARKED || state === VCPU_STATE.STOPPED;
+}
+
+function late(vcpu: number, state: VcpuState, what: string, withinMs: number): Error {
+  const name = Object.keys(VCPU_STATE)[state] ?? state;
+  return new Error(
+    `waiting for the guest: vCPU ${vcpu} (${name}) did not ${what} within ${withinMs} ms; ` +
+      'on a slow machine raise GODWIT_PATIENCE',
+  );
+}

@@ -1,0 +1,136 @@
+/**
+ * The layout of a guest's control block: where each field lies, who writes it, who reads it. All accesses are
+ * Atomics (sequentially consistent); times are doubles whose 64 bits are stored and loaded as one BigInt64.
+ * Fields of different writers lie in different cache lines. control-block.ts and vcpu-control.ts are the only
+ * users.
+ */
+
+import { GUEST_LIMITS } from '../../proto/guest-spec.ts';
+
+const LINE_BYTES = 64;
+const LINE_WORDS = LINE_BYTES / 4;
+const LINE_DOUBLES = LINE_BYTES / 8;
+const SHARED_LINES = 3;
+
+/**
+ * What every vCPU must see. Low 3 bits: the holds (HOLD), a vCPU executes only while none is set. The rest: a
+ * count that each command and each epoch raises, and that wraps. Written by movers and the main thread
+ * (compare-and-swap), read by vCPUs at each safepoint, waited on by vCPUs that sleep or are parked; commands
+ * notify it.
+ */
+export const SIGNAL = 0;
+/** The handover's decision (HANDOVER): compare-and-swap by the mover and the main thread. */
+export const HANDOVER_WORD = LINE_WORDS;
+/**
+ * How far the first execution after the last resume has come (FIRST_RUN_STAGE). Notified when it changes to
+ * its end.
+ */
+export const FIRST_RUN = 2 * LINE_WORDS;
+
+/** When the first vCPU executed after the last resume. Written by that vCPU at NOTING. */
+export const FIRST_RUN_AT = 2 * LINE_DOUBLES + 1;
+/**
+ * Until when this host may run a guest whose handover is open. Written by the main thread, read by the mover.
+ */
+export const LEASE_UNTIL = LINE_DOUBLES + 1;
+
+/**
+ * What a vCPU does (VCPU_STATE). Written by the vCPU, or for a thread that is no more by the main thread;
+ * waited on.
+ */
+export function stateWord(vcpu: number): number {
+  return (SHARED_LINES + vcpu) * LINE_WORDS;
+}
+/** The last signal that a vCPU has seen at a safepoint. Written by the same, waited on. */
+export function seenWord(vcpu: number): number {
+  return stateWord(vcpu) + 1;
+}
+/** When a vCPU last stopped executing. Written by the vCPU before its state says PARKED. */
+export function parkedAtDouble(vcpu: number): number {
+  return (SHARED_LINES + vcpu) * LINE_DOUBLES + 1;
+}
+
+export const CONTROL_BYTES = (SHARED_LINES + GUEST_LIMITS.vcpuCountMax) * LINE_BYTES;
+
+/** Why vCPUs stand still. Independent bits of SIGNAL: a guest runs when no hold is left. */
+export const HOLD = {
+  /** By command: of a user, or of a migration. */
+  PAUSE: 1,
+  /** For an audit, which so neither wakes a guest that a migration paused nor is woken up by it. */
+  AUDIT: 2,
+  /** For good. */
+  STOP: 4,
+} as const;
+export type Hold = (typeof HOLD)[keyof typeof HOLD];
+
+export const HOLDS_MASK = HOLD.PAUSE | HOLD.AUDIT | HOLD.STOP;
+/** One step of SIGNAL's count. */
+export const SIGNAL_STEP = 8;
+
+export const FIRST_RUN_STAGE = {
+  /** No vCPU has executed since the guest was resumed. */
+  AWAITED: 0,
+  /** The first one is writing down its time. */
+  NOTING: 1,
+  NOTED: 2,
+  /** A vCPU failed before any executed. */
+  FAILED: 3,
+} as const;
+
+export const VCPU_STATE = {
+  /** Its thread is being made and has not touched the guest. */
+  STARTING: 0,
+  RUNNING: 1,
+  /** Waits for the time of its next operation, or for a command. */
+  SLEEPING: 2,
+  /** Stands still by command; its state is saved. */
+  PARKED: 3,
+  /** Its thread has ended by command. */
+  STOPPED: 4,
+  /** Its thread has ended by an error. */
+  FAILED: 5,
+} as const;
+export type VcpuState = (typeof VCPU_STATE)[keyof typeof VCPU_STATE];
+
+/** How far a handover has come at one side; docs/ownership.md. */
+export const HANDOVER = {
+  NONE: 0,
+  /** Source: COMMIT was never sent and never will be. */
+  KEPT: 1,
+  /** Source: COMMIT is being sent; the guest does not run here again by itself. */
+  COMMITTED: 2,
+  /** Destination: everything is here. */
+  READY: 3,
+  /** Destination: the guest runs here. */
+  RESUMED: 4,
+  /** Destination: it never will. */
+  ABANDONED: 5,
+} as const;
+export type Handover = (typeof HANDOVER)[keyof typeof HANDOVER];
+
+/** A new guest: held, its vCPUs STARTING, nothing handed over. */
+export function initializeControl(control: SharedArrayBuffer): void {
+  Atomics.store(new Int32Array(control), SIGNAL, HOLD.PAUSE);
+}
+
+const scratchDouble = new Float64Array(1);
+const scratchBits = new BigInt64Array(scratchDouble.buffer);
+
+/** The control block's times, whole and ordered as no plain double of shared memory would be. */
+export class SharedTimes {
+  readonly #bits: BigInt64Array<SharedArrayBuffer>;
+
+  constructor(control: SharedArrayBuffer) {
+    this.#bits = new BigInt64Array(control);
+  }
+
+  load(index: number): number {
+    scratchBits[0] = Atomics.load(this.#bits, index);
+    return scratchDouble[0] as number;
+  }
+
+  store(index: number, value: number): void {
+    scratchDouble[0] = value;
+    Atomics.store(this.#bits, index, scratchBits[0] as bigint);
+  }
+}

@@ -1,0 +1,45 @@
+/**
+ * The ledger: how many writes each vCPU has made to each page since boot. It is kept outside guest memory, so
+ * that it can say what memory must hold. One uint32 per vCPU and page, vCPU-major: vcpu * pageCount + page.
+ */
+
+import { xxh64 } from '@node-rs/xxhash';
+import { laneOffsetWords } from '../../workloads/stamp.ts';
+import { pageCountOf, type SharedGuest } from './shared-guest.ts';
+
+/**
+ * The ledger as it is now: the base that the guest came with, and the writes made since. No vCPU executes.
+ */
+export function currentLedger(shared: SharedGuest): Uint32Array<ArrayBuffer> {
+  const base = new Uint32Array(shared.base);
+  const writes = new Uint32Array(shared.writes);
+  const ledger = new Uint32Array(base.length);
+  for (let index = 0; index < ledger.length; index++) {
+    ledger[index] = (base[index] as number) + (writes[index] as number);
+  }
+  return ledger;
+}
+
+/** A ledger's digest: XXH64 of its little-endian bytes, as 16 hexadecimal digits. */
+export function digestOf(ledger: Uint32Array): string {
+  const bytes = new Uint8Array(ledger.buffer, ledger.byteOffset, ledger.byteLength);
+  return xxh64(bytes).toString(16).padStart(16, '0');
+}
+
+/**
+ * The base that memory implies: the versions found in it, less the writes made since the guest came. True if,
+ * and only if, every page was whole and up to date on arrival, which its digest must show. No vCPU executes.
+ */
+export function recoverBase(shared: SharedGuest): Uint32Array<ArrayBuffer> {
+  const pageCount = pageCountOf(shared.spec);
+  const words = new Uint32Array(shared.memory);
+  const writes = new Uint32Array(shared.writes);
+  const base = new Uint32Array(writes.length);
+  for (let vcpu = 0; vcpu < shared.spec.vcpuCount; vcpu++) {
+    for (let page = 0; page < pageCount; page++) {
+      const index = vcpu * pageCount + page;
+      base[index] = (words[laneOffsetWords(page, vcpu)] as number) - (writes[index] as number);
+    }
+  }
+  return base;
+}

@@ -1,0 +1,26 @@
+/** The limits of hosts/guest, in one place. */
+
+/** How many faults an audit lists; all are counted. */
+export const AUDIT_FAULTS_MAX = 100;
+
+/**
+ * How much of what it is behind a paced vCPU catches up; more is forgotten, as by a machine that was too
+ * slow.
+ */
+export const BACKLOG_MS_MAX = 100;
+
+/** A paced vCPU sleeps at least this long: more wake-ups would cost more than they smooth. */
+export const SLEEP_MS_MIN = 1;
+
+/** And at most this long, when nothing is due for a while; a command wakes it at once. */
+export const SLEEP_MS_MAX = 1000;
+
+/** How much work lies between two safepoints. */
+export const BATCH_MS_MAX = 0.05;
+
+/** And how many operations, at most. */
+export const BATCH_OPERATIONS_MAX = 4096;
+
+/** How often the counters of a guest's operations are sampled, and how many samples are kept: 10 minutes. */
+export const SERIES_INTERVAL_MS = 20;
+export const SERIES_SAMPLES_MAX = 30_000;

@@ -1,0 +1,72 @@
+/**
+ * Guest memory as one vCPU's workload sees it: page writes are stamped, counted, and tracked by the write
+ * barrier. The hot path of every guest: plain loads and stores, typed arrays made once, nothing allocated.
+ */
+
+import type { GuestMemory } from '../../workloads/guest-memory.ts';
+import { laneOffsetWords, stampSeedWord, writeStamp } from '../../workloads/stamp.ts';
+import { PAGE_READY, PageTable } from './page-table.ts';
+import { pageCountOf, type SharedGuest } from './shared-guest.ts';
+
+export class VcpuMemory implements GuestMemory {
+  readonly pageCount: number;
+  readonly #entries: Uint8Array<SharedArrayBuffer>;
+  readonly #pageTable: PageTable;
+  readonly #words: Int32Array<SharedArrayBuffer>;
+  readonly #writes: Uint32Array<SharedArrayBuffer>;
+  readonly #stampSeed: number;
+  readonly #vcpu: number;
+
+  constructor(shared: SharedGuest, vcpu: number) {
+    this.pageCount = pageCountOf(shared.spec);
+    this.#pageTable = new PageTable(shared.pageTable, this.pageCount);
+    this.#entries = this.#pageTable.entries;
+    this.#words = new Int32Array(shared.memory);
+    this.#writes = writesOf(shared, vcpu);
+    this.#stampSeed = stampSeedWord(shared.spec.seed);
+    this.#vcpu = vcpu;
+  }
+
+  write(page: number): void {
+    // The check comes before the store; control-block.ts tells why a plain load is enough.
+    if (this.#entries[page] !== PAGE_READY) this.#pageTable.markDirty(page);
+    writeStamp(this.#words, this.#stampSeed, page, this.#vcpu);
+    this.#writes[page] = (this.#writes[page] as number) + 1;
+  }
+
+  read(page: number): number {
+    return (this.#words[laneOffsetWords(page, this.#vcpu)] as number) >>> 0;
+  }
+}
+
+/** The same without the write barrier: what the benchmark of its cost compares with. */
+export class UntrackedMemory implements GuestMemory {
+  readonly pageCount: number;
+  readonly #words: Int32Array<SharedArrayBuffer>;
+  readonly #writes: Uint32Array<SharedArrayBuffer>;
+  readonly #stampSeed: number;
+  readonly #vcpu: number;
+
+  constructor(shared: SharedGuest, vcpu: number) {
+    this.pageCount = pageCountOf(shared.spec);
+    this.#words = new Int32Array(shared.memory);
+    this.#writes = writesOf(shared, vcpu);
+    this.#stampSeed = stampSeedWord(shared.spec.seed);
+    this.#vcpu = vcpu;
+  }
+
+  write(page: number): void {
+    writeStamp(this.#words, this.#stampSeed, page, this.#vcpu);
+    this.#writes[page] = (this.#writes[page] as number) + 1;
+  }
+
+  read(page: number): number {
+    return (this.#words[laneOffsetWords(page, this.#vcpu)] as number) >>> 0;
+  }
+}
+
+/** A vCPU's own part of `SharedGuest.writes`. */
+function writesOf(shared: SharedGuest, vcpu: number): Uint32Array<SharedArrayBuffer> {
+  const pageCount = pageCountOf(shared.spec);
+  return new Uint32Array(shared.writes, vcpu * pageCount * Uint32Array.BYTES_PER_ELEMENT, pageCount);
+}

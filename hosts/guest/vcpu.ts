@@ -1,0 +1,161 @@
+/**
+ * A worker thread that is one vCPU: safepoint, a batch of the operations that are due, sleep until the next
+ * is due. It begins parked, and loads the state that came with the guest, if any, when it first runs. It ends
+ * by command; an error ends it too, and its owner (guest.ts) hears of it.
+ */
+
+import { workerData } from 'node:worker_threads';
+import { createSchedule, createWorkload } from '../../workloads/registry.ts';
+import type { Schedule } from '../../workloads/schedule.ts';
+import type { Workload, WorkloadContext } from '../../workloads/workload.ts';
+import { nowMs } from '../clock.ts';
+import { BATCH_MS_MAX, BATCH_OPERATIONS_MAX } from './limits.ts';
+import { Pacer } from './pacer.ts';
+import {
+  COUNTER_OPERATIONS,
+  COUNTER_PAGE_WRITES,
+  COUNTER_STRIDE,
+  pageCountOf,
+  readVcpuState,
+  type SharedGuest,
+  writeVcpuState,
+} from './shared-guest.ts';
+import { VcpuControl } from './vcpu-control.ts';
+import { VcpuMemory } from './vcpu-memory.ts';
+import { decodeVcpuState, encodeVcpuState } from './vcpu-state.ts';
+import type { VcpuWorkerData } from './worker-messages.ts';
+
+class Vcpu {
+  readonly #shared: SharedGuest;
+  readonly #index: number;
+  readonly #control: VcpuControl;
+  readonly #memory: VcpuMemory;
+  readonly #workload: Workload;
+  readonly #unit: Schedule['unit'];
+  readonly #pacer: Pacer;
+  readonly #counters: Float64Array<SharedArrayBuffer>;
+  /** What the guest had done when it came to this host. */
+  #operationsBefore = 0;
+  #pageWritesBefore = 0;
+  #batchOperations = 1;
+  #hasRun = false;
+
+  constructor(shared: SharedGuest, index: number) {
+    const { spec } = shared;
+    if (spec.workload === undefined) {
+      throw new Error(`guest ${spec.name}: its spec has no workload; send one, of kind idle if need be`);
+    }
+    const context: WorkloadContext = {
+      spec: spec.workload,
+      seed: spec.seed,
+      pageCount: pageCountOf(spec),
+      vcpu: index,
+      vcpuCount: spec.vcpuCount,
+    };
+    const schedule = createSchedule(context);
+    this.#shared = shared;
+    this.#index = index;
+    this.#control = new VcpuControl(shared.control, index);
+    this.#memory = new VcpuMemory(shared, index);
+    this.#workload = createWorkload(context);
+    this.#unit = schedule.unit;
+    this.#pacer = new Pacer(schedule);
+    const counterBytes = COUNTER_STRIDE * Float64Array.BYTES_PER_ELEMENT;
+    this.#counters = new Float64Array(shared.counters, index * counterBytes, COUNTER_STRIDE);
+  }
+
+  run(): void {
+    this.#warmUp();
+    if (this.#park(nowMs())) this.#execute();
+    this.#control.retire();
+  }
+
+  #execute(): void {
+    for (;;) {
+      if (!this.#control.safepoint() && !this.#pause()) return;
+      const startMs = nowMs();
+      this.#pacer.advance(startMs);
+      const backlog = this.#pacer.backlog();
+      if (backlog > 0) {
+        this.#runBatch(backlog);
+        this.#adaptBatch(nowMs() - startMs);
+      } else {
+        this.#control.sleep(this.#pacer.sleepMs());
+      }
+    }
+  }
+
+  #runBatch(backlog: number): void {
+    const countsWrites = this.#unit === 'page-writes';
+    let operations = 0;
+    let pageWrites = 0;
+    while (operations < this.#batchOperations && (countsWrites ? pageWrites : operations) < backlog) {
+      pageWrites += this.#workload.operate(this.#memory);
+      operations++;
+    }
+    this.#pacer.done(countsWrites ? pageWrites : operations);
+    this.#count(operations, pageWrites);
+  }
+
+  #count(operations: number, pageWrites: number): void {
+    const counters = this.#counters;
+    counters[COUNTER_OPERATIONS] = (counters[COUNTER_OPERATIONS] as number) + operations;
+    counters[COUNTER_PAGE_WRITES] = (counters[COUNTER_PAGE_WRITES] as number) + pageWrites;
+  }
+
+  /** Keeps a batch between half of BATCH_MS_MAX and the whole. */
+  #adaptBatch(tookMs: number): void {
+    if (tookMs > BATCH_MS_MAX) {
+      this.#batchOperations = Math.max(1, this.#batchOperations >> 1);
+    } else if (tookMs < BATCH_MS_MAX / 4) {
+      this.#batchOperations = Math.min(BATCH_OPERATIONS_MAX, this.#batchOperations << 1);
+    }
+  }
+
+  /** Saves what travels and stands still. False when the vCPU is to end. */
+  #pause(): boolean {
+    const parkedAtMs = nowMs();
+    this.#pacer.advance(parkedAtMs);
+    writeVcpuState(this.#shared, this.#index, this.#save());
+    return this.#park(parkedAtMs);
+  }
+
+  #park(parkedAtMs: number): boolean {
+    if (!this.#control.park(parkedAtMs)) return false;
+    if (!this.#hasRun) {
+      this.#hasRun = true;
+      const state = readVcpuState(this.#shared, this.#index);
+      if (state.byteLength > 0) this.#load(state);
+    }
+    this.#control.noteRun();
+    this.#pacer.start(nowMs());
+    return true;
+  }
+
+  #save(): Uint8Array {
+    return encodeVcpuState({
+      ...this.#pacer.save(),
+      operations: this.#operationsBefore + (this.#counters[COUNTER_OPERATIONS] as number),
+      pageWrites: this.#pageWritesBefore + (this.#counters[COUNTER_PAGE_WRITES] as number),
+      workload: this.#workload.save(),
+    });
+  }
+
+  #load(state: Uint8Array): void {
+    const save = decodeVcpuState(state);
+    this.#workload.load(save.workload);
+    this.#pacer.load(save);
+    this.#operationsBefore = save.operations;
+    this.#pageWritesBefore = save.pageWrites;
+  }
+
+  /**
+   * Saves and loads once while nobody waits, so that code first used in a migration's pause is loaded before.
+   */
+  #warmUp(): void {
+    this.#load(this.#save());
+  }
+}
+
+const { shared, vcpu } = workerData as VcpuWorkerData;
+new Vcpu(shared, vcpu).run();

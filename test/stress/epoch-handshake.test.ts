@@ -1,0 +1,114 @@
+/**
+ * The epoch handshake under load. Four vCPUs write at full speed while dirty pages are collected and copied
+ * to a replica, as a migration does. With the handshake the replica ends up equal to memory; without it a
+ * write is lost, which shows that the first test would notice.
+ */
+
+import { afterEach, expect, test } from 'vitest';
+import type { Guest } from '../../hosts/guest/guest.ts';
+import { clearDirtyPages, collectDirtyPages, PageTable, runsOf } from '../../hosts/guest/page-table.ts';
+import { pageCountOf } from '../../hosts/guest/shared-guest.ts';
+import { PAGE_BYTES } from '../../proto/page.ts';
+import { Guests, guestSpec } from '../unit/guest/specs.ts';
+
+/** Each round collects three times and pauses once, so that a lost write has no time to be written again. */
+const ROUNDS = 200;
+const SLEEPY_ROUNDS = 1000;
+/** Without the handshake a loss comes in one of the first few rounds; this is far more than that. */
+const ROUNDS_MAX = 100_000;
+
+const guests = new Guests();
+afterEach(() => guests.destroyAll());
+
+/**
+ * A guest of four vCPUs at full speed, its page table, and a copy of its memory that is to be kept up to
+ * date.
+ */
+class Subject {
+  readonly guest: Guest;
+  readonly pageTable: PageTable;
+  readonly #memory: Uint8Array<SharedArrayBuffer>;
+  readonly #replica: Uint8Array<ArrayBuffer>;
+  readonly #pages: Uint32Array<ArrayBuffer>;
+
+  constructor(guest: Guest) {
+    const pageCount = pageCountOf(guest.spec);
+    this.guest = guest;
+    this.pageTable = new PageTable(guest.shared.pageTable, pageCount);
+    this.#memory = new Uint8Array(guest.shared.memory);
+    this.#replica = new Uint8Array(this.#memory.length);
+    this.#pages = new Uint32Array(pageCount);
+    clearDirtyPages(this.pageTable, guest.control);
+    this.#copy(0, pageCount);
+  }
+
+  static async create(rate: number): Promise<Subject> {
+    return new Subject(await guests.create(guestSpec({ rate }, { mebibytes: 4, vcpuCount: 4 })));
+  }
+
+  /** One round of a migration. */
+  collect(): void {
+    this.#copyRuns(collectDirtyPages(this.pageTable, this.guest.control, this.#pages));
+  }
+
+  /** The same without the handshake. */
+  collectWithoutHandshake(): void {
+    this.#copyRuns(this.pageTable.collectDirty(this.#pages));
+  }
+
+  /** The last round of a migration, after which memory stands still. */
+  park(): void {
+    this.guest.control.requestPause();
+    this.guest.control.waitParked();
+    this.collect();
+  }
+
+  /** The first page whose copy is not what memory holds. The guest is parked. */
+  firstDifference(): number | undefined {
+    if (Buffer.compare(this.#memory, this.#replica) === 0) return undefined;
+    return Math.floor(this.#memory.findIndex((byte, at) => byte !== this.#replica[at]) / PAGE_BYTES);
+  }
+
+  #copyRuns(count: number): void {
+    runsOf(this.#pages, count, (firstPage, pageCount) => this.#copy(firstPage, pageCount));
+  }
+
+  #copy(firstPage: number, pageCount: number): void {
+    const start = firstPage * PAGE_BYTES;
+    this.#replica.set(this.#memory.subarray(start, start + pageCount * PAGE_BYTES), start);
+  }
+}
+
+/**
+ * Moves the guest's memory over and over; answers the round in which the copy lacked a write, if there was
+ * one.
+ */
+function roundOfLoss(subject: Subject, rounds: number, collect: () => void): number | undefined {
+  for (let round = 1; round <= rounds; round++) {
+    subject.guest.control.resume();
+    subject.guest.control.waitFirstRun();
+    collect();
+    collect();
+    subject.park();
+    if (subject.firstDifference() !== undefined) return round;
+  }
+  return undefined;
+}
+
+test.each([
+  { load: 'at full speed', rate: 0, rounds: ROUNDS },
+  // Here vCPUs fall asleep and wake up between collections, which is the handshake's other half.
+  { load: 'that sleep in between', rate: 400_000, rounds: SLEEPY_ROUNDS },
+])('no write of vCPUs $load is lost in $rounds rounds with the handshake', async ({ rate, rounds }) => {
+  const subject = await Subject.create(rate);
+  expect(roundOfLoss(subject, rounds, () => subject.collect())).toBeUndefined();
+  expect((await subject.guest.audit()).faults).toEqual([]);
+});
+
+test('a write is lost without the handshake', async () => {
+  const subject = await Subject.create(0);
+  const round = roundOfLoss(subject, ROUNDS_MAX, () => subject.collectWithoutHandshake());
+  expect(round, `no write was lost in ${ROUNDS_MAX} rounds`).toBeDefined();
+  // The guest itself lost nothing: only the copy did.
+  expect((await subject.guest.audit()).faults).toEqual([]);
+});
