@@ -1,0 +1,152 @@
+/** `godwit run`: an experiment, from its spec to its results. */
+import type { Command } from 'commander';
+import type { TrialLabel } from '../../experiment/observer.ts';
+import { runExperiment } from '../../experiment/run-experiment.ts';
+import { TestbedClient } from '../../experiment/testbed-client.ts';
+import type { Fabric } from '../../fabric/fabric.ts';
+import { startProcessFabric } from '../../fabric/process-fabric.ts';
+import type { ResultRecord } from '../../records/result-record.ts';
+import { loadSpec } from '../../spec/parse-spec.ts';
+import { type ResolvedSpec, withOverrides } from '../../spec/resolve.ts';
+import { SPEC_LIMITS } from '../../spec/schema.ts';
+import { EXIT } from '../exit.ts';
+import { catchInterrupts } from '../interrupts.ts';
+import { address, LEASE_MS, wholeNumber } from '../options.ts';
+import { durationText, orUnknown } from '../render/measures.ts';
+import { ProgressDisplay } from '../render/progress-display.ts';
+import { succeeded, summaryText } from '../render/summary.ts';
+import { defaultResultsFolder, makeResultsFolder } from '../results-file.ts';
+
+const EXAMPLES = `
+Starts a coordinator and hosts, moves the spec's guest with each technique, audits every page after each
+move, prints a table and writes DIR/results.json. The form of a spec is in docs/experiments.md, of the
+results in docs/metrics.md.
+
+Examples:
+  godwit run experiments/quickstart.yaml
+  godwit run experiments/busy.yaml --trials 9 --out results/busy
+  godwit run experiments/quickstart.yaml --json | jq '.trials[].downtime_ms'`;
+
+interface RunOptions {
+  readonly out?: string;
+  readonly trials?: number;
+  readonly seed?: number;
+  readonly coordinator?: string;
+  readonly json: boolean;
+}
+
+export function addRun(program: Command, version: string): void {
+  program
+    .command('run')
+    .description('run an experiment')
+    .argument('<spec>', 'the experiment, a YAML file')
+    .option('--out <dir>', 'where results.json goes (default: results/NAME-DATE)')
+    .option('--trials <count>', "instead of the spec's", wholeNumber(1, SPEC_LIMITS.trialsMax))
+    .option('--seed <number>', "instead of the spec's", wholeNumber(0, SPEC_LIMITS.seedMax))
+    .option('--coordinator <address>', 'use a testbed that is up instead of starting one', address)
+    .option('--json', 'print the results as JSON, and nothing else on stdout', false)
+    .addHelpText('after', EXAMPLES)
+    .action((file: string, options: RunOptions) => run(file, options, version));
+}
+
+async function run(file: string, options: RunOptions, version: string): Promise<void> {
+  const { trials, seed } = options;
+  const spec = withOverrides(loadSpec(file), {
+    ...(trials !== undefined && { trials }),
+    ...(seed !== undefined && { seed }),
+  });
+  const folder = makeResultsFolder(options.out ?? defaultResultsFolder(spec.name));
+  const interrupted = catchInterrupts();
+  const display = new ProgressDisplay(options.json ? process.stderr : process.stdout);
+  try {
+    const record = await runOnTestbed(spec, options, { version, display, signal: interrupted });
+    if (record.trials.length > 0) {
+      const path = folder.write(record);
+      if (options.json) console.log(JSON.stringify(record, undefined, 2));
+      else console.log(`\n${summaryText(record.trials)}\n\nresults: ${path}`);
+    }
+    interrupted.throwIfAborted();
+    if (!record.trials.every(succeeded)) process.exitCode = EXIT.failed;
+  } finally {
+    display.end();
+    folder.removeIfEmpty();
+  }
+}
+
+interface RunSurroundings {
+  readonly version: string;
+  readonly display: ProgressDisplay;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * On the testbed at --coordinator, or on one that is started for it and ended afterwards, whatever happens.
+ */
+async function runOnTestbed(
+  spec: ResolvedSpec,
+  { coordinator }: RunOptions,
+  surroundings: RunSurroundings,
+): Promise<ResultRecord> {
+  if (coordinator !== undefined) return await runTrials(spec, coordinator, undefined, surroundings);
+  const { display, signal } = surroundings;
+  const failed = new AbortController();
+  display.status(`starting a coordinator and ${spec.fabric.hosts} hosts`);
+  const fabric = await startProcessFabric({
+    hostCount: spec.fabric.hosts,
+    // Room for the guest, and for one that an earlier trial could not destroy.
+    memoryBytesPerHost: Number(spec.guest.memoryBytes) * 2,
+    stateFile: ':memory:',
+    leaseMs: LEASE_MS,
+    listen: '127.0.0.1:0',
+    signal,
+    died: (part, what) => {
+      display.line(what);
+      if (part === 'coordinator') failed.abort(new Error(what));
+    },
+  });
+  try {
+    const either = AbortSignal.any([signal, failed.signal]);
+    return await runTrials(spec, fabric.coordinatorAddress, fabric, { ...surroundings, signal: either });
+  } finally {
+    await fabric.close();
+  }
+}
+
+async function runTrials(
+  spec: ResolvedSpec,
+  coordinator: string,
+  fabric: Fabric | undefined,
+  { version, display, signal }: RunSurroundings,
+): Promise<ResultRecord> {
+  const client = new TestbedClient(coordinator);
+  const name = ({ technique, trial, trialCount }: TrialLabel): string =>
+    trialCount === 1 ? technique : `${technique} ${trial}/${trialCount}`;
+  try {
+    return await runExperiment({
+      spec,
+      client,
+      godwitVersion: version,
+      signal,
+      restartHosts: fabric && (() => restartHosts(fabric, display)),
+      observer: {
+        step: (label, doing) => display.status(`${name(label)}  ${doing}`),
+        progress: (label, progress) => display.migration(name(label), progress),
+        ended: (label, record) => {
+          display.end();
+          const downtime = orUnknown(record.downtime_ms, durationText);
+          display.line(`${name(label)}  ${record.status}  downtime ${downtime}`);
+        },
+      },
+    });
+  } finally {
+    client.close();
+  }
+}
+
+async function restartHosts(fabric: Fabric, display: ProgressDisplay): Promise<void> {
+  for (const { name, running } of fabric.hosts()) {
+    if (running) continue;
+    display.status(`restarting ${name}`);
+    await fabric.restart(name);
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * Flags that say the same as a spec's keys are held to the same form: they are put into a spec and read as
+ * one. So the command line has the spec's units, defaults, limits and messages.
+ */
+import type { Command } from 'commander';
+import type { GuestSpec } from '../proto/generated/godwit/v1/guest.ts';
+import type { MigrationOptions } from '../proto/generated/godwit/v1/migration.ts';
+import { TECHNIQUES, type Technique, WORKLOADS } from '../proto/names.ts';
+import { parseSpec } from '../spec/parse-spec.ts';
+import { SpecError } from '../spec/problems.ts';
+import type { ResolvedSpec } from '../spec/resolve.ts';
+import { UsageError } from './exit.ts';
+
+/** Where a flag's value stands in a spec, and how its text becomes the spec's value. */
+interface SpecFlag {
+  readonly flag: string;
+  readonly path: readonly string[];
+  readonly help: string;
+  readonly value: 'text' | 'number' | 'true';
+}
+
+/** A flag whose name is the spec's key. */
+function keyOf(section: readonly string[]) {
+  return (flag: string, value: SpecFlag['value'], help: string): SpecFlag => {
+    return { flag, path: [...section, flagName(flag)], help, value };
+  };
+}
+
+const guest = keyOf(['guest']);
+const content = keyOf(['guest', 'content']);
+const workload = keyOf(['guest', 'workload']);
+const migration = keyOf(['migration']);
+
+const GUEST_FLAGS: readonly SpecFlag[] = [
+  guest('--memory <size>', 'text', 'memory, such as 256MiB'),
+  guest('--vcpus <count>', 'number', 'how many vCPU threads'),
+  guest('--device-state <size>', 'text', 'size of the device state that travels in the pause'),
+  keyOf([])('--seed <number>', 'number', 'decides content and workload'),
+  content('--zero <share>', 'number', 'share of pages that are zero at boot'),
+  content('--duplicate <share>', 'number', 'share of pages that are copies within the guest'),
+  content('--shared <share>', 'number', 'share of pages that all guests have alike'),
+  content('--compressible <share>', 'number', "share of the other pages' bytes that compress away"),
+  {
+    flag: '--workload <kind>',
+    path: ['guest', 'workload', 'kind'],
+    help: `what it runs: ${WORKLOADS.filter((kind) => kind !== 'phased').join(', ')}`,
+    value: 'text',
+  },
+  workload('--rate <rate>', 'text', "target rate, such as '5000 pages/s', '500 ops/s' or unlimited"),
+  workload('--working-set <size>', 'text', 'memory that the workload writes'),
+  workload('--hot <share>', 'number', 'hot-cold: share of writes to the working set'),
+  workload('--theta <number>', 'number', 'zipf, kv: how skewed the choice is'),
+  workload('--read <share>', 'number', 'kv: share of reads'),
+  workload('--scan <share>', 'number', 'kv: share of scans'),
+  workload('--scan-length <count>', 'number', 'kv: records that a scan reads'),
+  workload('--trace <file>', 'text', 'trace: a file of lines "time-ms page"'),
+];
+
+const MIGRATION_FLAGS: readonly SpecFlag[] = [
+  migration('--technique <name>', 'text', `how: ${TECHNIQUES.join(', ')} (default: pre-copy)`),
+  migration('--channels <count>', 'number', 'connections that carry pages'),
+  migration('--max-bandwidth <bandwidth>', 'text', 'such as 1gbit, 64MiB/s or unlimited'),
+  migration('--limit-final-round', 'true', 'max-bandwidth also holds back what is sent in the pause'),
+  migration('--downtime-limit <time>', 'text', 'switch over once the rest should take less than this'),
+  migration('--max-rounds <count>', 'number', 'after this many rounds --on-timeout is done'),
+  migration('--min-dirty-pages <count>', 'number', 'switch over when no more pages are dirty'),
+  migration('--total-time-limit <time>', 'text', 'after this time --on-timeout is done'),
+  migration('--on-timeout <what>', 'text', 'abort or stop-and-copy, when it does not converge'),
+];
+
+function flagName(flag: string): string {
+  return flag.slice(2).split(' ')[0] ?? '';
+}
+
+/** The name under which commander keeps an option's value. */
+function optionKey(flag: string): string {
+  return flagName(flag).replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+}
+
+export function addGuestFlags(command: Command): Command {
+  for (const { flag, help } of GUEST_FLAGS) command.option(flag, help);
+  return command;
+}
+
+export function addMigrationFlags(command: Command): Command {
+  for (const { flag, help } of MIGRATION_FLAGS) command.option(flag, help);
+  return command;
+}
+
+type FlagValues = Readonly<Record<string, unknown>>;
+
+/** The first flag for a guest that was given, or undefined. */
+export function guestFlagGiven(values: FlagValues): string | undefined {
+  const given = GUEST_FLAGS.find(({ flag }) => values[optionKey(flag)] !== undefined);
+  return given === undefined ? undefined : `--${flagName(given.flag)}`;
+}
+
+/** @throws UsageError that names the flags. */
+export function guestFromFlags(name: string, values: FlagValues): GuestSpec {
+  const spec = { guest: { name }, migration: { technique: TECHNIQUES[0] } };
+  return readAsSpec(spec, GUEST_FLAGS, values).guest;
+}
+
+/** @throws UsageError that names the flags. */
+export function migrationFromFlags(values: FlagValues): MigrationOptions {
+  const spec = { guest: {}, migration: { technique: 'pre-copy' satisfies Technique } };
+  const { techniques, migration: options } = readAsSpec(spec, MIGRATION_FLAGS, values);
+  return options[techniques[0]!];
+}
+
+function readAsSpec(base: object, flags: readonly SpecFlag[], values: FlagValues): ResolvedSpec {
+  const spec = structuredClone(base) as Record<string, unknown>;
+  for (const { flag, path, value: kind } of flags) {
+    const given = values[optionKey(flag)];
+    if (given !== undefined) put(spec, path, kind === 'number' ? numberOrText(given) : given);
+  }
+  try {
+    // JSON is YAML; a trace's path begins in the current folder.
+    return parseSpec(JSON.stringify(spec), 'command-line');
+  } catch (error) {
+    if (error instanceof SpecError) throw new UsageError(flagProblems(error, flags));
+    throw error;
+  }
+}
+
+/** What is no number is left as it is, for the form to refuse. */
+function numberOrText(given: unknown): unknown {
+  const value = Number(given);
+  return given === '' || Number.isNaN(value) ? given : value;
+}
+
+function put(target: Record<string, unknown>, path: readonly string[], value: unknown): void {
+  const [key, ...rest] = path as [string, ...string[]];
+  if (rest.length === 0) target[key] = value;
+  else {
+    target[key] ??= {};
+    put(target[key] as Record<string, unknown>, rest, value);
+  }
+}
+
+function flagProblems(error: SpecError, flags: readonly SpecFlag[]): string {
+  const lines = error.problems.map(({ path, message }) => {
+    const flag = flags.find((each) => each.path.join('.') === path);
+    return `${flag === undefined ? path : `--${flagName(flag.flag)}`}: ${message}`;
+  });
+  return lines.join('\n');
+}

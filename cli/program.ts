@@ -1,0 +1,38 @@
+/** The `godwit` command line: all subcommands. What each does is in commands/, one file each. */
+import { Command } from 'commander';
+import { addAudit } from './commands/audit.ts';
+import { addCancel } from './commands/cancel.ts';
+import { addCreate } from './commands/create.ts';
+import { addDestroy } from './commands/destroy.ts';
+import { addDoctor } from './commands/doctor.ts';
+import { addGuests } from './commands/guests.ts';
+import { addHosts } from './commands/hosts.ts';
+import { addMigrate } from './commands/migrate.ts';
+import { addRun } from './commands/run.ts';
+import { addUp } from './commands/up.ts';
+import { addWatch } from './commands/watch.ts';
+
+/** The command line; what is wrong with it is thrown as a CommanderError, after it has been printed. */
+export function makeProgram(version: string): Command {
+  const godwit = new Command('godwit')
+    .description('Moves running guests between hosts, and measures and proves what happens.')
+    .version(version)
+    .exitOverride()
+    .showHelpAfterError('(add --help for what is allowed)')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  godwit run experiments/quickstart.yaml     an experiment, from one command
+  godwit up                                  a testbed that stays, to be used by hand
+  godwit COMMAND --help                      more about one command, with examples
+
+Exit code: 0 everything done and every audit clean, 1 something failed, 2 bad usage or spec,
+130 interrupted.`,
+    );
+  addRun(godwit, version);
+  addUp(godwit);
+  for (const add of [addHosts, addGuests, addCreate, addDestroy, addMigrate, addCancel]) add(godwit);
+  for (const add of [addAudit, addWatch, addDoctor]) add(godwit);
+  return godwit;
+}

@@ -1,0 +1,67 @@
+/**
+ * Shows what is going on: on a terminal the last line is drawn anew with each report; elsewhere lines are
+ * added, for a migration at most one per second and one per round.
+ */
+import type { WriteStream } from 'node:tty';
+import type { MigrationProgress } from '../../proto/generated/godwit/v1/migration.ts';
+import { progressText } from './progress-line.ts';
+
+const LINE_EVERY_MS = 1000;
+const COLUMNS_UNKNOWN = 80;
+const ERASE_LINE = '\r\u001b[2K';
+
+export class ProgressDisplay {
+  readonly #stream: WriteStream;
+  #drawn = false;
+  #lastRound = 0;
+  #lastLineAtMs = Number.NEGATIVE_INFINITY;
+
+  /** @param stream where to: stdout, or stderr when stdout is kept for JSON. */
+  constructor(stream: WriteStream) {
+    this.#stream = stream;
+  }
+
+  /** A line that stays. */
+  line(text: string): void {
+    this.#erase();
+    this.#stream.write(`${text}\n`);
+  }
+
+  /** What is being done now: the line is drawn anew on a terminal, and left out elsewhere. */
+  status(text: string): void {
+    if (this.#stream.isTTY) this.#draw(text);
+  }
+
+  /** The state of a migration. @param label what is moved and how. */
+  migration(label: string, progress: MigrationProgress): void {
+    const text = `${label}  ${progressText(progress)}`;
+    if (this.#stream.isTTY) {
+      this.#draw(text);
+      return;
+    }
+    const now = performance.now();
+    if (progress.round === this.#lastRound && now - this.#lastLineAtMs < LINE_EVERY_MS) return;
+    this.#lastRound = progress.round;
+    this.#lastLineAtMs = now;
+    this.line(text);
+  }
+
+  /** Takes the drawn line away, before anything else is printed. */
+  end(): void {
+    this.#erase();
+    this.#lastRound = 0;
+    this.#lastLineAtMs = Number.NEGATIVE_INFINITY;
+  }
+
+  #draw(text: string): void {
+    // A line that wrapped could not be erased.
+    const columns = (this.#stream.columns || COLUMNS_UNKNOWN) - 1;
+    this.#stream.write(ERASE_LINE + (text.length > columns ? `${text.slice(0, columns - 1)}…` : text));
+    this.#drawn = true;
+  }
+
+  #erase(): void {
+    if (this.#drawn) this.#stream.write(ERASE_LINE);
+    this.#drawn = false;
+  }
+}

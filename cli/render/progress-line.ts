@@ -1,0 +1,50 @@
+/** One migration as one line: where it is, how fast it goes, and when it will be over. */
+import { MigrationPhase, type MigrationProgress } from '../../proto/generated/godwit/v1/migration.ts';
+import { PAGE_BYTES } from '../../proto/page.ts';
+import { bytesText, countText, durationText, percentText } from './measures.ts';
+
+/** QEMU's words for the phases; what they mean is in the contract. */
+export function phaseText(phase: MigrationPhase): string {
+  switch (phase) {
+    case MigrationPhase.MIGRATION_PHASE_UNSPECIFIED:
+      return 'unknown';
+    case MigrationPhase.MIGRATION_PHASE_SETUP:
+      return 'setup';
+    case MigrationPhase.MIGRATION_PHASE_ACTIVE:
+      return 'active';
+    case MigrationPhase.MIGRATION_PHASE_DEVICE:
+      return 'device';
+    case MigrationPhase.MIGRATION_PHASE_COMPLETED:
+      return 'completed';
+    case MigrationPhase.MIGRATION_PHASE_FAILED:
+      return 'failed';
+    case MigrationPhase.MIGRATION_PHASE_CANCELLING:
+      return 'cancelling';
+    case MigrationPhase.MIGRATION_PHASE_CANCELLED:
+      return 'cancelled';
+  }
+}
+
+/** The line; figures that are not known yet are left out. */
+export function progressText(progress: MigrationProgress): string {
+  const { round, roundPages, roundPagesSent, remainingMs } = progress;
+  const parts = [phaseText(progress.phase)];
+  if (round > 0) parts.push(`round ${round}`);
+  if (roundPages > 0n) {
+    const share = (Number(roundPagesSent) / Number(roundPages)) * 100;
+    parts.push(`${percentText(share)} of ${bytesText(Number(roundPages) * PAGE_BYTES)}`);
+  }
+  parts.push(`sent ${bytesText(Number(progress.transferredBytes))}`);
+  if (progress.bandwidthBytesPerS > 0) parts.push(`${bytesText(progress.bandwidthBytesPerS)}/s`);
+  if (progress.dirtyRatePagesPerS > 0) {
+    parts.push(`dirty rate ${countText(progress.dirtyRatePagesPerS)} pages/s`);
+  }
+  if (progress.expectedDowntimeMs > 0) {
+    parts.push(`expected downtime ${durationText(progress.expectedDowntimeMs)}`);
+  }
+  if (remainingMs > 0) parts.push(`ETA ${durationText(remainingMs)}`);
+  if (remainingMs < 0) parts.push('ETA none: it does not converge');
+  if (progress.failpoint !== '') parts.push(`at failpoint ${progress.failpoint}`);
+  if (progress.note !== '') parts.push(progress.note);
+  return parts.join('  ');
+}

@@ -1,0 +1,72 @@
+/**
+ * An experiment's trials as a table: one row for each technique, the median over the trials that were
+ * completed.
+ */
+import type { TrialRecord } from '../../records/result-record.ts';
+import { bytesText, countText, durationText, orUnknown, percentText, UNKNOWN } from './measures.ts';
+import { tableText } from './table.ts';
+
+const HEADS = [
+  ...['TECHNIQUE', 'TRIALS', 'TOTAL TIME', 'DOWNTIME', 'TRANSFERRED', 'RESENT', 'ROUNDS', 'DEGRADATION'],
+  'AUDIT',
+];
+
+/** Half of the values are not above it; null of no values. */
+export function median(values: readonly number[]): number | null {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle];
+  if (upper === undefined) return null;
+  return sorted.length % 2 === 1 ? upper : (sorted[middle - 1]! + upper) / 2;
+}
+
+/** Whether a trial did what it was to do, and its guest was proven. */
+export function succeeded({ status, audit }: TrialRecord): boolean {
+  return status === 'completed' && audit !== null && audit.fault_count === 0;
+}
+
+/** The table, and below it a line for each thing that one has to know about the figures. */
+export function summaryText(trials: readonly TrialRecord[]): string {
+  const groups = Map.groupBy(trials, ({ technique }) => technique);
+  const rows = [...groups].map(([technique, group]) => row(technique, group));
+  return [tableText(HEADS, rows, 1), ...notes(trials)].join('\n');
+}
+
+function row(technique: string, trials: readonly TrialRecord[]): string[] {
+  const completed = trials.filter(({ status }) => status === 'completed');
+  const cell = (pick: (trial: TrialRecord) => number | null, text: (value: number) => string): string =>
+    orUnknown(median(completed.map(pick).filter((value) => value !== null)), text);
+  const count = completed.length === trials.length ? '' : `${completed.length} of `;
+  return [
+    technique,
+    `${count}${trials.length}`,
+    cell((trial) => trial.total_time_ms, durationText),
+    cell((trial) => trial.downtime_ms, durationText),
+    cell((trial) => trial.transferred_bytes, bytesText),
+    cell((trial) => trial.resent_bytes, bytesText),
+    cell((trial) => trial.rounds?.length ?? null, String),
+    cell((trial) => trial.degradation_percent, percentText),
+    auditText(trials),
+  ];
+}
+
+function auditText(trials: readonly TrialRecord[]): string {
+  const audits = trials.flatMap(({ audit }) => audit ?? []);
+  const faults = audits.reduce((sum, audit) => sum + audit.fault_count, 0);
+  if (faults > 0) return `${countText(faults)} FAULTS`;
+  if (audits.length === 0) return UNKNOWN;
+  return audits.length === trials.length ? 'clean' : `${audits.length} of ${trials.length} clean`;
+}
+
+function notes(trials: readonly TrialRecord[]): string[] {
+  return trials.flatMap((trial) => {
+    const label = `${trial.technique}, trial ${trial.trial}`;
+    const lines: string[] = [];
+    if (trial.status !== 'completed')
+      lines.push(`${label} ${trial.status}: ${trial.reason ?? 'no reason given'}`);
+    else if (trial.reason !== null) lines.push(`${label}: ${trial.reason}`);
+    const [first] = trial.audit?.faults ?? [];
+    if (first !== undefined) lines.push(`${label}: page ${first.page}: ${first.kind}: ${first.detail}`);
+    return lines;
+  });
+}

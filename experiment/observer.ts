@@ -1,0 +1,19 @@
+/** Who wants to see an experiment as it goes: a terminal, a test. */
+import type { MigrationProgress } from '../proto/generated/godwit/v1/migration.ts';
+import type { Technique } from '../proto/names.ts';
+import type { TrialRecord } from '../records/result-record.ts';
+
+/** Which trial of an experiment. */
+export interface TrialLabel {
+  readonly technique: Technique;
+  /** From 1, for each technique. */
+  readonly trial: number;
+  readonly trialCount: number;
+}
+
+export interface ExperimentObserver {
+  /** What is being done now, as a participle: "creating the guest". */
+  step(label: TrialLabel, doing: string): void;
+  progress(label: TrialLabel, progress: MigrationProgress): void;
+  ended(label: TrialLabel, record: TrialRecord): void;
+}

@@ -1,0 +1,69 @@
+/**
+ * Runs the trials of a resolved spec on a testbed and gathers the result record. Trial by trial each
+ * technique has its turn, so that what changes on the machine over time falls on all of them alike.
+ */
+import { errorText } from '../proto/errors.ts';
+import { machineRecord } from '../records/machine.ts';
+import type { ResultRecord, TrialRecord } from '../records/result-record.ts';
+import { emptyTrial } from '../records/trial-record.ts';
+import { toPlain } from '../spec/plain.ts';
+import type { ResolvedSpec } from '../spec/resolve.ts';
+import type { ExperimentObserver, TrialLabel } from './observer.ts';
+import { runTrial } from './run-trial.ts';
+import type { TestbedClient } from './testbed-client.ts';
+
+export interface ExperimentSettings {
+  readonly spec: ResolvedSpec;
+  readonly client: TestbedClient;
+  readonly godwitVersion: string;
+  readonly observer: ExperimentObserver;
+  /** Ends the experiment in order: the record holds what was done until then. */
+  readonly signal: AbortSignal;
+  /**
+   * Brings back a host that died in the trial before (a failpoint killed it); left out on a testbed of
+   * others.
+   */
+  readonly restartHosts?: (() => Promise<void>) | undefined;
+}
+
+/** Runs all trials. Whatever goes wrong is in the record. */
+export async function runExperiment(settings: ExperimentSettings): Promise<ResultRecord> {
+  const { spec, signal } = settings;
+  const trials: TrialRecord[] = [];
+  for (const label of plan(spec)) {
+    if (signal.aborted) break;
+    trials.push(await nextTrial(settings, label, trials.length === 0));
+  }
+  return {
+    godwit_version: settings.godwitVersion,
+    recorded_at: new Date().toISOString(),
+    machine: machineRecord(),
+    spec: toPlain(spec),
+    trials,
+  };
+}
+
+function plan({ trials, techniques }: ResolvedSpec): TrialLabel[] {
+  return Array.from({ length: trials }, (_, index) =>
+    techniques.map((technique) => ({ technique, trial: index + 1, trialCount: trials })),
+  ).flat();
+}
+
+async function nextTrial(
+  { spec, client, observer, signal, restartHosts }: ExperimentSettings,
+  label: TrialLabel,
+  isFirst: boolean,
+): Promise<TrialRecord> {
+  try {
+    if (!isFirst) await restartHosts?.();
+  } catch (error) {
+    const status = signal.aborted ? 'cancelled' : 'failed';
+    return emptyTrial(
+      label.technique,
+      label.trial,
+      status,
+      errorText(signal.aborted ? signal.reason : error),
+    );
+  }
+  return await runTrial({ spec, label, client, observer, signal });
+}

@@ -1,0 +1,142 @@
+/**
+ * What people and experiments ask of a testbed, each as one call with its deadline and with words for when it
+ * fails. Knows only the coordinator's address.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DEADLINES_MS } from '../proto/deadlines.ts';
+import { RpcError } from '../proto/errors.ts';
+import {
+  CoordinatorServiceClient,
+  type CoordinatorServiceGetGuestStatsResponse,
+  type Event,
+  type GuestEntry,
+  type HostEntry,
+} from '../proto/generated/godwit/v1/coordinator.ts';
+import type { AuditReport, GuestSpec } from '../proto/generated/godwit/v1/guest.ts';
+import type {
+  MigrationOptions,
+  MigrationProgress,
+  MigrationReport,
+} from '../proto/generated/godwit/v1/migration.ts';
+import { callStream, callUnary, clientFor } from '../proto/rpc.ts';
+
+const CANCEL_RETRY_MS = 200;
+
+/** A migration to be made. */
+export interface Move {
+  readonly guest: string;
+  /** Empty: the other host with the most room. */
+  readonly destination: string;
+  readonly options: MigrationOptions;
+  readonly progress: (progress: MigrationProgress) => void;
+  /** Cancels the migration, which then ends in order: its report still comes. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export class TestbedClient {
+  readonly #client: CoordinatorServiceClient;
+
+  constructor(address: string) {
+    this.#client = clientFor(CoordinatorServiceClient, address);
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+
+  async hosts(): Promise<HostEntry[]> {
+    const what = 'list hosts';
+    const { hosts } = await callUnary(
+      this.#client,
+      'listHosts',
+      {},
+      { what, deadlineMs: DEADLINES_MS.query },
+    );
+    return hosts;
+  }
+
+  async guests(): Promise<GuestEntry[]> {
+    const what = 'list guests';
+    const { guests } = await callUnary(
+      this.#client,
+      'listGuests',
+      {},
+      { what, deadlineMs: DEADLINES_MS.query },
+    );
+    return guests;
+  }
+
+  /** @returns the host that it was made on. @param host empty: the one with the most room. */
+  async createGuest(spec: GuestSpec, host: string): Promise<string> {
+    const settings = { what: `create guest ${spec.name}`, deadlineMs: DEADLINES_MS.guestWork };
+    return (await callUnary(this.#client, 'createGuest', { spec, host }, settings)).host;
+  }
+
+  async destroyGuest(guest: string): Promise<void> {
+    const settings = { what: `destroy guest ${guest}`, deadlineMs: DEADLINES_MS.guestWork };
+    await callUnary(this.#client, 'destroyGuest', { guest }, settings);
+  }
+
+  /** The guest's operations since a time of its host's clock, ms. */
+  guestStats(guest: string, sinceMs: number): Promise<CoordinatorServiceGetGuestStatsResponse> {
+    const settings = { what: `read the operations of guest ${guest}`, deadlineMs: DEADLINES_MS.query };
+    return callUnary(this.#client, 'getGuestStats', { guest, sinceMs }, settings);
+  }
+
+  async auditGuest(guest: string): Promise<AuditReport> {
+    const settings = { what: `audit guest ${guest}`, deadlineMs: DEADLINES_MS.guestWork };
+    const { report } = await callUnary(this.#client, 'auditGuest', { guest }, settings);
+    if (report === undefined) throw new Error(`audit guest ${guest}: the answer holds no report`);
+    return report;
+  }
+
+  /** @param target a guest's or a migration's name. */
+  async cancel(target: string): Promise<void> {
+    const settings = { what: `cancel the migration of ${target}`, deadlineMs: DEADLINES_MS.durable };
+    await callUnary(this.#client, 'cancelMigration', { target }, settings);
+  }
+
+  async *events(signal: AbortSignal): AsyncGenerator<Event> {
+    const stream = callStream(this.#client, 'watchEvents', {}, { what: 'watch events', signal });
+    for await (const { event } of stream) if (event !== undefined) yield event;
+  }
+
+  /**
+   * Moves a guest.
+   * @returns its report, also of a migration that failed or was cancelled
+   * @throws RpcError when it could not begin, or when the coordinator went away
+   */
+  async migrate(move: Move): Promise<MigrationReport> {
+    const { guest, destination, options, progress, signal } = move;
+    const what = `migrate guest ${guest}`;
+    const stream = callStream(this.#client, 'migrate', { guest, destination, options }, { what });
+    const ended = new AbortController();
+    const cancel = (): void => void this.#cancelUntil(guest, ended.signal, () => stream.cancel());
+    if (signal?.aborted) cancel();
+    signal?.addEventListener('abort', cancel, { once: true });
+    try {
+      for await (const { event } of stream) {
+        if (event?.$case === 'report') return event.value;
+        if (event?.$case === 'progress') progress(event.value);
+      }
+    } finally {
+      ended.abort();
+      signal?.removeEventListener('abort', cancel);
+    }
+    throw new RpcError('INTERNAL', `${what}: it ended without a report; see \`godwit guests\``);
+  }
+
+  /**
+   * Asks for the cancellation again until the migration has ended: it may not have begun when it is first
+   * asked, or be past its commit point. A migration of which nothing is heard is left alone after a while.
+   */
+  async #cancelUntil(guest: string, ended: AbortSignal, giveUp: () => void): Promise<void> {
+    const giveUpAtMs = performance.now() + DEADLINES_MS.durable;
+    while (!ended.aborted && performance.now() < giveUpAtMs) {
+      // A refusal is no news: the migration's own end tells what became of it.
+      await this.cancel(guest).catch(() => {});
+      await sleep(CANCEL_RETRY_MS, undefined, { signal: ended }).catch(() => {});
+    }
+    if (!ended.aborted) giveUp();
+  }
+}

@@ -1,0 +1,189 @@
+/** What the command prints: measures, progress, the summary's table, and JSON. */
+import { PassThrough } from 'node:stream';
+import type { WriteStream } from 'node:tty';
+import { describe, expect, test } from 'vitest';
+import { plainMessage } from '../../../cli/render/json.ts';
+import { bytesText, countText, durationText } from '../../../cli/render/measures.ts';
+import { ProgressDisplay } from '../../../cli/render/progress-display.ts';
+import { progressText } from '../../../cli/render/progress-line.ts';
+import { median, succeeded, summaryText } from '../../../cli/render/summary.ts';
+import { GuestState } from '../../../proto/generated/godwit/v1/guest.ts';
+import { MigrationPhase, type MigrationProgress } from '../../../proto/generated/godwit/v1/migration.ts';
+import type { TrialRecord } from '../../../records/result-record.ts';
+import { emptyTrial } from '../../../records/trial-record.ts';
+
+function progress(changes: Partial<MigrationProgress> = {}): MigrationProgress {
+  return {
+    migration: 'm-1',
+    phase: MigrationPhase.MIGRATION_PHASE_ACTIVE,
+    round: 2,
+    elapsedMs: 100,
+    transferredBytes: 3n * 1024n * 1024n,
+    roundPages: 256n,
+    roundPagesSent: 64n,
+    dirtyRatePagesPerS: 5000,
+    bandwidthBytesPerS: 1.5 * 1024 ** 3,
+    expectedDowntimeMs: 12,
+    remainingMs: 2500,
+    note: '',
+    failpoint: '',
+    ...changes,
+  };
+}
+
+function trial(changes: Partial<TrialRecord>): TrialRecord {
+  const audit = { pages_checked: 256, faults: [], fault_count: 0, evidence: 'ledger' };
+  return { ...emptyTrial('pre-copy', 1, 'completed', null), audit, ...changes };
+}
+
+/** A stream that keeps what is written to it. */
+function screen(isTerminal: boolean, columns = 80): { stream: WriteStream; written: () => string } {
+  let text = '';
+  const stream = new PassThrough().on('data', (chunk: Buffer) => {
+    text += chunk.toString();
+  });
+  Object.assign(stream, { isTTY: isTerminal, columns });
+  return { stream: stream as unknown as WriteStream, written: () => text };
+}
+
+describe('measures', () => {
+  test('carry a unit that fits and about three digits', () => {
+    expect([0, 999, 1024, 1_500_000, 12_345_678, 5e9].map(bytesText)).toEqual([
+      '0 B',
+      '999 B',
+      '1.00 KiB',
+      '1.43 MiB',
+      '11.8 MiB',
+      '4.66 GiB',
+    ]);
+    expect([0.1234, 9.999, 12.34, 321, 1500, 90_000, 150_000].map(durationText)).toEqual([
+      '0.12 ms',
+      '10.0 ms',
+      '12.3 ms',
+      '321 ms',
+      '1.50 s',
+      '90.0 s',
+      '2 min 30 s',
+    ]);
+    expect(countText(1234567.4)).toBe('1,234,567');
+  });
+
+  test('never show sixty seconds next to minutes', () => {
+    expect(durationText(179_900)).toBe('3 min 0 s');
+  });
+});
+
+describe('the progress line', () => {
+  test('says round, bytes, bandwidth, dirty rate, expected downtime and the time that remains', () => {
+    expect(progressText(progress())).toBe(
+      'active  round 2  25.0 % of 1.00 MiB  sent 3.00 MiB  1.50 GiB/s  dirty rate 5,000 pages/s  ' +
+        'expected downtime 12.0 ms  ETA 2.50 s',
+    );
+  });
+
+  test('leaves out what is not known yet', () => {
+    const unknown = { round: 0, roundPages: 0n, dirtyRatePagesPerS: 0, bandwidthBytesPerS: 0 };
+    const start = progress({ ...unknown, expectedDowntimeMs: 0, remainingMs: 0, transferredBytes: 0n });
+    expect(progressText(start)).toBe('active  sent 0 B');
+  });
+
+  test('says that a migration does not converge, and at which failpoint it stands', () => {
+    const text = progressText(progress({ remainingMs: -1, failpoint: 'round-2', note: 'too hot' }));
+    expect(text).toMatch(/does not converge {2}at failpoint round-2 {2}too hot$/);
+  });
+});
+
+describe('the progress display', () => {
+  test('draws one line anew on a terminal, cut to its width', () => {
+    const { stream, written } = screen(true, 20);
+    const display = new ProgressDisplay(stream);
+    display.migration('pre-copy', progress());
+    display.migration('pre-copy', progress({ round: 3 }));
+    expect(written()).not.toContain('\n');
+    const lines = written().split('\r\u001b[2K').slice(1);
+    expect(lines).toEqual(['pre-copy  active  …', 'pre-copy  active  …']);
+    display.line('done');
+    expect(written().endsWith('\r\u001b[2Kdone\n')).toBe(true);
+  });
+
+  test('adds one line per round elsewhere, and no control characters', () => {
+    const { stream, written } = screen(false);
+    const display = new ProgressDisplay(stream);
+    display.status('starting');
+    for (const round of [1, 2, 2, 2, 3]) display.migration('pre-copy', progress({ round }));
+    const rounds = written().match(/round \d/g) ?? [];
+    // A second may pass between two lines of round 2 on a slow machine.
+    expect([...new Set(rounds)]).toEqual(['round 1', 'round 2', 'round 3']);
+    for (const unwanted of ['\u001b', '\r', 'starting']) expect(written()).not.toContain(unwanted);
+  });
+
+  test('begins anew with the next migration, though it is in the same round', () => {
+    const { stream, written } = screen(false);
+    const display = new ProgressDisplay(stream);
+    display.migration('stop-and-copy', progress({ round: 1 }));
+    display.end();
+    display.migration('pre-copy', progress({ round: 1 }));
+    expect(written()).toMatch(/^stop-and-copy .*\npre-copy .*\n$/);
+  });
+});
+
+describe('the summary', () => {
+  test('shows the median over the completed trials of each technique', () => {
+    const text = summaryText([
+      trial({ downtime_ms: 10, total_time_ms: 100 }),
+      trial({ trial: 2, downtime_ms: 30, total_time_ms: 300 }),
+      trial({ trial: 3, downtime_ms: 20, total_time_ms: 200 }),
+      trial({ technique: 'stop-and-copy', downtime_ms: 500, transferred_bytes: 1024 ** 2 }),
+    ]);
+    const [heads, preCopy, stopAndCopy] = text.split('\n');
+    expect(heads).toMatch(/TECHNIQUE +TRIALS +TOTAL TIME +DOWNTIME .*AUDIT$/);
+    expect(preCopy).toMatch(/^pre-copy +3 +200 ms +20\.0 ms .* clean$/);
+    expect(stopAndCopy).toMatch(/^stop-and-copy +1 +- +500 ms +1\.00 MiB .* clean$/);
+  });
+
+  test('tells of failed trials and leaves them out of the figures', () => {
+    const failed = trial({
+      trial: 2,
+      status: 'failed',
+      reason: 'the link broke',
+      downtime_ms: 9999,
+      audit: null,
+    });
+    const text = summaryText([trial({ downtime_ms: 10 }), failed]);
+    expect(text).toMatch(/pre-copy +1 of 2 .* 10\.0 ms .* 1 of 2 clean/);
+    expect(text).toContain('pre-copy, trial 2 failed: the link broke');
+  });
+
+  test('names the first page that an audit found wrong', () => {
+    const faults = [{ page: 7, kind: 'torn', detail: 'lane 0' }];
+    const faulty = trial({ audit: { pages_checked: 256, faults, fault_count: 3, evidence: 'ledger' } });
+    expect(summaryText([faulty])).toMatch(/3 FAULTS\n.*page 7: torn: lane 0/);
+    expect(succeeded(faulty)).toBe(false);
+  });
+
+  test('counts only a completed trial with a clean audit as a success', () => {
+    expect(succeeded(trial({}))).toBe(true);
+    expect(succeeded(trial({ audit: null }))).toBe(false);
+    for (const status of ['failed', 'cancelled', 'lost'] as const)
+      expect(succeeded(trial({ status }))).toBe(false);
+  });
+
+  test('takes the mean of the two middle values of an even number', () => {
+    expect([median([]), median([3]), median([4, 1]), median([9, 1, 3, 4])]).toEqual([null, 3, 2.5, 3.5]);
+  });
+});
+
+test('JSON has snake_case names, enum names and whole numbers', () => {
+  const guest = {
+    spec: { name: 'web', memoryBytes: 1n << 30n, seed: (1n << 64n) - 1n, trace: Buffer.from('ab') },
+    state: GuestState.GUEST_STATE_UNSPECIFIED,
+    lost: '',
+  };
+  expect(plainMessage([guest])).toEqual([
+    {
+      spec: { name: 'web', memory_bytes: 1073741824, seed: '18446744073709551615', trace: 'YWI=' },
+      state: 'GUEST_STATE_UNSPECIFIED',
+      lost: '',
+    },
+  ]);
+});
