@@ -1,0 +1,80 @@
+/** One emulated physical host: puts its parts together, and ends them in order. */
+
+import { randomUUID } from 'node:crypto';
+import { serve } from '../proto/rpc.ts';
+import { CoordinatorLink } from './coordinator-link.ts';
+import { GuestTable } from './guest-table.ts';
+import { HandoverDesk } from './handover-desk.ts';
+import { HostStatistics } from './host-stats.ts';
+import { IncomingMoves } from './incoming-moves.ts';
+import { Lease } from './lease.ts';
+import { OutgoingMoves } from './outgoing-moves.ts';
+import { hostService } from './service.ts';
+
+export interface HostSettings {
+  readonly name: string;
+  /** The coordinator's "address:port". */
+  readonly coordinator: string;
+  /** How much memory its guests may have together. */
+  readonly capacityBytes: number;
+  /** Where its service listens, "address:port"; port 0 takes a free one. */
+  readonly listen: string;
+  /** The address at which its migrations' data ports listen. */
+  readonly dataListen: string;
+  /** The name or address under which others reach this host, when it is not the one that it listens on. */
+  readonly advertise?: string;
+}
+
+export interface Host {
+  readonly address: string;
+  close(): Promise<void>;
+}
+
+/** Starts a host; when this answers, it is registered and its lease runs. */
+export async function startHost(settings: HostSettings): Promise<Host> {
+  const table = new GuestTable(settings.capacityBytes);
+  const statistics = new HostStatistics(table);
+  const lease = new Lease({
+    renewed: (untilMs) => {
+      for (const { guest } of table.entries()) guest.control.leaseUntilMs = untilMs;
+    },
+    ended: () => desk.park(),
+  });
+  const link = new CoordinatorLink({
+    host: settings.name,
+    coordinator: settings.coordinator,
+    capacityBytes: settings.capacityBytes,
+    incarnation: randomUUID(),
+  });
+  const desk = new HandoverDesk(settings.name, table, link, lease);
+  const data = { listen: settings.dataListen, advertise: settings.advertise ?? settings.dataListen };
+  const outgoing = new OutgoingMoves({ table, desk, link, statistics }, data);
+  const incoming = new IncomingMoves({ table, desk, lease, statistics });
+  const service = hostService({ table, desk, outgoing, incoming, statistics });
+  const server = await serve([service], settings.listen);
+  const close = async (): Promise<void> => {
+    lease.close();
+    statistics.close();
+    await link.close();
+    await server.close();
+    await Promise.all([...table.entries()].map((entry) => table.remove(entry)));
+  };
+  try {
+    await link.start(lease, {
+      address: advertised(server.address, settings.advertise),
+      held: () => table.held(),
+      heldWithSpecs: () => table.heldWithSpecs(),
+      stats: () => statistics.take(),
+    });
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { address: server.address, close };
+}
+
+/** The service's address as others reach it: the port that it got, under the advertised name. */
+function advertised(address: string, advertise: string | undefined): string {
+  if (advertise === undefined) return address;
+  return `${advertise}:${address.slice(address.lastIndexOf(':') + 1)}`;
+}

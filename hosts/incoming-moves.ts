@@ -1,0 +1,143 @@
+/** The destination's part of a migration as the host sees it: room, the connections, and what became of it. */
+
+import { RpcError } from '../proto/errors.ts';
+import type { GuestSpec } from '../proto/generated/godwit/v1/guest.ts';
+import type {
+  HostServiceGetIncomingResponse,
+  HostServicePrepareIncomingRequest,
+  SourceListening,
+} from '../proto/generated/godwit/v1/host.ts';
+import type { MigrationOptions } from '../proto/generated/godwit/v1/migration.ts';
+import { guestSpecProblems } from '../proto/guest-spec.ts';
+import { migrationOptionsProblems } from '../proto/migration-options.ts';
+import { Guest } from './guest/guest.ts';
+import type { GuestTable, HeldEntry } from './guest-table.ts';
+import type { HandoverDesk } from './handover-desk.ts';
+import type { HostStatistics } from './host-stats.ts';
+import type { Lease } from './lease.ts';
+import { IncomingMigration } from './migration/incoming.ts';
+
+interface IncomingParts {
+  readonly table: GuestTable;
+  readonly desk: HandoverDesk;
+  readonly lease: Lease;
+  readonly statistics: HostStatistics;
+}
+
+/** How many ended migrations can still be asked about. */
+const ENDED_MAX = 100;
+
+interface IncomingMove {
+  readonly migration: IncomingMigration;
+  readonly finished: Promise<HostServiceGetIncomingResponse>;
+}
+
+/** A request whose parts have been checked to be there. */
+interface Preparation {
+  readonly request: HostServicePrepareIncomingRequest;
+  readonly spec: GuestSpec;
+  readonly listening: SourceListening;
+  readonly options: MigrationOptions;
+}
+
+export class IncomingMoves {
+  readonly #table: GuestTable;
+  readonly #desk: HandoverDesk;
+  readonly #lease: Lease;
+  readonly #statistics: HostStatistics;
+  readonly #moves = new Map<string, IncomingMove>();
+
+  constructor({ table, desk, lease, statistics }: IncomingParts) {
+    this.#table = table;
+    this.#desk = desk;
+    this.#lease = lease;
+    this.#statistics = statistics;
+  }
+
+  find(migration: string): IncomingMigration | undefined {
+    return this.#moves.get(migration)?.migration;
+  }
+
+  /**
+   * Makes room and connects to the source; when this answers, every channel is up.
+   * @throws RpcError INVALID_ARGUMENT, ALREADY_EXISTS, RESOURCE_EXHAUSTED, or UNAVAILABLE when the source cannot be
+   *   reached; then nothing is left here.
+   */
+  async prepare(request: HostServicePrepareIncomingRequest): Promise<void> {
+    const preparation = checked(request);
+    const { spec } = preparation;
+    const entry = await this.#table.add(spec, 'incoming', request.epoch, () => Guest.incoming(spec));
+    entry.migration = request.migration;
+    entry.guest.control.leaseUntilMs = this.#lease.untilMs;
+    const migration = this.#incoming(preparation, entry);
+    this.#desk.open(request.migration, 'destination', migration);
+    this.#remember(request.migration, migration);
+    try {
+      await migration.connect();
+    } catch (error) {
+      this.#moves.delete(request.migration);
+      this.#closed(request.migration, migration);
+      await this.#table.remove(entry);
+      throw error;
+    }
+  }
+
+  /** What the destination saw of a migration; waits until it is over. NOT_FOUND when this host never had it. */
+  async result(migration: string): Promise<HostServiceGetIncomingResponse> {
+    const move = this.#moves.get(migration);
+    if (move === undefined) {
+      throw new RpcError('NOT_FOUND', `no migration "${migration}" has come to this host`);
+    }
+    return await move.finished;
+  }
+
+  #incoming({ request, spec, listening, options }: Preparation, entry: HeldEntry): IncomingMigration {
+    const { migration, epoch } = request;
+    return new IncomingMigration(
+      {
+        migration,
+        guest: entry.guest,
+        options,
+        token: request.token,
+        sourceAddress: listening.address,
+        sourcePort: listening.port,
+        sourceBootId: listening.bootId,
+      },
+      {
+        resumed: () => {
+          entry.tenure = 'unsettled';
+          this.#desk.settleLater(entry, migration, epoch);
+        },
+        commitMissing: () => this.#desk.resolve(entry, migration, epoch),
+        abandoned: (reason) => {
+          entry.tenure = 'incoming';
+          this.#table.remove(entry).catch((error: unknown) => {
+            process.stderr.write(`discarding guest "${spec.name}" (${reason}): ${String(error)}\n`);
+          });
+        },
+      },
+    );
+  }
+
+  #remember(name: string, migration: IncomingMigration): void {
+    const finished = migration.finished().finally(() => this.#closed(name, migration));
+    finished.catch(() => {});
+    this.#moves.set(name, { migration, finished });
+    if (this.#moves.size > ENDED_MAX) this.#moves.delete(this.#moves.keys().next().value!);
+  }
+
+  #closed(name: string, migration: IncomingMigration): void {
+    this.#desk.close(name);
+    this.#statistics.countRefused(migration.refused);
+  }
+}
+
+function checked(request: HostServicePrepareIncomingRequest): Preparation {
+  const { spec, listening, options } = request;
+  if (spec === undefined || listening === undefined || options === undefined) {
+    throw new RpcError('INVALID_ARGUMENT', 'an incoming migration needs a spec, the source and options');
+  }
+  const problems = [...guestSpecProblems(spec), ...migrationOptionsProblems(options)];
+  if (problems.length > 0) throw new RpcError('INVALID_ARGUMENT', `incoming guest: ${problems.join('; ')}`);
+  return { request, spec, listening, options };
+}

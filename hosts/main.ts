@@ -1,0 +1,90 @@
+/**
+ * The host process. Prints one line of JSON when it is registered, `{"ready":{"address":"127.0.0.1:40123"}}`, and
+ * ends at SIGTERM, at SIGINT, or, with --owned, when its stdin ends because whoever started it is gone.
+ */
+
+import { totalmem } from 'node:os';
+import { parseArgs } from 'node:util';
+import { errorText } from '../proto/errors.ts';
+import { nameProblem } from '../proto/names.ts';
+import { type Host, type HostSettings, startHost } from './host.ts';
+
+const USAGE = `usage: node hosts/main.ts --name NAME --coordinator HOST:PORT [--memory BYTES] [--listen HOST:PORT]
+  [--data-listen HOST] [--advertise HOST] [--owned]
+
+  --memory       bytes of memory for guests (default: three quarters of the machine's)
+  --listen       where the host's service listens (default 127.0.0.1:0, any free port)
+  --data-listen  the address on which migrations listen (default 127.0.0.1)
+  --advertise    the name under which others reach this host (default: the addresses above)
+  --owned        end when stdin ends`;
+
+function usageError(problem: string): never {
+  process.stderr.write(`godwit host: ${problem}\n${USAGE}\n`);
+  process.exit(2);
+}
+
+function readSettings(): HostSettings & { owned: boolean } {
+  const options = {
+    name: { type: 'string' },
+    coordinator: { type: 'string' },
+    memory: { type: 'string', default: String(Math.floor(totalmem() * 0.75)) },
+    listen: { type: 'string', default: '127.0.0.1:0' },
+    'data-listen': { type: 'string', default: '127.0.0.1' },
+    advertise: { type: 'string' },
+    owned: { type: 'boolean', default: false },
+  } as const;
+  let values: ReturnType<typeof parseArgs<{ options: typeof options }>>['values'];
+  try {
+    ({ values } = parseArgs({ options }));
+  } catch (error) {
+    usageError(errorText(error));
+  }
+  const { name, coordinator, advertise } = values;
+  if (name === undefined || coordinator === undefined) usageError('--name and --coordinator are needed');
+  const problem = nameProblem(name);
+  if (problem !== undefined) usageError(`--name: ${problem}`);
+  const capacityBytes = Number(values.memory);
+  if (!Number.isSafeInteger(capacityBytes) || capacityBytes <= 0) {
+    usageError(`--memory ${values.memory}: expected a whole number of bytes, such as 4294967296`);
+  }
+  return {
+    name,
+    coordinator,
+    capacityBytes,
+    listen: values.listen,
+    dataListen: values['data-listen'],
+    ...(advertise === undefined ? {} : { advertise }),
+    owned: values.owned,
+  };
+}
+
+function endWith(host: Host): void {
+  let ending = false;
+  const end = (): void => {
+    if (ending) return;
+    ending = true;
+    host.close().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        process.stderr.write(`godwit host: ending: ${errorText(error)}\n`);
+        process.exit(1);
+      },
+    );
+  };
+  process.on('SIGTERM', end);
+  process.on('SIGINT', end);
+}
+
+const settings = readSettings();
+if (settings.owned) {
+  // Not in order on purpose: whoever started us is gone, and so is everybody who would wait for an orderly end.
+  process.stdin.resume().on('end', () => process.exit(0));
+}
+try {
+  const host = await startHost(settings);
+  endWith(host);
+  process.stdout.write(`${JSON.stringify({ ready: { address: host.address } })}\n`);
+} catch (error) {
+  process.stderr.write(`godwit host: ${errorText(error)}\n`);
+  process.exit(1);
+}

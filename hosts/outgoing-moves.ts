@@ -1,0 +1,147 @@
+/**
+ * The source's part of a migration as the host sees it: checks, the witness before the pause, the guest's end here
+ * or its going on.
+ */
+
+import { RpcError } from '../proto/errors.ts';
+import type {
+  HostServiceStartMigrationRequest,
+  SourceListening,
+  SourceOutcome,
+} from '../proto/generated/godwit/v1/host.ts';
+import type { MigrationOptions, MigrationProgress } from '../proto/generated/godwit/v1/migration.ts';
+import { migrationOptionsProblems } from '../proto/migration-options.ts';
+import { bootId, nowMs } from './clock.ts';
+import type { CoordinatorLink } from './coordinator-link.ts';
+import type { GuestTable, HeldEntry } from './guest-table.ts';
+import type { HandoverDesk, Side } from './handover-desk.ts';
+import type { HostStatistics } from './host-stats.ts';
+import { OutgoingMigration } from './migration/outgoing.ts';
+
+/** What the migration's caller hears while it runs. */
+export interface OutgoingListener {
+  listening(where: SourceListening): void;
+  progress(progress: MigrationProgress): void;
+}
+
+interface OutgoingParts {
+  readonly table: GuestTable;
+  readonly desk: HandoverDesk;
+  readonly link: CoordinatorLink;
+  readonly statistics: HostStatistics;
+}
+
+/** Where migrations' data ports listen, and under which address destinations reach them. */
+interface DataAddress {
+  readonly listen: string;
+  readonly advertise: string;
+}
+
+/** How much of the guest's past goes into the report as "before the migration". */
+const SERIES_BEFORE_MS = 10_000;
+
+export class OutgoingMoves {
+  readonly #table: GuestTable;
+  readonly #desk: HandoverDesk;
+  readonly #link: CoordinatorLink;
+  readonly #statistics: HostStatistics;
+  readonly #data: DataAddress;
+  readonly #running = new Map<string, OutgoingMigration>();
+
+  constructor({ table, desk, link, statistics }: OutgoingParts, data: DataAddress) {
+    this.#table = table;
+    this.#desk = desk;
+    this.#link = link;
+    this.#statistics = statistics;
+    this.#data = data;
+  }
+
+  find(migration: string): OutgoingMigration | undefined {
+    return this.#running.get(migration);
+  }
+
+  /**
+   * Moves a guest away. Answers how it ended; the guest runs on here unless the outcome is "completed".
+   * @throws RpcError before anything was begun: NOT_FOUND, FAILED_PRECONDITION, INVALID_ARGUMENT.
+   */
+  async run(request: HostServiceStartMigrationRequest, listener: OutgoingListener): Promise<SourceOutcome> {
+    const acceptedAtMs = nowMs();
+    const { migration, options } = request;
+    const entry = this.#checked(request);
+    entry.migration = migration;
+    if (!entry.guest.ledgerKnown) await entry.guest.recoverBase();
+    const outgoing = this.#outgoing(request, entry, options!, listener);
+    this.#running.set(migration, outgoing);
+    this.#desk.open(migration, 'source', outgoing);
+    try {
+      const outcome = await outgoing.run();
+      const { report } = outcome;
+      if (report !== undefined) {
+        report.series = entry.guest.series.since(acceptedAtMs - SERIES_BEFORE_MS);
+      }
+      return outcome;
+    } finally {
+      this.#running.delete(migration);
+      this.#statistics.countRefused(outgoing.refused);
+      this.#desk.close(migration);
+      this.#afterwards(entry, migration, request.epoch);
+    }
+  }
+
+  #checked(request: HostServiceStartMigrationRequest): HeldEntry {
+    const entry = this.#table.get(request.guest);
+    const problems =
+      request.options === undefined ? ['no options'] : migrationOptionsProblems(request.options);
+    if (problems.length > 0)
+      throw new RpcError('INVALID_ARGUMENT', `migration options: ${problems.join('; ')}`);
+    const cannot = (why: string) =>
+      new RpcError('FAILED_PRECONDITION', `guest "${request.guest}" cannot be moved now: ${why}`);
+    if (entry.migration !== undefined)
+      throw cannot(`migration "${entry.migration}" is moving it; wait or cancel it`);
+    if (entry.tenure !== 'owned') throw cannot(`it is ${entry.tenure} on this host`);
+    if (entry.epoch !== request.epoch) {
+      throw cannot(`it is here under epoch ${entry.epoch}, not ${request.epoch}; ask the coordinator again`);
+    }
+    return entry;
+  }
+
+  #outgoing(
+    request: HostServiceStartMigrationRequest,
+    entry: HeldEntry,
+    options: MigrationOptions,
+    listener: OutgoingListener,
+  ): OutgoingMigration {
+    const { migration, guest: name, epoch, destination, token } = request;
+    return new OutgoingMigration(
+      { migration, guest: entry.guest, options, token, listenAddress: this.#data.listen },
+      {
+        listening: (port) => listener.listening({ address: this.#data.advertise, port, bootId: bootId() }),
+        progress: (progress) => listener.progress(progress),
+        beginHandover: () => {
+          // From here on the witness may have it on record, even when its answer is lost.
+          entry.tenure = 'unsettled';
+          return this.#link.beginHandover(name, epoch, migration, destination);
+        },
+        commitUnanswered: (): Promise<Side> => {
+          entry.tenure = 'handed-over';
+          return this.#desk.resolve(entry, migration, epoch);
+        },
+        free: async () => {
+          await this.#table.remove(entry);
+          return nowMs();
+        },
+      },
+    );
+  }
+
+  /** A guest that stayed: settled at once when the witness never heard of a handover, else with the witness. */
+  #afterwards(entry: HeldEntry, migration: string, epoch: bigint): void {
+    if (this.#table.find(entry.spec.name) !== entry) return;
+    if (entry.tenure === 'owned') {
+      entry.migration = undefined;
+      return;
+    }
+    entry.tenure = 'unsettled';
+    this.#desk.settleLater(entry, migration, epoch);
+  }
+}

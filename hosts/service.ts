@@ -1,0 +1,135 @@
+/** The host's gRPC service: each handler says in a line or two what the host does. */
+
+import { RpcError } from '../proto/errors.ts';
+import type { GuestSpec } from '../proto/generated/godwit/v1/guest.ts';
+import { type HostServiceServer, HostServiceService } from '../proto/generated/godwit/v1/host.ts';
+import { guestSpecProblems } from '../proto/guest-spec.ts';
+import { PAGE_BYTES } from '../proto/page.ts';
+import { type ServedService, streamHandler, unaryHandler } from '../proto/rpc.ts';
+import { workloadProblems } from '../workloads/registry.ts';
+import { nowMs } from './clock.ts';
+import { Guest } from './guest/guest.ts';
+import type { GuestTable, HeldEntry } from './guest-table.ts';
+import type { HandoverDesk } from './handover-desk.ts';
+import type { HostStatistics } from './host-stats.ts';
+import type { IncomingMoves } from './incoming-moves.ts';
+import { outgoingEvents } from './outgoing-events.ts';
+import type { OutgoingMoves } from './outgoing-moves.ts';
+
+export interface HostParts {
+  readonly table: GuestTable;
+  readonly desk: HandoverDesk;
+  readonly outgoing: OutgoingMoves;
+  readonly incoming: IncomingMoves;
+  readonly statistics: HostStatistics;
+}
+
+export function hostService(parts: HostParts): ServedService {
+  const handlers: HostServiceServer = { ...guestHandlers(parts), ...migrationHandlers(parts) };
+  return { definition: HostServiceService, handlers };
+}
+
+type GuestHandlers = Pick<
+  HostServiceServer,
+  | 'createGuest'
+  | 'destroyGuest'
+  | 'pauseGuest'
+  | 'resumeGuest'
+  | 'getGuestStats'
+  | 'auditGuest'
+  | 'getHostStats'
+>;
+
+function guestHandlers({ table, statistics }: HostParts): GuestHandlers {
+  return {
+    createGuest: unaryHandler(async ({ spec, epoch }) => {
+      const checked = checkedSpec(spec);
+      await table.add(checked, 'owned', epoch, () => Guest.create(checked));
+      return {};
+    }),
+    destroyGuest: unaryHandler(async ({ guest }) => {
+      await table.remove(atRest(table.get(guest), 'destroyed'));
+      return {};
+    }),
+    pauseGuest: unaryHandler(async ({ guest }) => {
+      await atRest(table.get(guest), 'paused').guest.pause();
+      return {};
+    }),
+    resumeGuest: unaryHandler(async ({ guest }) => {
+      await atRest(table.get(guest), 'resumed').guest.resume();
+      return {};
+    }),
+    getGuestStats: unaryHandler(({ guest, sinceMs }) => ({
+      series: table.get(guest).guest.series.since(sinceMs),
+      nowMs: nowMs(),
+    })),
+    auditGuest: unaryHandler(async ({ guest }) => ({
+      report: await atRest(table.get(guest), 'audited').guest.audit(),
+    })),
+    getHostStats: unaryHandler(() => ({ stats: statistics.take() })),
+  };
+}
+
+type MigrationHandlers = Pick<
+  HostServiceServer,
+  | 'startMigration'
+  | 'prepareIncoming'
+  | 'getIncoming'
+  | 'cancelMigration'
+  | 'releaseFailpoint'
+  | 'queryHandover'
+>;
+
+function migrationHandlers({ desk, outgoing, incoming }: HostParts): MigrationHandlers {
+  const side = (migration: string) => {
+    const found = outgoing.find(migration) ?? incoming.find(migration);
+    if (found !== undefined) return found;
+    throw new RpcError('NOT_FOUND', `no migration "${migration}" runs on this host`);
+  };
+  return {
+    startMigration: streamHandler((request) => outgoingEvents(outgoing, request)),
+    prepareIncoming: unaryHandler(async (request) => {
+      await incoming.prepare(request);
+      return {};
+    }),
+    getIncoming: unaryHandler(({ migration }) => incoming.result(migration)),
+    cancelMigration: unaryHandler(({ migration, reason }) => {
+      if (side(migration).cancel(reason) !== false) return {};
+      throw new RpcError(
+        'FAILED_PRECONDITION',
+        `migration "${migration}" is past its commit point: the guest is already the destination's`,
+      );
+    }),
+    releaseFailpoint: unaryHandler(({ migration }) => {
+      side(migration).releaseFailpoint();
+      return {};
+    }),
+    queryHandover: unaryHandler(async ({ migration, guest, decidedOwner }) => {
+      if (decidedOwner !== '') await desk.decided(migration, guest, decidedOwner);
+      return {
+        standing: desk.standing(migration),
+        failpoint: incoming.find(migration)?.failpoint ?? '',
+      };
+    }),
+  };
+}
+
+function checkedSpec(spec: GuestSpec | undefined): GuestSpec {
+  if (spec === undefined) throw new RpcError('INVALID_ARGUMENT', 'creating a guest: the request has no spec');
+  const problems = guestSpecProblems(spec);
+  if (problems.length === 0) {
+    problems.push(...workloadProblems(spec.workload!, Number(spec.memoryBytes) / PAGE_BYTES));
+  }
+  if (problems.length > 0) throw new RpcError('INVALID_ARGUMENT', `creating a guest: ${problems.join('; ')}`);
+  return spec;
+}
+
+/** A guest that no migration has in its hands. */
+function atRest(entry: HeldEntry, verb: string): HeldEntry {
+  if (entry.migration === undefined && entry.tenure === 'owned') return entry;
+  throw new RpcError(
+    'FAILED_PRECONDITION',
+    `guest "${entry.spec.name}" cannot be ${verb} now: migration "${entry.migration}" has it (${entry.tenure}); ` +
+      'wait for its end or cancel it',
+  );
+}
