@@ -1,0 +1,115 @@
+/**
+ * One socket's sending side: numbers the frames, counts the bytes, and says when the socket has enough. A
+ * head and its payload leave in one system call. The payload is not copied: it may be guest memory.
+ */
+
+import type { Socket } from 'node:net';
+import { nowMs } from '../clock.ts';
+import { MOVER_LIMITS } from './limits.ts';
+import type { Silence } from './silence.ts';
+import { type Body, type ControlType, encodeControl, encodePages, type PageRun } from './wire.ts';
+
+const SEQUENCES = 2 ** 32;
+
+export class ChannelSender {
+  readonly #socket: Socket;
+  readonly #silence: Silence;
+  #sequence = 0;
+  #sentBytes = 0;
+  #writtenBytes = 0;
+  #lost: Error | undefined;
+  #wake: (() => void) | undefined;
+
+  constructor(socket: Socket, silence: Silence) {
+    this.#socket = socket;
+    this.#silence = silence;
+    socket.setNoDelay(true);
+  }
+
+  /** Bytes given to the socket since its beginning, heads included. */
+  get sentBytes(): number {
+    return this.#sentBytes;
+  }
+
+  /** Whether to wait for `room()` before the next frame of pages. */
+  get isFull(): boolean {
+    return this.#sentBytes - this.#writtenBytes > MOVER_LIMITS.outstandingBytesMax;
+  }
+
+  /** Sends a frame of control. Never waits: such frames are few. */
+  send<T extends ControlType>(type: T, body: Body<T>, payload?: Uint8Array): void {
+    this.#write(encodeControl(type, body, this.#takeSequence(), payload?.byteLength), payload);
+  }
+
+  /**
+   * Sends pages.
+   *
+   * @param payload the pages of the data runs, in their order; not to be changed before `written` is called,
+   *   unless it is guest memory
+   */
+  sendPages(runs: readonly PageRun[], payload: Uint8Array | undefined, written?: () => void): void {
+    this.#write(encodePages(runs, this.#takeSequence()), payload, written);
+  }
+
+  /**
+   * Waits until the socket has taken enough for more. Other events of the thread get their turn meanwhile.
+   *
+   * @throws when the connection is lost, or takes nothing for too long
+   */
+  async room(): Promise<void> {
+    await new Promise(setImmediate);
+    while (this.isFull) await this.#progress();
+  }
+
+  /** Waits until everything sent so far has been given to the system; answers when that was so. */
+  async flushed(): Promise<number> {
+    const target = this.#sentBytes;
+    while (this.#writtenBytes < target) await this.#progress();
+    return nowMs();
+  }
+
+  /** The connection is lost: every wait ends with this error. */
+  lose(error: Error): void {
+    this.#lost ??= error;
+    this.#wake?.();
+  }
+
+  async #progress(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const others = this.#wake;
+    this.#wake = (): void => {
+      others?.();
+      resolve();
+    };
+    if (this.#lost === undefined) await this.#silence.during('room for more pages', promise);
+    if (this.#lost !== undefined) throw this.#lost;
+  }
+
+  #takeSequence(): number {
+    const sequence = this.#sequence;
+    this.#sequence = (sequence + 1) % SEQUENCES;
+    return sequence;
+  }
+
+  #write(head: Buffer, payload: Uint8Array | undefined, written?: () => void): void {
+    const byteCount = head.byteLength + (payload?.byteLength ?? 0);
+    this.#sentBytes += byteCount;
+    // An error comes with the socket's close as well, which is where it is dealt with.
+    const done = (): void => {
+      this.#writtenBytes += byteCount;
+      this.#silence.touch();
+      written?.();
+      const wake = this.#wake;
+      this.#wake = undefined;
+      wake?.();
+    };
+    if (payload === undefined || payload.byteLength === 0) {
+      this.#socket.write(head, done);
+      return;
+    }
+    this.#socket.cork();
+    this.#socket.write(head);
+    this.#socket.write(payload, done);
+    this.#socket.uncork();
+  }
+}

@@ -1,0 +1,343 @@
+/**
+ * The destination's part of the protocol: what each frame does, and which may come when. Its stages:
+ *
+ * - connecting: the channels say HELLO; nothing but WELCOME and PONG may come.
+ * - moving: pages, rounds, and in the end the devices' state.
+ * - ready: everything is here. No page may come any more; COMMIT may.
+ * - resumed: the guest runs here. The ledger may come.
+ *
+ * Whatever is not allowed now is refused and ends the connection; before READY that is the end of the guest
+ * here.
+ */
+
+import { nowMs } from '../clock.ts';
+import { ControlBlock } from '../guest/control-block.ts';
+import { HANDOVER } from '../guest/control-layout.ts';
+import { digestOf } from '../guest/ledger.ts';
+import { pageCountOf, VCPU_STATE_BYTES, writeVcpuState } from '../guest/shared-guest.ts';
+import { WireViolation } from './channel-receiver.ts';
+import { DestinationChannel } from './destination-channel.ts';
+import { LedgerReceiver } from './ledger-transfer.ts';
+import { MOVER_LIMITS } from './limits.ts';
+import type { DestinationMoverData } from './messages.ts';
+import { PagePlacer } from './page-placer.ts';
+import type { ProgressBoard } from './progress-board.ts';
+import type { Silence } from './silence.ts';
+import { type Body, type ControlFrame, type Frame, wireText } from './wire.ts';
+
+type Stage = 'connecting' | 'moving' | 'ready' | 'resumed';
+
+/** How long a resumed guest may take to its first instruction before the source is told without its time. */
+const FIRST_RUN_MS = 1000;
+
+export interface DestinationHooks {
+  /** COMMIT is here. Resolves when the guest may be resumed: at once, unless a failpoint is set. */
+  beforeResume(): Promise<void>;
+  /** COMMIT is here and the guest may not be resumed for it. */
+  leaseEnded(): void;
+}
+
+export class DestinationSide {
+  /** Everything that the guest needs is here and READY was sent. */
+  readonly whole = Promise.withResolvers<void>();
+  /** The guest runs here; when it first did. */
+  readonly resumed = Promise.withResolvers<number>();
+  /** All versions are here and have the digest that came in the pause. */
+  readonly ledger = Promise.withResolvers<void>();
+  /** Never resolves: rejects when a channel is lost, or something on it was refused. */
+  readonly lost = Promise.withResolvers<never>();
+  readonly times = { installedAtMs: 0, commitReceivedAtMs: 0, resumedAtMs: 0 };
+  readonly clock = { offsetMs: 0, errorMs: 0 };
+  /** All bytes so far; the report has what came up to COMMIT, without the ledger. */
+  receivedBytes = 0;
+  receivedBytesAtCommit = 0;
+  ledgerDigest = '';
+  readonly #data: DestinationMoverData;
+  readonly #silence: Silence;
+  readonly #board: ProgressBoard;
+  readonly #hooks: DestinationHooks;
+  readonly #control: ControlBlock;
+  readonly #pageCount: number;
+  readonly #channels: DestinationChannel[] = [];
+  readonly #ledgerReceiver: LedgerReceiver;
+  /** Made now, since it is needed in the pause. */
+  readonly #deviceState: Buffer;
+  #stage: Stage = 'connecting';
+  #welcomes = 0;
+  readonly #welcomed = Promise.withResolvers<void>();
+  #pong: PromiseWithResolvers<Body<'PONG'>> | undefined;
+  /** The round after which the devices' state came. */
+  #finalRound = Number.POSITIVE_INFINITY;
+
+  constructor(data: DestinationMoverData, silence: Silence, board: ProgressBoard, hooks: DestinationHooks) {
+    this.#data = data;
+    this.#silence = silence;
+    this.#board = board;
+    this.#hooks = hooks;
+    const { shared } = data;
+    const { spec } = shared;
+    this.#control = new ControlBlock(shared.control, spec.vcpuCount);
+    this.#pageCount = pageCountOf(spec);
+    this.#ledgerReceiver = new LedgerReceiver(shared.base, this.#pageCount);
+    this.#deviceState = Buffer.alloc(Number(spec.deviceStateBytes) + spec.vcpuCount * VCPU_STATE_BYTES);
+    for (const { promise } of [this.whole, this.resumed, this.ledger, this.lost, this.#welcomed]) {
+      (promise as Promise<unknown>).catch(() => {});
+    }
+  }
+
+  /** Opens all channels, measures the clocks' offset, and tells the source to begin. */
+  async connect(): Promise<void> {
+    const { shared, options, sourceAddress, sourcePort } = this.#data;
+    const touched = new Uint8Array(this.#pageCount);
+    for (let index = 0; index < options.channels; index++) {
+      const placer = new PagePlacer(shared.memory, touched);
+      const geometry = { pageCount: this.#pageCount, channel: index, channelCount: options.channels };
+      const source = { host: sourceAddress, port: sourcePort };
+      const channel: DestinationChannel = new DestinationChannel(source, geometry, this.#silence, {
+        received: (byteCount) => {
+          this.receivedBytes += byteCount;
+          this.#silence.touch();
+        },
+        place: (frame) => this.#place(channel, placer, frame),
+        frame: (frame, payload) => this.#onFrame(channel, placer, frame, payload),
+        failed: (error) => this.#refuse(error),
+        lost: (error) => this.#lose(error),
+      });
+      this.#channels.push(channel);
+      const { migration, token } = this.#data;
+      channel.sender.send('HELLO', { migration, token, channel: index, pageCount: this.#pageCount });
+    }
+    await Promise.race([this.#welcomed.promise, this.lost.promise]);
+    if (!this.#data.sharesClock) await this.#measureClock();
+    this.#stage = 'moving';
+    this.#main.sender.send('START', {});
+  }
+
+  /** Tells the source that bytes still arrive, so that a slow link is not taken for a lost one. */
+  sayAlive(): void {
+    if (this.#stage === 'moving') this.#main.sender.send('ALIVE', {});
+  }
+
+  /**
+   * Runs the guest here if the handover still allows it: after COMMIT, or because the witness said so. From
+   * the moment when it was taken to RESUMED nobody else can decide.
+   */
+  resume(): void {
+    if (!this.#control.tryHandover(HANDOVER.READY, HANDOVER.RESUMED)) return;
+    this.#stage = 'resumed';
+    this.#control.resume();
+    let resumedAtMs: number;
+    try {
+      resumedAtMs = this.#control.waitFirstRun(FIRST_RUN_MS);
+    } catch {
+      // It may run, but an audit or the host holds it, or the machine is too busy.
+      resumedAtMs = nowMs();
+    }
+    this.times.resumedAtMs = resumedAtMs;
+    this.#main.sender.send('RESUMED', { resumedAtMs });
+    this.resumed.resolve(resumedAtMs);
+  }
+
+  /** Ends all connections. @param reason told to the source if it still listens */
+  close(reason?: string): void {
+    if (reason !== undefined) this.#main?.sender.send('FAILURE', { reason: wireText(reason) });
+    for (const channel of this.#channels) channel.end();
+  }
+
+  get #main(): DestinationChannel {
+    return this.#channels[0] as DestinationChannel;
+  }
+
+  /** The source's clock minus this one: of several round trips the shortest tells most (Cristian, 1989). */
+  async #measureClock(): Promise<void> {
+    let bestMs = Number.POSITIVE_INFINITY;
+    for (let sample = 0; sample < MOVER_LIMITS.clockSamples; sample++) {
+      this.#pong = Promise.withResolvers();
+      const sentAtMs = nowMs();
+      this.#main.sender.send('PING', { sentAtMs });
+      const pong = await Promise.race([this.#pong.promise, this.lost.promise]);
+      const receivedAtMs = nowMs();
+      const roundTripMs = receivedAtMs - sentAtMs;
+      if (roundTripMs >= bestMs) continue;
+      bestMs = roundTripMs;
+      this.clock.offsetMs = pong.nowMs - (sentAtMs + receivedAtMs) / 2;
+      this.clock.errorMs = roundTripMs / 2;
+    }
+    this.#pong = undefined;
+  }
+
+  #refuse(error: Error): void {
+    if (error instanceof WireViolation) this.#board.refused++;
+    this.#lose(error);
+    for (const channel of this.#channels) channel.destroy();
+  }
+
+  #lose(error: Error): void {
+    this.lost.reject(error);
+    this.whole.reject(error);
+    this.ledger.reject(error);
+  }
+
+  #place(channel: DestinationChannel, placer: PagePlacer, frame: Frame): Uint8Array {
+    if (frame.type === 'PAGES') {
+      this.#mayMove(channel, frame.type);
+      channel.isInRound = true;
+      return placer.target(frame);
+    }
+    if (frame.type === 'LEDGER') {
+      this.#mayCome(channel, frame.type, 'resumed');
+      return this.#ledgerReceiver.place(frame.body, frame.payloadBytes);
+    }
+    // The only other frame that the decoder lets have a payload.
+    if (frame.payloadBytes > this.#deviceState.byteLength) {
+      const allowed = this.#deviceState.byteLength;
+      throw new WireViolation(
+        `${frame.type} brings ${frame.payloadBytes} bytes; at most ${allowed} fit this guest`,
+      );
+    }
+    return this.#deviceState.subarray(0, frame.payloadBytes);
+  }
+
+  #onFrame(channel: DestinationChannel, placer: PagePlacer, frame: Frame, payload: Uint8Array): void {
+    if (frame.type !== 'PAGES') {
+      this.#onControl(channel, frame, payload);
+      return;
+    }
+    this.#mayMove(channel, frame.type);
+    channel.isInRound = true;
+    placer.place(frame);
+  }
+
+  #onControl(channel: DestinationChannel, frame: ControlFrame, payload: Uint8Array): void {
+    switch (frame.type) {
+      case 'WELCOME':
+        this.#onWelcome();
+        break;
+      case 'PONG':
+        if (this.#pong === undefined) throw notNow(frame.type);
+        this.#pong.resolve(frame.body);
+        break;
+      case 'ROUND_END':
+        this.#onRoundEnd(channel, frame.body.round);
+        break;
+      case 'DEVICE_STATE':
+        this.#onDeviceState(channel, frame.body, payload);
+        break;
+      case 'COMMIT':
+        this.#mayCome(channel, frame.type, 'ready');
+        this.#onCommit();
+        break;
+      case 'LEDGER':
+        return;
+      case 'LEDGER_END':
+        this.#mayCome(channel, frame.type, 'resumed');
+        this.#onLedgerEnd();
+        break;
+      case 'FAILURE':
+        this.#lose(new Error(`the source gave up: ${frame.body.reason}`));
+        break;
+      case 'HELLO':
+      case 'PING':
+      case 'START':
+      case 'ROUND_DONE':
+      case 'ALIVE':
+      case 'READY':
+      case 'RESUMED':
+      case 'LEDGER_DONE':
+        // The decoder refuses them first, since they are the destination's.
+        throw notNow(frame.type);
+    }
+  }
+
+  #onWelcome(): void {
+    this.#welcomes++;
+    if (this.#stage !== 'connecting' || this.#welcomes > this.#channels.length) throw notNow('WELCOME');
+    if (this.#welcomes === this.#data.options.channels) this.#welcomed.resolve();
+  }
+
+  #onRoundEnd(channel: DestinationChannel, round: number): void {
+    this.#mayMove(channel, 'ROUND_END');
+    if (round !== channel.round + 1) {
+      throw new WireViolation(`ROUND_END of round ${round} came after that of round ${channel.round}`);
+    }
+    channel.round = round;
+    channel.isInRound = false;
+    channel.sender.send('ROUND_DONE', { round });
+    this.#whenWhole();
+  }
+
+  #onDeviceState(channel: DestinationChannel, body: Body<'DEVICE_STATE'>, payload: Uint8Array): void {
+    const { shared } = this.#data;
+    const { spec } = shared;
+    this.#mayCome(channel, 'DEVICE_STATE', 'moving');
+    const ahead = this.#channels.some(
+      ({ round, isInRound }) => round > channel.round || (round === channel.round && isInRound),
+    );
+    if (this.#finalRound !== Number.POSITIVE_INFINITY || channel.round === 0 || ahead)
+      throw notNow('DEVICE_STATE');
+    const { vcpuStateBytes } = body;
+    const deviceBytes = Number(spec.deviceStateBytes);
+    const expectedBytes = vcpuStateBytes.reduce((sum, bytes) => sum + bytes, deviceBytes);
+    if (vcpuStateBytes.length !== spec.vcpuCount || payload.byteLength !== expectedBytes) {
+      throw new WireViolation(
+        `DEVICE_STATE brings ${payload.byteLength} bytes for ${vcpuStateBytes.length} vCPUs; expected are ` +
+          `${expectedBytes} for ${spec.vcpuCount}`,
+      );
+    }
+    let start = deviceBytes;
+    for (const [vcpu, bytes] of vcpuStateBytes.entries()) {
+      writeVcpuState(shared, vcpu, payload.subarray(start, start + bytes));
+      start += bytes;
+    }
+    this.ledgerDigest = body.ledgerDigest;
+    this.#finalRound = channel.round;
+    this.#whenWhole();
+  }
+
+  /** Everything is here when the final round has ended on every channel. */
+  #whenWhole(): void {
+    if (this.#channels.some(({ round }) => round !== this.#finalRound)) return;
+    if (!this.#control.tryHandover(HANDOVER.NONE, HANDOVER.READY)) return;
+    this.#stage = 'ready';
+    const installedAtMs = nowMs();
+    this.times.installedAtMs = installedAtMs;
+    this.#main.sender.send('READY', { installedAtMs });
+    this.whole.resolve();
+  }
+
+  #onCommit(): void {
+    if (this.times.commitReceivedAtMs !== 0) throw notNow('COMMIT');
+    this.times.commitReceivedAtMs = nowMs();
+    this.receivedBytesAtCommit = this.receivedBytes;
+    this.#hooks.beforeResume().then(
+      () => {
+        if (nowMs() < this.#control.leaseUntilMs) this.resume();
+        else this.#hooks.leaseEnded();
+      },
+      // The migration was ended while it stood at the failpoint.
+      () => {},
+    );
+  }
+
+  #onLedgerEnd(): void {
+    if (!this.#ledgerReceiver.isComplete) throw new WireViolation('LEDGER_END came before the whole ledger');
+    if (digestOf(new Uint32Array(this.#data.shared.base)) !== this.ledgerDigest) {
+      throw new WireViolation('the ledger does not have the digest that came in the pause');
+    }
+    this.#main.sender.send('LEDGER_DONE', {});
+    this.ledger.resolve();
+  }
+
+  /** Pages and ends of rounds: while the guest moves, and on this channel not after its final round. */
+  #mayMove(channel: DestinationChannel, type: Frame['type']): void {
+    if (this.#stage !== 'moving' || channel.round >= this.#finalRound) throw notNow(type);
+  }
+
+  #mayCome(channel: DestinationChannel, type: Frame['type'], stage: Stage): void {
+    if (this.#stage !== stage || channel.index !== 0) throw notNow(type);
+  }
+}
+
+function notNow(type: Frame['type']): WireViolation {
+  return new WireViolation(`${type} is not allowed now`);
+}

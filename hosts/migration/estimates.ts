@@ -1,0 +1,79 @@
+/**
+ * What the source believes of its link and its guest: bandwidth, dirty rate, expected downtime, and QEMU's
+ * rule of convergence (migration_update_counters in migration/migration.c: threshold = bandwidth x downtime-
+ * limit).
+ *
+ * A round's bandwidth is its bytes over the time from its start to the last channel's ROUND_DONE: the link's,
+ * not that of the buffers on the way. QEMU measures over windows of 100 ms. A round may be shorter, and then
+ * its time is mostly the way there and back: so the estimate covers the newest rounds that together lasted
+ * 100 ms, or all.
+ */
+
+import { PAGE_BYTES } from '../../proto/page.ts';
+
+const WINDOW_MS = 100;
+const MS_PER_S = 1000;
+
+export class Estimates {
+  /** The newest rounds' bytes and times, newest last. */
+  #window: { readonly bytes: number; readonly durationMs: number }[] = [];
+  #bandwidthBytesPerS = 0;
+  #dirtyRatePagesPerS = 0;
+
+  /** Bytes per second; 0 before the first round is over. */
+  get bandwidthBytesPerS(): number {
+    return this.#bandwidthBytesPerS;
+  }
+
+  /** Distinct pages that became dirty per second of the last round. */
+  get dirtyRatePagesPerS(): number {
+    return this.#dirtyRatePagesPerS;
+  }
+
+  /**
+   * Takes a round's measurements in.
+   *
+   * @param bytes what the round sent
+   * @param durationMs from its start to its last ROUND_DONE
+   * @param dirtyPages distinct pages that became dirty meanwhile
+   */
+  addRound(bytes: number, durationMs: number, dirtyPages: number): void {
+    const round = { bytes, durationMs: Math.max(durationMs, Number.EPSILON) };
+    this.#dirtyRatePagesPerS = (dirtyPages / round.durationMs) * MS_PER_S;
+    const window = [round];
+    let windowMs = round.durationMs;
+    let windowBytes = bytes;
+    for (const older of this.#window.toReversed()) {
+      if (windowMs >= WINDOW_MS) break;
+      window.unshift(older);
+      windowMs += older.durationMs;
+      windowBytes += older.bytes;
+    }
+    this.#window = window;
+    this.#bandwidthBytesPerS = (windowBytes / windowMs) * MS_PER_S;
+  }
+
+  /** How long the pages would take, ms; 0 while the bandwidth is not known. */
+  expectedDowntimeMs(pageCount: number): number {
+    if (this.#bandwidthBytesPerS === 0) return 0;
+    return ((pageCount * PAGE_BYTES) / this.#bandwidthBytesPerS) * MS_PER_S;
+  }
+
+  /** Whether the pages fit the downtime limit: pending <= bandwidth x downtime-limit. */
+  fits(pageCount: number, downtimeLimitMs: number): boolean {
+    return pageCount * PAGE_BYTES <= (this.#bandwidthBytesPerS * downtimeLimitMs) / MS_PER_S;
+  }
+}
+
+/**
+ * The time to the end of an iterative migration, ms: what is to be sent now, then ever smaller rounds in a
+ * geometric series.
+ *
+ * @returns 0 while it is not known, -1 when the guest dirties pages as fast as they can be sent
+ */
+export function remainingMs(pages: number, bandwidthBytesPerS: number, dirtyRatePagesPerS: number): number {
+  if (bandwidthBytesPerS === 0) return 0;
+  const ratio = (dirtyRatePagesPerS * PAGE_BYTES) / bandwidthBytesPerS;
+  if (ratio >= 1) return -1;
+  return (((pages * PAGE_BYTES) / bandwidthBytesPerS) * MS_PER_S) / (1 - ratio);
+}

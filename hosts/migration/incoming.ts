@@ -1,0 +1,259 @@
+/**
+ * An incoming migration as the host's main thread owns it: starts the mover, speaks with the witness for it,
+ * and sees to it that the guest here runs when it is this host's, and is discarded when it is not, whatever
+ * becomes of the thread.
+ */
+
+import { errorText, RpcError } from '../../proto/errors.ts';
+import { HandoverStanding } from '../../proto/generated/godwit/v1/host.ts';
+import {
+  DestinationReport,
+  type MigrationOptions,
+  MigrationPhase,
+} from '../../proto/generated/godwit/v1/migration.ts';
+import { bootId, nowMs } from '../clock.ts';
+import { HANDOVER } from '../guest/control-layout.ts';
+import type { Guest } from '../guest/guest.ts';
+import type { DestinationMoverData, FromDestinationMover, ToDestinationMover } from './messages.ts';
+import { MoverThread } from './mover-thread.ts';
+import { progressBoard } from './progress-board.ts';
+import type { Side } from './wire.ts';
+
+const MOVER_FILE = new URL('./destination-mover.ts', import.meta.url);
+
+export interface IncomingSettings {
+  readonly migration: string;
+  /** Of Guest.incoming; its control block's `leaseUntilMs` is kept up to date. */
+  readonly guest: Guest;
+  readonly options: MigrationOptions;
+  readonly token: string;
+  readonly sourceAddress: string;
+  readonly sourcePort: number;
+  readonly sourceBootId: string;
+}
+
+export interface IncomingHooks {
+  /** The guest runs here since then; not yet settled. Called at once. */
+  resumed(resumedAtMs: number): void;
+  /** READY was said and COMMIT does not come: the host asks the witness. Tells who has the guest. */
+  commitMissing(): Promise<Side>;
+  /** The guest here is not whole, or not this host's: the host discards it. */
+  abandoned(reason: string): void;
+}
+
+/** How the destination's part ended. */
+export interface IncomingResult {
+  readonly phase: MigrationPhase;
+  readonly reason: string;
+  readonly report: DestinationReport;
+}
+
+export class IncomingMigration {
+  readonly #settings: IncomingSettings;
+  readonly #hooks: IncomingHooks;
+  readonly #board = progressBoard();
+  readonly #connected = Promise.withResolvers<void>();
+  readonly #finished = Promise.withResolvers<IncomingResult>();
+  #thread: MoverThread<ToDestinationMover, FromDestinationMover> | undefined;
+  #isConnected = false;
+  #ledgerArrived = false;
+  #failpoint = '';
+  #threadEnded = false;
+  #cancelReason: string | undefined;
+  #askedWitness = false;
+  /** Set once and for all when the guest's fate here is known. */
+  #fate: 'resumed' | 'abandoned' | undefined;
+  #abandonReason = '';
+  #report = DestinationReport.fromPartial({});
+
+  constructor(settings: IncomingSettings, hooks: IncomingHooks) {
+    this.#settings = settings;
+    this.#hooks = hooks;
+    this.#connected.promise.catch(() => {});
+  }
+
+  /**
+   * Opens the connections. Resolves when all of them are up.
+   *
+   * @throws RpcError UNAVAILABLE when they cannot be had; `abandoned` is not called for that
+   */
+  async connect(): Promise<void> {
+    const { migration, guest, options, token, sourceAddress, sourcePort, sourceBootId } = this.#settings;
+    const workerData: DestinationMoverData = {
+      migration,
+      shared: guest.shared,
+      options,
+      token,
+      board: this.#board.shared,
+      sourceAddress,
+      sourcePort,
+      sharesClock: sourceBootId === bootId(),
+    };
+    this.#thread = new MoverThread(MOVER_FILE, workerData, 'destination mover', {
+      message: (message) => this.#onMessage(message),
+      exited: (error) => void this.#onEnd(error.message),
+    });
+    await this.#connected.promise;
+  }
+
+  /** Resolves when the ledger has come, or the migration is over without it. After `connect()`. */
+  async finished(): Promise<IncomingResult> {
+    return await this.#finished.promise;
+  }
+
+  /** What this side can promise now; docs/ownership.md. */
+  standing(): HandoverStanding {
+    if (this.#fate === 'resumed') return HandoverStanding.HANDOVER_STANDING_RESUMED;
+    if (this.#fate === 'abandoned') return HandoverStanding.HANDOVER_STANDING_ABANDONED;
+    const handover = this.#settings.guest.control.handover();
+    if (handover === HANDOVER.READY) return HandoverStanding.HANDOVER_STANDING_READY;
+    if (handover === HANDOVER.RESUMED) return HandoverStanding.HANDOVER_STANDING_RESUMED;
+    if (handover === HANDOVER.ABANDONED) return HandoverStanding.HANDOVER_STANDING_ABANDONED;
+    return HandoverStanding.HANDOVER_STANDING_MOVING;
+  }
+
+  /** The witness has decided. */
+  decide(owner: Side): void {
+    if (owner === 'source') this.#abandon('the witness gave the guest to the source');
+    else if (this.#threadEnded) void this.#resumeHere();
+    else this.#thread?.post({ type: 'resume' });
+  }
+
+  /** Lets a migration that is held at a failpoint go on. */
+  releaseFailpoint(): void {
+    this.#thread?.post({ type: 'release-failpoint' });
+  }
+
+  /** Gives the guest up here, unless it runs here already. */
+  cancel(reason: string): void {
+    const { control } = this.#settings.guest;
+    if (this.#fate !== undefined || control.handover() === HANDOVER.RESUMED) return;
+    this.#cancelReason = reason;
+    this.#abandon(`cancelled: ${reason}`);
+  }
+
+  /** The failpoint at which the migration stands here now, or empty. */
+  get failpoint(): string {
+    return this.#failpoint;
+  }
+
+  /** Frames that were refused so far. */
+  get refused(): number {
+    return this.#board.refused;
+  }
+
+  #onMessage(message: FromDestinationMover): void {
+    switch (message.type) {
+      case 'connected':
+        this.#isConnected = true;
+        this.#connected.resolve();
+        break;
+      case 'ready':
+        this.#settings.guest.expectedDigest = message.ledgerDigest;
+        return;
+      case 'commit-missing':
+        this.#askWitness(message.reason);
+        break;
+      case 'resumed':
+        this.#onResumed(message.resumedAtMs);
+        break;
+      case 'ended':
+        this.#report = message.report;
+        this.#ledgerArrived = message.ledgerArrived;
+        if (message.ledgerArrived) this.#settings.guest.ledgerArrived();
+        void this.#onEnd(message.reason);
+        break;
+      case 'held':
+        this.#failpoint = message.point;
+        return;
+      case 'released':
+        this.#failpoint = '';
+        return;
+    }
+  }
+
+  /** The mover is done, or its thread has died. */
+  async #onEnd(reason: string): Promise<void> {
+    if (this.#threadEnded) return;
+    this.#threadEnded = true;
+    const { control } = this.#settings.guest;
+    // It may have died between resuming the guest and saying so.
+    if (control.handover() === HANDOVER.RESUMED && this.#fate === undefined) this.#onResumed(nowMs());
+    if (this.#fate === undefined && control.handover() === HANDOVER.READY) this.#askWitness(reason);
+    else if (this.#fate === undefined) this.#abandon(reason);
+    await this.#thread?.end();
+    if (this.#fate !== undefined) await this.#finish(reason);
+  }
+
+  #onResumed(resumedAtMs: number): void {
+    if (this.#fate !== undefined) return;
+    this.#fate = 'resumed';
+    this.#hooks.resumed(resumedAtMs);
+  }
+
+  /** For the mover, when it is no more. */
+  async #resumeHere(): Promise<void> {
+    const { control } = this.#settings.guest;
+    if (!control.tryHandover(HANDOVER.READY, HANDOVER.RESUMED)) return;
+    control.resume();
+    this.#report.resumedAtMs = nowMs();
+    this.#onResumed(this.#report.resumedAtMs);
+    await this.#finish('COMMIT did not come; the witness gave the guest to this host');
+  }
+
+  #askWitness(reason: string): void {
+    if (this.#askedWitness || this.#fate !== undefined) return;
+    this.#askedWitness = true;
+    this.#hooks.commitMissing().then(
+      (owner) => this.decide(owner),
+      // It stays READY: `decide`, or COMMIT after all, settles it.
+      (error: unknown) => process.stderr.write(`${reason}; asking the witness: ${errorText(error)}\n`),
+    );
+  }
+
+  /** The guest is not to run here: final, whatever stage it had reached. */
+  #abandon(reason: string): void {
+    if (this.#fate === 'abandoned') return;
+    const { control } = this.#settings.guest;
+    for (const from of [HANDOVER.NONE, HANDOVER.READY, HANDOVER.RESUMED]) {
+      control.tryHandover(from, HANDOVER.ABANDONED);
+    }
+    control.requestPause();
+    this.#fate = 'abandoned';
+    this.#abandonReason = reason;
+    if (!this.#threadEnded) this.#thread?.post({ type: 'stop', reason });
+    if (this.#isConnected) this.#hooks.abandoned(reason);
+    else this.#connected.reject(new RpcError('UNAVAILABLE', reason));
+    // Otherwise its thread's end, which follows, brings the report.
+    if (this.#threadEnded) void this.#finish(reason);
+  }
+
+  /** The guest's fate here is known, and the mover is no more. */
+  async #finish(reason: string): Promise<void> {
+    this.#report.refused = BigInt(this.#board.refused);
+    if (this.#fate === 'resumed') {
+      const { MIGRATION_PHASE_COMPLETED: phase } = MigrationPhase;
+      const problem = this.#ledgerArrived ? '' : await this.#recoverLedger(reason);
+      this.#finished.resolve({ phase, reason: problem, report: this.#report });
+      return;
+    }
+    const { MIGRATION_PHASE_CANCELLED, MIGRATION_PHASE_FAILED } = MigrationPhase;
+    const phase = this.#cancelReason === undefined ? MIGRATION_PHASE_FAILED : MIGRATION_PHASE_CANCELLED;
+    this.#finished.resolve({ phase, reason: this.#abandonReason, report: this.#report });
+  }
+
+  /**
+   * The ledger will not come: what the next host needs of it is in memory, and the digest of the pause can
+   * prove it.
+   */
+  async #recoverLedger(reason: string): Promise<string> {
+    try {
+      const agrees = await this.#settings.guest.recoverBase();
+      return agrees
+        ? `no ledger came: ${reason}`
+        : `no ledger came, and memory is not as in the pause: ${reason}`;
+    } catch (error) {
+      return `no ledger came: ${reason}; recovering it: ${errorText(error)}`;
+    }
+  }
+}

@@ -1,0 +1,51 @@
+/**
+ * Every limit of a migration's data path in one place: what may come from outside, and how much is on its way
+ * at once.
+ */
+
+import { GUEST_LIMITS } from '../../proto/guest-spec.ts';
+import { MIGRATION_LIMITS } from '../../proto/migration-options.ts';
+import { PAGE_BYTES } from '../../proto/page.ts';
+import { VCPU_STATE_BYTES } from '../guest/shared-guest.ts';
+
+const MEBIBYTE = 1024 * 1024;
+
+/** What a frame may be (docs/wire.md). */
+export const WIRE_LIMITS = {
+  channelsMax: MIGRATION_LIMITS.channelsMax,
+  pageCountMax: GUEST_LIMITS.memoryBytesMax / PAGE_BYTES,
+  /** A table is small, so that it fits the buffer for heads; whatever is larger is payload. */
+  tableBytesMax: 2048,
+  runsMax: 256,
+  /** One data run that goes from memory to memory. */
+  longRunPagesMax: MEBIBYTE / PAGE_BYTES,
+  /** Pages of a frame that is gathered from several runs. */
+  gatheredPagesMax: 64,
+  vcpuCountMax: GUEST_LIMITS.vcpuCountMax,
+  vcpuStateBytesMax: VCPU_STATE_BYTES,
+  deviceStateBytesMax: GUEST_LIMITS.deviceStateBytesMax,
+  ledgerPayloadBytesMax: MEBIBYTE,
+  /** Reasons and names are cut to this many characters. */
+  textLengthMax: 256,
+} as const;
+
+/** How the source and the destination behave. */
+export const MOVER_LIMITS = {
+  /** Accepted connections that have not yet said HELLO; the oldest of more is refused. */
+  pendingConnectionsMax: 8,
+  /** What a channel has handed to its socket and not yet seen written. */
+  outstandingBytesMax: 4 * MEBIBYTE,
+  /**
+   * Runs from this length on go without a copy; a copy of fewer pages costs less than a system call for them.
+   */
+  longRunPagesMin: 16,
+  /** A frame under a bandwidth limit takes no longer than this, as far as whole pages allow. */
+  limitedFrameMs: 10,
+  /** A bandwidth limit that asks for a shorter wait is not waited for: timers are no finer. */
+  limitWaitMsMin: 1,
+  /** How often the destination tells that bytes still arrive. */
+  aliveIntervalMs: 1000,
+  /** Round trips that measure the offset of two machines' clocks. */
+  clockSamples: 8,
+  progressIntervalMs: 50,
+} as const;

@@ -1,0 +1,82 @@
+/** What the main thread and the mover threads say to each other. Types only: one union per direction. */
+
+import type {
+  DestinationReport,
+  MigrationOptions,
+  SourceReport,
+} from '../../proto/generated/godwit/v1/migration.ts';
+import type { FailpointName } from '../../proto/names.ts';
+import type { SharedGuest } from '../guest/shared-guest.ts';
+import type { Side } from './wire.ts';
+
+/** What every mover thread is started with. */
+interface MoverData {
+  readonly migration: string;
+  readonly shared: SharedGuest;
+  readonly options: MigrationOptions;
+  readonly token: string;
+  /** Of a ProgressBoard. */
+  readonly board: SharedArrayBuffer;
+}
+
+export interface SourceMoverData extends MoverData {
+  readonly listenAddress: string;
+  readonly acceptedAtMs: number;
+}
+
+export interface DestinationMoverData extends MoverData {
+  readonly sourceAddress: string;
+  readonly sourcePort: number;
+  /** Whether both hosts read the same clock. */
+  readonly sharesClock: boolean;
+}
+
+/** To either mover. */
+type ToMover =
+  | { readonly type: 'release-failpoint' }
+  /** The migration is to end here; the handover was decided by who says so. */
+  | { readonly type: 'stop'; readonly reason: string };
+
+export type ToSourceMover =
+  | ToMover
+  /** The witness has the handover on record, or why not. */
+  | { readonly type: 'handover-begun' }
+  | { readonly type: 'handover-refused'; readonly reason: string }
+  /** The witness has decided who has the guest. */
+  | { readonly type: 'decided'; readonly owner: Side };
+
+export type ToDestinationMover =
+  | ToMover
+  /** The witness has decided that the guest runs here. */
+  | { readonly type: 'resume' };
+
+/** From either mover. */
+type FromMover = { readonly type: 'held'; readonly point: FailpointName } | { readonly type: 'released' };
+
+export type FromSourceMover =
+  | FromMover
+  | { readonly type: 'listening'; readonly port: number }
+  | { readonly type: 'begin-handover' }
+  /** The destination says that the guest runs there. */
+  | { readonly type: 'resumed' }
+  /** COMMIT was sent and no RESUMED came. */
+  | { readonly type: 'commit-unanswered' }
+  /** The last message. Without a reason the destination has the guest. */
+  | { readonly type: 'ended'; readonly reason: string; readonly report: SourceReport };
+
+export type FromDestinationMover =
+  | FromMover
+  | { readonly type: 'connected' }
+  /** Everything is here, and READY was sent. */
+  | { readonly type: 'ready'; readonly ledgerDigest: string }
+  /** READY was sent, and COMMIT did not come, or came when the lease had ended. */
+  | { readonly type: 'commit-missing'; readonly reason: string }
+  | { readonly type: 'resumed'; readonly resumedAtMs: number }
+  /** The last message. */
+  | {
+      readonly type: 'ended';
+      /** Why the migration ended early; empty when even the ledger came. */
+      readonly reason: string;
+      readonly ledgerArrived: boolean;
+      readonly report: DestinationReport;
+    };

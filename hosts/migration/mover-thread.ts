@@ -1,0 +1,45 @@
+/**
+ * A mover's worker thread as its owner on the main thread holds it: what it says, that it ended and why, and
+ * its end.
+ */
+
+import { Worker } from 'node:worker_threads';
+import { errorText } from '../../proto/errors.ts';
+
+export interface MoverThreadHooks<From> {
+  message(message: From): void;
+  /** The thread is no more, by `end()` or not. Called once, after every message. */
+  exited(error: Error): void;
+}
+
+export class MoverThread<To, From> {
+  readonly #worker: Worker;
+
+  /**
+   * @param file the thread's entry
+   * @param workerData what it is started with
+   * @param name for errors and tools
+   */
+  constructor(file: URL, workerData: unknown, name: string, hooks: MoverThreadHooks<From>) {
+    this.#worker = new Worker(file, { workerData, name });
+    let cause: unknown;
+    this.#worker.on('message', (message: From) => hooks.message(message));
+    this.#worker.once('error', (error) => {
+      cause = error;
+    });
+    this.#worker.once('exit', (code) => {
+      const why = cause === undefined ? `code ${code}` : errorText(cause);
+      hooks.exited(new Error(`${name} has ended: ${why}`, { cause }));
+    });
+  }
+
+  /** Tells the thread something; without effect when it has ended. */
+  post(message: To): void {
+    this.#worker.postMessage(message);
+  }
+
+  /** Ends the thread wherever it is, with its sockets. */
+  async end(): Promise<void> {
+    await this.#worker.terminate();
+  }
+}

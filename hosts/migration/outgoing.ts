@@ -1,0 +1,271 @@
+/**
+ * An outgoing migration as the host's main thread owns it: starts the mover, speaks with the witness for it,
+ * and sees to it that the guest has exactly one fate here, whatever becomes of the thread: it runs on, or it
+ * was handed over and is freed.
+ */
+
+import { errorText } from '../../proto/errors.ts';
+import { HandoverStanding, type SourceOutcome } from '../../proto/generated/godwit/v1/host.ts';
+import {
+  type MigrationOptions,
+  MigrationPhase,
+  type MigrationProgress,
+  SourceReport,
+} from '../../proto/generated/godwit/v1/migration.ts';
+import { nowMs } from '../clock.ts';
+import { HANDOVER, HOLD } from '../guest/control-layout.ts';
+import type { Guest } from '../guest/guest.ts';
+import { remainingMs } from './estimates.ts';
+import { MOVER_LIMITS } from './limits.ts';
+import type { FromSourceMover, SourceMoverData, ToSourceMover } from './messages.ts';
+import { MoverThread } from './mover-thread.ts';
+import { progressBoard } from './progress-board.ts';
+import type { Side } from './wire.ts';
+
+const MOVER_FILE = new URL('./source-mover.ts', import.meta.url);
+
+export interface OutgoingSettings {
+  readonly migration: string;
+  readonly guest: Guest;
+  readonly options: MigrationOptions;
+  /** What the destination's connections must say. */
+  readonly token: string;
+  /** An address of this host, on which an ephemeral port is opened. */
+  readonly listenAddress: string;
+}
+
+export interface OutgoingHooks {
+  listening(port: number): void;
+  progress(progress: MigrationProgress): void;
+  /** Before the pause. Resolves when the witness has it on record; a rejection keeps the guest. */
+  beginHandover(): Promise<void>;
+  /** COMMIT was sent and RESUMED did not come: the host asks the witness. Tells who has the guest. */
+  commitUnanswered(): Promise<Side>;
+  /** The destination runs the guest: the host frees it. Answers the time at which that was done. */
+  free(): Promise<number>;
+}
+
+/** What the mover told when it ended. */
+interface Ending {
+  readonly reason: string;
+  readonly report: SourceReport;
+}
+
+export class OutgoingMigration {
+  readonly #settings: OutgoingSettings;
+  readonly #hooks: OutgoingHooks;
+  readonly #board = progressBoard();
+  readonly #acceptedAtMs = nowMs();
+  readonly #ended = Promise.withResolvers<Ending>();
+  /** Resolves when it is known who has the guest, and the guest here is freed or runs. */
+  readonly #settled = Promise.withResolvers<void>();
+  #thread: MoverThread<ToSourceMover, FromSourceMover> | undefined;
+  #failpoint = '';
+  #cancelReason: string | undefined;
+  #heardResumed = false;
+  #askedWitness = false;
+  /** COMMITTED was said to the witness: the guest is freed only at its word (docs/ownership.md, the pledge). */
+  #pledged = false;
+  #owner: Side | undefined;
+  #freedAtMs = 0;
+  #note = '';
+
+  constructor(settings: OutgoingSettings, hooks: OutgoingHooks) {
+    this.#settings = settings;
+    this.#hooks = hooks;
+    const { control } = settings.guest;
+    // What an earlier migration of this guest left there is history.
+    control.tryHandover(control.handover(), HANDOVER.NONE);
+  }
+
+  /** Does the migration to its end. Never rejects for what happens on the way: the outcome tells. */
+  async run(): Promise<SourceOutcome> {
+    const { migration, guest, options, token, listenAddress } = this.#settings;
+    const wasRunning = (guest.control.holds() & HOLD.PAUSE) === 0;
+    const workerData: SourceMoverData = {
+      migration,
+      shared: guest.shared,
+      options,
+      token,
+      board: this.#board.shared,
+      listenAddress,
+      acceptedAtMs: this.#acceptedAtMs,
+    };
+    const thread = new MoverThread<ToSourceMover, FromSourceMover>(MOVER_FILE, workerData, 'source mover', {
+      message: (message) => this.#onMessage(message),
+      exited: (error) => this.#onExit(error),
+    });
+    this.#thread = thread;
+    if (this.#cancelReason !== undefined) thread.post({ type: 'stop', reason: this.#cancelReason });
+    const timer = setInterval(() => this.#hooks.progress(this.#progress()), MOVER_LIMITS.progressIntervalMs);
+    const { reason, report } = await this.#ended.promise;
+    await thread.end();
+    clearInterval(timer);
+    if (this.#isHandedOver) await this.#settled.promise;
+    else this.#keep(wasRunning);
+    report.freedAtMs = this.#freedAtMs;
+    return { phase: this.#finalPhase(), reason: this.#outcomeReason(reason), report };
+  }
+
+  /** Ends the migration, the guest runs on here. False when it is too late: it was committed. */
+  cancel(reason: string): boolean {
+    const { control } = this.#settings.guest;
+    if (!control.tryHandover(HANDOVER.NONE, HANDOVER.KEPT)) return control.handover() === HANDOVER.KEPT;
+    this.#cancelReason = reason;
+    this.#thread?.post({ type: 'stop', reason: `cancelled: ${reason}` });
+    return true;
+  }
+
+  /** Lets a migration that is held at a failpoint go on. */
+  releaseFailpoint(): void {
+    this.#thread?.post({ type: 'release-failpoint' });
+  }
+
+  /** What this side can promise now; docs/ownership.md. Asked by the witness only: COMMITTED is a pledge. */
+  standing(): HandoverStanding {
+    if (this.#heardResumed) return HandoverStanding.HANDOVER_STANDING_RESUMED;
+    if (this.#owner === 'source') return HandoverStanding.HANDOVER_STANDING_KEPT;
+    if (this.#owner === 'destination') return HandoverStanding.HANDOVER_STANDING_COMMITTED;
+    const handover = this.#settings.guest.control.handover();
+    if (handover === HANDOVER.KEPT) return HandoverStanding.HANDOVER_STANDING_KEPT;
+    if (handover !== HANDOVER.COMMITTED) return HandoverStanding.HANDOVER_STANDING_MOVING;
+    this.#pledged = true;
+    return HandoverStanding.HANDOVER_STANDING_COMMITTED;
+  }
+
+  /** The witness has decided. */
+  decide(owner: Side): void {
+    const { control } = this.#settings.guest;
+    if (control.tryHandover(HANDOVER.NONE, owner === 'source' ? HANDOVER.KEPT : HANDOVER.COMMITTED)) {
+      // Before the commit point: the mover knows nothing of it and is to stop.
+      this.#thread?.post({ type: 'stop', reason: `the witness gave the guest to the ${owner}` });
+    }
+    if (this.#isHandedOver) void this.#settle(owner);
+  }
+
+  /** Connections and frames that were refused so far. */
+  get refused(): number {
+    return this.#board.refused;
+  }
+
+  get #isHandedOver(): boolean {
+    return this.#settings.guest.control.handover() === HANDOVER.COMMITTED;
+  }
+
+  #onMessage(message: FromSourceMover): void {
+    switch (message.type) {
+      case 'listening':
+        this.#hooks.listening(message.port);
+        break;
+      case 'begin-handover':
+        this.#hooks.beginHandover().then(
+          () => this.#thread?.post({ type: 'handover-begun' }),
+          (error: unknown) => this.#thread?.post({ type: 'handover-refused', reason: errorText(error) }),
+        );
+        return;
+      case 'held':
+        this.#failpoint = message.point;
+        this.#hooks.progress(this.#progress());
+        break;
+      case 'released':
+        this.#failpoint = '';
+        return;
+      case 'resumed':
+        this.#heardResumed = true;
+        if (this.#pledged) this.#askWitness();
+        else void this.#settle('destination');
+        return;
+      case 'commit-unanswered':
+        this.#askWitness();
+        break;
+      case 'ended':
+        this.#ended.resolve(message);
+        break;
+    }
+  }
+
+  /** A thread that dies before it said so: the guest stays, or, after the commit point, the witness tells. */
+  #onExit(error: Error): void {
+    const { control } = this.#settings.guest;
+    control.tryHandover(HANDOVER.NONE, HANDOVER.KEPT);
+    if (this.#isHandedOver && this.#owner === undefined) this.#askWitness();
+    const report = SourceReport.fromPartial({ acceptedAtMs: this.#acceptedAtMs });
+    this.#ended.resolve({ reason: error.message, report });
+  }
+
+  #askWitness(): void {
+    if (this.#askedWitness || this.#owner !== undefined) return;
+    this.#askedWitness = true;
+    this.#note = 'COMMIT was not answered: the witness is asked who has the guest';
+    this.#hooks.commitUnanswered().then(
+      (owner) => this.#settle(owner),
+      (error: unknown) => {
+        // The guest stands still until `decide`, or the destination's late answer.
+        this.#note = `COMMIT was not answered, and the witness cannot be asked: ${errorText(error)}`;
+      },
+    );
+  }
+
+  /** After the commit point: frees the guest or takes it back. The first word counts. */
+  async #settle(owner: Side): Promise<void> {
+    if (this.#owner !== undefined) return;
+    this.#owner = owner;
+    this.#thread?.post({ type: 'decided', owner });
+    try {
+      if (owner === 'destination') this.#freedAtMs = await this.#hooks.free();
+      else await this.#settings.guest.resume();
+    } catch (error) {
+      this.#note = errorText(error);
+    }
+    this.#settled.resolve();
+  }
+
+  /**
+   * The guest stays, and runs if it ran, unless this host's lease forbids it: then the host resumes it later.
+   */
+  #keep(wasRunning: boolean): void {
+    const { control } = this.#settings.guest;
+    this.#owner = 'source';
+    const leaseEnded = control.leaseUntilMs > 0 && nowMs() >= control.leaseUntilMs;
+    if (wasRunning && this.#board.paused === 1 && !leaseEnded) control.resume();
+  }
+
+  #finalPhase(): MigrationPhase {
+    if (this.#owner === 'destination') return MigrationPhase.MIGRATION_PHASE_COMPLETED;
+    if (this.#cancelReason !== undefined) return MigrationPhase.MIGRATION_PHASE_CANCELLED;
+    return MigrationPhase.MIGRATION_PHASE_FAILED;
+  }
+
+  #outcomeReason(moverReason: string): string {
+    if (this.#owner === 'destination') return this.#heardResumed ? '' : this.#note;
+    return this.#cancelReason ?? moverReason;
+  }
+
+  #progress(): MigrationProgress {
+    const board = this.#board;
+    const cancelling = this.#cancelReason !== undefined;
+    const phase = board.phase === 0 ? MigrationPhase.MIGRATION_PHASE_SETUP : (board.phase as MigrationPhase);
+    const roundMs = nowMs() - board.roundStartMs;
+    // The first round has no estimate from an earlier one: what has left so far must do.
+    const bandwidth =
+      board.bandwidthBytesPerS > 0 || board.roundStartMs === 0
+        ? board.bandwidthBytesPerS
+        : ((board.transferredBytes - board.roundStartBytes) / roundMs) * 1000;
+    const pagesLeft = Math.max(board.roundPages - board.roundPagesSent, 0);
+    return {
+      migration: this.#settings.migration,
+      phase: cancelling ? MigrationPhase.MIGRATION_PHASE_CANCELLING : phase,
+      round: board.round,
+      elapsedMs: nowMs() - this.#acceptedAtMs,
+      transferredBytes: BigInt(board.transferredBytes),
+      roundPages: BigInt(board.roundPages),
+      roundPagesSent: BigInt(board.roundPagesSent),
+      dirtyRatePagesPerS: board.dirtyRatePagesPerS,
+      bandwidthBytesPerS: bandwidth,
+      expectedDowntimeMs: board.expectedDowntimeMs,
+      remainingMs: remainingMs(pagesLeft, bandwidth, board.dirtyRatePagesPerS),
+      note: this.#note,
+      failpoint: this.#failpoint,
+    };
+  }
+}

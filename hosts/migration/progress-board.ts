@@ -1,0 +1,41 @@
+/**
+ * What a mover thread has done so far, in shared memory: the mover writes as it goes, the main thread reads
+ * when it likes, also while the mover is busy, and after it died. Plain doubles: each is whole, and their
+ * order does not matter.
+ */
+
+const FIELDS = [
+  /** MigrationPhase. */
+  'phase',
+  /** 1 when the mover has paused the guest. */
+  'paused',
+  'round',
+  'roundStartMs',
+  'roundPages',
+  'roundPagesSent',
+  'roundStartBytes',
+  'transferredBytes',
+  'dirtyRatePagesPerS',
+  'bandwidthBytesPerS',
+  'expectedDowntimeMs',
+  /** Connections and frames that were not what they should have been. */
+  'refused',
+] as const;
+export type BoardField = (typeof FIELDS)[number];
+
+export type ProgressBoard = Record<BoardField, number> & { readonly shared: SharedArrayBuffer };
+
+/** A new board of zeroes, or a view of one that another thread made. */
+export function progressBoard(shared = new SharedArrayBuffer(FIELDS.length * 8)): ProgressBoard {
+  const values = new Float64Array(shared);
+  const board = { shared };
+  for (const [index, field] of FIELDS.entries()) {
+    Object.defineProperty(board, field, {
+      get: () => values[index],
+      set: (value: number) => {
+        values[index] = value;
+      },
+    });
+  }
+  return board as ProgressBoard;
+}

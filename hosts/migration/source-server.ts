@@ -1,0 +1,120 @@
+/**
+ * The data port of a migration at the source: an ephemeral port on which the destination's channels, and
+ * whoever else finds it, connect. A connection becomes a channel by a HELLO with the migration's token;
+ * anything else is refused and counted, and does not disturb the migration. The port stays open until the
+ * migration ends, so that what comes late is counted too.
+ */
+
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { DEADLINES_MS } from '../../proto/deadlines.ts';
+import { MOVER_LIMITS } from './limits.ts';
+import type { Silence } from './silence.ts';
+import { SourceChannel } from './source-channel.ts';
+import type { Body } from './wire.ts';
+
+export interface SourceServerSettings {
+  readonly listenAddress: string;
+  readonly migration: string;
+  readonly token: string;
+  readonly pageCount: number;
+  readonly channelCount: number;
+}
+
+export class SourceServer {
+  /** All channels in their order, when the last of them is welcomed. */
+  readonly channels: Promise<readonly SourceChannel[]>;
+  readonly #settings: SourceServerSettings;
+  readonly #silence: Silence;
+  readonly #onRefused: (reason: string) => void;
+  readonly #server: Server;
+  readonly #pending = new Set<SourceChannel>();
+  readonly #welcomed = new Map<number, SourceChannel>();
+  readonly #complete = Promise.withResolvers<readonly SourceChannel[]>();
+  #closed = false;
+
+  /** @param onRefused is called for every connection that is refused */
+  constructor(settings: SourceServerSettings, silence: Silence, onRefused: (reason: string) => void) {
+    this.#settings = settings;
+    this.#silence = silence;
+    this.#onRefused = onRefused;
+    this.channels = this.#complete.promise;
+    this.channels.catch(() => {});
+    this.#server = createServer({ noDelay: true }, (socket) => this.#onConnection(socket));
+  }
+
+  /** Opens the port; answers its number. @throws when the address is not this machine's */
+  async listen(): Promise<number> {
+    const { listenAddress } = this.#settings;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#server.once('error', (cause) => {
+      const problem = `opening the data port on ${listenAddress}: ${cause.message}`;
+      reject(new Error(`${problem}; name an address of this machine`, { cause }));
+    });
+    this.#server.listen({ host: listenAddress, port: 0 }, resolve);
+    await promise;
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  /**
+   * Closes the port, and every connection that is no channel. The channels live on: they are their owner's.
+   */
+  close(): void {
+    this.#closed = true;
+    this.#server.close();
+    for (const channel of this.#pending) channel.lose(new Error('the migration is over'));
+  }
+
+  #onConnection(socket: Socket): void {
+    const channel = new SourceChannel(socket, this.#silence);
+    // Whoever waits longest without a word makes room: the destination says HELLO at once.
+    if (this.#pending.size >= MOVER_LIMITS.pendingConnectionsMax) {
+      const [oldest] = this.#pending;
+      oldest?.lose(new Error('too many connections without a HELLO'));
+    }
+    this.#pending.add(channel);
+    const late = setTimeout(() => channel.lose(new Error('no HELLO came in time')), DEADLINES_MS.query);
+    channel.onLost((error) => {
+      clearTimeout(late);
+      if (this.#pending.delete(channel) && !this.#closed) {
+        this.#onRefused(`connection from ${channel.remoteAddress}: ${error.message}`);
+      }
+    });
+    channel.answer('HELLO', (hello) => {
+      clearTimeout(late);
+      channel.answer('HELLO', undefined);
+      const problem = this.#problemOf(hello);
+      if (problem === undefined) this.#welcome(channel, hello.channel);
+      else channel.lose(new Error(problem));
+    });
+  }
+
+  #problemOf(hello: Body<'HELLO'>): string | undefined {
+    const { migration, token, pageCount, channelCount } = this.#settings;
+    if (hello.migration !== migration || !sameSecret(hello.token, token)) {
+      return 'HELLO does not name this migration and its token';
+    }
+    if (hello.pageCount !== pageCount) return `HELLO speaks of ${hello.pageCount} pages, not of ${pageCount}`;
+    if (hello.channel >= channelCount) return `there is no channel ${hello.channel} of ${channelCount}`;
+    if (this.#welcomed.has(hello.channel)) return `channel ${hello.channel} is there already`;
+    return undefined;
+  }
+
+  #welcome(channel: SourceChannel, index: number): void {
+    const { channelCount } = this.#settings;
+    this.#pending.delete(channel);
+    this.#welcomed.set(index, channel);
+    channel.onLost((error) => this.#complete.reject(error));
+    if (this.#welcomed.size === channelCount) {
+      const inOrder = [...this.#welcomed].toSorted(([left], [right]) => left - right);
+      this.#complete.resolve(inOrder.map(([, welcomed]) => welcomed));
+    }
+    channel.sender.send('WELCOME', {});
+  }
+}
+
+/** Compares without telling by its time how much of it was right. */
+function sameSecret(left: string, right: string): boolean {
+  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
+  return timingSafeEqual(digest(left), digest(right));
+}

@@ -1,0 +1,151 @@
+/**
+ * The pause and the handover at the source: from the guest's last instruction here to the destination's word
+ * that it runs there. Everything between is downtime, so nothing here waits for a timer, another thread of
+ * this host, or a disk. docs/ownership.md has the rules; the word `handover` of the control block decides
+ * between this thread and the main one.
+ */
+
+import { randomFillSync } from 'node:crypto';
+import { DEADLINES_MS } from '../../proto/deadlines.ts';
+import { MigrationPhase } from '../../proto/generated/godwit/v1/migration.ts';
+import { nowMs } from '../clock.ts';
+import type { ControlBlock } from '../guest/control-block.ts';
+import { HANDOVER } from '../guest/control-layout.ts';
+import { currentLedger, digestOf } from '../guest/ledger.ts';
+import { readVcpuState, VCPU_STATE_BYTES } from '../guest/shared-guest.ts';
+import { within } from './silence.ts';
+import type { SourceChannel } from './source-channel.ts';
+import type { SourceParts } from './source-parts.ts';
+import type { Side } from './wire.ts';
+
+/** When what happened; the monotonic clock, ms, and 0 for what has not happened. */
+export interface SwitchoverTimes {
+  pauseRequestedAtMs: number;
+  parkedAtMs: number;
+  finalPagesSentAtMs: number;
+  deviceStateSentAtMs: number;
+  readyAtMs: number;
+  commitSentAtMs: number;
+}
+
+export class Switchover {
+  readonly times: SwitchoverTimes = {
+    pauseRequestedAtMs: 0,
+    parkedAtMs: 0,
+    finalPagesSentAtMs: 0,
+    deviceStateSentAtMs: 0,
+    readyAtMs: 0,
+    commitSentAtMs: 0,
+  };
+  deviceStateBytes = 0;
+  /** The versions that the guest left with. */
+  ledger: Uint32Array<ArrayBuffer> | undefined;
+  /** Bytes sent on all channels when the guest was paused, and when it was handed over. */
+  readonly sentBytes = { paused: 0, committed: 0 };
+  isPaused = false;
+  isCommitted = false;
+  readonly #parts: SourceParts;
+  readonly #control: ControlBlock;
+  /**
+   * The devices' state, and behind it room for the vCPUs'. Devices are emulated by the size of their state
+   * alone.
+   */
+  readonly #deviceState: Buffer;
+
+  constructor(parts: SourceParts, control: ControlBlock) {
+    this.#parts = parts;
+    this.#control = control;
+    const { deviceStateBytes, vcpuCount } = parts.data.shared.spec;
+    const deviceBytes = Number(deviceStateBytes);
+    this.#deviceState = Buffer.alloc(deviceBytes + vcpuCount * VCPU_STATE_BYTES);
+    randomFillSync(this.#deviceState, 0, deviceBytes);
+    // A rehearsal: in the pause this code is compiled and the memory that it reads is there.
+    digestOf(currentLedger(parts.data.shared));
+  }
+
+  /** Stops the guest, with the handover on the witness's record. */
+  async pause(): Promise<void> {
+    const { witness, board, signal } = this.#parts;
+    await witness.beginHandover();
+    signal.throwIfAborted();
+    this.sentBytes.paused = this.#sentBytes();
+    board.paused = 1;
+    board.phase = MigrationPhase.MIGRATION_PHASE_DEVICE;
+    this.isPaused = true;
+    this.times.pauseRequestedAtMs = nowMs();
+    this.#control.requestPause();
+    this.#control.waitParked();
+    this.times.parkedAtMs = this.#control.parkedAtMs();
+  }
+
+  /**
+   * The final pages have left: sends the rest, and commits. Resolves when the guest runs at the destination.
+   */
+  async handOver(): Promise<void> {
+    const { channels, silence, failpoints, signal } = this.#parts;
+    const main = channels[0] as SourceChannel;
+    this.times.finalPagesSentAtMs = nowMs();
+    const ready = main.expect('READY');
+    this.#sendDeviceState(main);
+    this.times.deviceStateSentAtMs = await main.sender.flushed();
+    await silence.during('READY', ready);
+    this.times.readyAtMs = nowMs();
+    await failpoints.reach('before-commit');
+    signal.throwIfAborted();
+    if (!this.#control.tryHandover(HANDOVER.NONE, HANDOVER.COMMITTED)) {
+      throw new Error('the migration was ended just before its commit point');
+    }
+    this.isCommitted = true;
+    const resumed = main.expect('RESUMED');
+    main.sender.send('COMMIT', {});
+    this.times.commitSentAtMs = nowMs();
+    this.sentBytes.committed = this.#sentBytes();
+    await this.#afterCommit(main, resumed);
+  }
+
+  /** Room for what the vCPUs' states need is there; nothing of size is allocated but the ledger. */
+  #sendDeviceState(main: SourceChannel): void {
+    const { shared } = this.#parts.data;
+    this.ledger = currentLedger(shared);
+    const vcpuStateBytes: number[] = [];
+    let end = Number(shared.spec.deviceStateBytes);
+    for (let vcpu = 0; vcpu < shared.spec.vcpuCount; vcpu++) {
+      const state = readVcpuState(shared, vcpu);
+      this.#deviceState.set(state, end);
+      end += state.byteLength;
+      vcpuStateBytes.push(state.byteLength);
+    }
+    this.deviceStateBytes = end;
+    const body = { ledgerDigest: digestOf(this.ledger), vcpuStateBytes };
+    main.sender.send('DEVICE_STATE', body, this.#deviceState.subarray(0, end));
+  }
+
+  /** From here on the guest does not run here again unless the witness says so. */
+  async #afterCommit(main: SourceChannel, resumed: Promise<unknown>): Promise<void> {
+    const { failpoints, witness } = this.#parts;
+    const never = new AbortController().signal;
+    const answered = resumed.then((): Side => 'destination');
+    // The connection may be lost while the migration stands at the failpoint.
+    answered.catch(() => {});
+    if (failpoints.has('after-commit')) {
+      // Written, so that a host that dies here has said it.
+      await main.sender.flushed().catch(() => {});
+      await failpoints.reach('after-commit');
+    }
+    let owner: Side;
+    try {
+      owner = await within(Promise.race([answered, witness.decided]), DEADLINES_MS.commitAnswer, never);
+    } catch {
+      witness.commitUnanswered();
+      // A late RESUMED counts as well; a lost connection leaves the witness alone to tell.
+      owner = await Promise.race([answered.catch(() => witness.decided), witness.decided]);
+    }
+    if (owner === 'source') {
+      throw new Error('COMMIT was not answered, and the witness gave the guest back to the source');
+    }
+  }
+
+  #sentBytes(): number {
+    return this.#parts.channels.reduce((sum, { sender }) => sum + sender.sentBytes, 0);
+  }
+}
