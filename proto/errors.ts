@@ -1,6 +1,6 @@
 /**
- * The one error that crosses the parts: a gRPC status by its name and a sentence for people. A handler throws it, the
- * caller on the other side catches its like, so both speak of the same thing.
+ * The one error that crosses the parts: a gRPC status by its name and a sentence for people. A handler throws
+ * it, the caller on the other side catches its like, so both speak of the same thing.
  */
 
 import { status } from '@grpc/grpc-js';

@@ -1,7 +1,7 @@
 /**
- * What a GuestSpec may say: the limits, in one place, and what is wrong with one. The experiment spec, the coordinator
- * and the hosts all ask here, so that none accepts what another refuses. The workload's own fields are checked by
- * workloadProblems in workloads/registry.ts, by those who know workloads.
+ * What a GuestSpec may say: the limits, in one place, and what is wrong with one. The experiment spec, the
+ * coordinator and the hosts all ask here, so that none accepts what another refuses. The workload's own
+ * fields are checked by workloadProblems in workloads/registry.ts, by those who know workloads.
  */
 
 import type { ContentModel, GuestSpec } from './generated/godwit/v1/guest.ts';

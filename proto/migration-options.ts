@@ -1,6 +1,7 @@
 /**
- * What MigrationOptions may say: defaults, limits, and what is wrong with some. The experiment spec, the command line,
- * the coordinator and the hosts all ask here. Names and meanings are QEMU's where it has them (qapi/migration.json).
+ * What MigrationOptions may say: defaults, limits, and what is wrong with some. The experiment spec, the
+ * command line, the coordinator and the hosts all ask here. Names and meanings are QEMU's where it has them
+ * (qapi/migration.json).
  */
 
 import {
@@ -15,7 +16,9 @@ export const MIGRATION_LIMITS = {
   channelsMax: 16,
   /** QEMU's MAX_MIGRATE_DOWNTIME_SECONDS: 2000 s. */
   downtimeLimitMsMax: 2_000_000,
-  /** Less than 8 kbit/s would take half a second and more for each page; more than 1 Tbit/s no network has. */
+  /**
+   * Less than 8 kbit/s would take half a second and more for each page; more than 1 Tbit/s no network has.
+   */
   maxBandwidthBytesPerSMin: 1_000,
   maxBandwidthBytesPerSMax: 125_000_000_000,
   maxRoundsMax: 1_000,
@@ -32,7 +35,10 @@ export const DEFAULT_MIGRATION_OPTIONS = {
   channels: 1,
   /** QEMU's `downtime-limit`, which Cloud Hypervisor took over. */
   downtimeLimitMs: 300,
-  /** Unlimited. QEMU's `max-bandwidth` is 128 MiB/s; here the link is what limits unless the study says otherwise. */
+  /**
+   * Unlimited. QEMU's `max-bandwidth` is 128 MiB/s; here the link is what limits unless the study says
+   * otherwise.
+   */
   maxBandwidthBytesPerS: 0,
   /** As QEMU: the cap does not hold back what is sent in the pause. */
   limitFinalRound: false,

@@ -1,6 +1,7 @@
 /**
- * How the parts call each other: gRPC with a deadline on every call, errors for people, and one set of limits. It
- * stands with the contracts because coordinator, hosts and cli all need it and may not import each other.
+ * How the parts call each other: gRPC with a deadline on every call, errors for people, and one set of
+ * limits. It stands with the contracts because coordinator, hosts and cli all need it and may not import each
+ * other.
  */
 
 import {
@@ -30,7 +31,9 @@ const MESSAGE_BYTES_MAX = 32 * 1024 * 1024;
 /** A status travels in an HTTP/2 header: longer texts would break the call that they explain. */
 const ERROR_TEXT_CHARACTERS_MAX = 2_000;
 
-/** Marks a status as the other side's own words: without it the connection failed and gRPC made the status up. */
+/**
+ * Marks a status as the other side's own words: without it the connection failed and gRPC made the status up.
+ */
 const ANSWERED = 'godwit-answered';
 
 const CHANNEL_OPTIONS = {
@@ -47,6 +50,10 @@ const CLIENT_OPTIONS = {
   // A restarted coordinator is found again at once, not after gRPC's two minutes.
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.max_reconnect_backoff_ms': 1_000,
+  'grpc.dns_min_time_between_resolutions_ms': 1_000,
+  // The DNS holds no settings of ours. A process would end only when it had answered that question, which
+  // takes twenty seconds in a network without a way out.
+  'grpc.service_config_disable_resolution': 1,
   // Hosts and coordinator see each other directly: a proxy that the environment names is meant for the web.
   'grpc.enable_http_proxy': 0,
 } as const;
@@ -81,7 +88,9 @@ export interface UnarySettings {
   signal?: AbortSignal;
 }
 
-/** A stream lasts as long as its subject, so its deadline is optional; a vanished peer ends it in any case. */
+/**
+ * A stream lasts as long as its subject, so its deadline is optional; a vanished peer ends it in any case.
+ */
 export type StreamSettings = Omit<UnarySettings, 'deadlineMs'> & { deadlineMs?: number };
 
 /** A stream's messages, once; leaving the loop or `cancel` ends the call. */
@@ -95,7 +104,9 @@ type ClientClass<C extends Client> = new (
   options?: Partial<ClientOptions>,
 ) => C;
 
-/** A client of the service at `address` ("host:port"). It connects at its first call; the caller closes it. */
+/**
+ * A client of the service at `address` ("host:port"). It connects at its first call; the caller closes it.
+ */
 export function clientFor<C extends Client>(clientClass: ClientClass<C>, address: string): C {
   return new clientClass(address, credentials.createInsecure(), CLIENT_OPTIONS);
 }
@@ -144,7 +155,8 @@ export function callStream<C extends Client, M extends StreamName<C>>(
   const cancel = (): void => stream.cancel();
   if (signal?.aborted) cancel();
   signal?.addEventListener('abort', cancel, { once: true });
-  // Heard from the start: an error that comes before anybody iterates must neither be lost nor end the process.
+  // Heard from the start: an error that comes before anybody iterates must neither be lost nor end the
+  // process.
   let failure: RpcError | undefined;
   let ended = false;
   let wake = (): void => {};
@@ -217,10 +229,17 @@ export function unaryHandler<Request, Response>(
   return (call, callback) => {
     const gone = new AbortController();
     call.on('cancelled', () => gone.abort());
-    Promise.try(() => answer(call.request, { signal: gone.signal })).then(
-      (response) => callback(null, response),
-      (error: unknown) => callback(failedStatus(error)),
-    );
+    const run = async (): Promise<void> => {
+      let response: Response;
+      try {
+        response = await answer(call.request, { signal: gone.signal });
+      } catch (error) {
+        callback(failedStatus(error));
+        return;
+      }
+      callback(null, response);
+    };
+    void run();
   };
 }
 

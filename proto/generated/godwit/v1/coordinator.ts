@@ -50,6 +50,8 @@ export interface HeldGuest {
   guest: string;
   epoch: bigint;
   state: GuestState;
+  /** When registering: a coordinator that lost its database learns the guest from it. Left out of heartbeats. */
+  spec: GuestSpec | undefined;
 }
 
 export interface CoordinatorServiceHeartbeatRequest {
@@ -221,8 +223,8 @@ export interface Event {
   /** Milliseconds since 1970, the coordinator's clock. */
   atMs: number;
   /**
-   * host-registered, host-lost, guest-created, guest-destroyed, guest-lost, migration-started, migration-phase,
-   * migration-ended, handover-begun, handover-settled.
+   * host-registered, host-lost, guest-created, guest-destroyed, guest-lost, guest-found, guest-adopted,
+   * guest-discarded, migration-started, migration-phase, migration-ended, handover-begun, handover-settled.
    */
   kind: string;
   subject: string;
@@ -453,7 +455,7 @@ export const CoordinatorServiceRegisterHostResponse: MessageFns<CoordinatorServi
 };
 
 function createBaseHeldGuest(): HeldGuest {
-  return { guest: "", epoch: 0n, state: 0 };
+  return { guest: "", epoch: 0n, state: 0, spec: undefined };
 }
 
 export const HeldGuest: MessageFns<HeldGuest> = {
@@ -469,6 +471,9 @@ export const HeldGuest: MessageFns<HeldGuest> = {
     }
     if (message.state !== 0) {
       writer.uint32(24).int32(message.state);
+    }
+    if (message.spec !== undefined) {
+      GuestSpec.encode(message.spec, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -510,6 +515,14 @@ export const HeldGuest: MessageFns<HeldGuest> = {
             message.state = reader.int32() as any;
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.spec = GuestSpec.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -527,6 +540,7 @@ export const HeldGuest: MessageFns<HeldGuest> = {
       guest: isSet(object.guest) ? globalThis.String(object.guest) : "",
       epoch: isSet(object.epoch) ? BigInt(object.epoch) : 0n,
       state: isSet(object.state) ? guestStateFromJSON(object.state) : 0,
+      spec: isSet(object.spec) ? GuestSpec.fromJSON(object.spec) : undefined,
     };
   },
 
@@ -541,6 +555,9 @@ export const HeldGuest: MessageFns<HeldGuest> = {
     if (message.state !== 0) {
       obj.state = guestStateToJSON(message.state);
     }
+    if (message.spec !== undefined) {
+      obj.spec = GuestSpec.toJSON(message.spec);
+    }
     return obj;
   },
 
@@ -552,6 +569,7 @@ export const HeldGuest: MessageFns<HeldGuest> = {
     message.guest = object.guest ?? "";
     message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
     message.state = object.state ?? 0;
+    message.spec = (object.spec !== undefined && object.spec !== null) ? GuestSpec.fromPartial(object.spec) : undefined;
     return message;
   },
 };

@@ -250,6 +250,8 @@ export interface HostServiceQueryHandoverRequest {
 
 export interface HostServiceQueryHandoverResponse {
   standing: HandoverStanding;
+  /** The failpoint at which a destination is held now, or empty. A source's is in its progress. */
+  failpoint: string;
 }
 
 export interface HostServiceGetHostStatsRequest {
@@ -2375,13 +2377,16 @@ export const HostServiceQueryHandoverRequest: MessageFns<HostServiceQueryHandove
 };
 
 function createBaseHostServiceQueryHandoverResponse(): HostServiceQueryHandoverResponse {
-  return { standing: 0 };
+  return { standing: 0, failpoint: "" };
 }
 
 export const HostServiceQueryHandoverResponse: MessageFns<HostServiceQueryHandoverResponse> = {
   encode(message: HostServiceQueryHandoverResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.standing !== 0) {
       writer.uint32(8).int32(message.standing);
+    }
+    if (message.failpoint !== "") {
+      writer.uint32(18).string(message.failpoint);
     }
     return writer;
   },
@@ -2407,6 +2412,14 @@ export const HostServiceQueryHandoverResponse: MessageFns<HostServiceQueryHandov
             message.standing = reader.int32() as any;
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.failpoint = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2420,13 +2433,19 @@ export const HostServiceQueryHandoverResponse: MessageFns<HostServiceQueryHandov
   },
 
   fromJSON(object: any): HostServiceQueryHandoverResponse {
-    return { standing: isSet(object.standing) ? handoverStandingFromJSON(object.standing) : 0 };
+    return {
+      standing: isSet(object.standing) ? handoverStandingFromJSON(object.standing) : 0,
+      failpoint: isSet(object.failpoint) ? globalThis.String(object.failpoint) : "",
+    };
   },
 
   toJSON(message: HostServiceQueryHandoverResponse): unknown {
     const obj: any = {};
     if (message.standing !== 0) {
       obj.standing = handoverStandingToJSON(message.standing);
+    }
+    if (message.failpoint !== "") {
+      obj.failpoint = message.failpoint;
     }
     return obj;
   },
@@ -2441,6 +2460,7 @@ export const HostServiceQueryHandoverResponse: MessageFns<HostServiceQueryHandov
   ): HostServiceQueryHandoverResponse {
     const message = createBaseHostServiceQueryHandoverResponse();
     message.standing = object.standing ?? 0;
+    message.failpoint = object.failpoint ?? "";
     return message;
   },
 };

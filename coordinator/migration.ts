@@ -1,0 +1,239 @@
+/** One migration, from the request to the report. It does not depend on whoever asked for it. */
+
+import { randomBytes } from 'node:crypto';
+import { errorText, isUnanswered, RpcError } from '../proto/errors.ts';
+import type {
+  HostServiceGetIncomingResponse,
+  SourceListening,
+  SourceOutcome,
+} from '../proto/generated/godwit/v1/host.ts';
+import {
+  type MigrationOptions,
+  MigrationPhase,
+  type MigrationProgress,
+  type MigrationReport,
+} from '../proto/generated/godwit/v1/migration.ts';
+import { BoundedQueue } from './bounded-queue.ts';
+import type { EventLog } from './events.ts';
+import { COORDINATOR_LIMITS } from './limits.ts';
+import { type FateModules, migrationFate } from './migration-fate.ts';
+import type { GuestRecord } from './ownership-store.ts';
+import type { KnownHost } from './registry.ts';
+import { afterSettling } from './settling.ts';
+
+/** Says that a destination's connections belong to this migration. */
+const TOKEN_BYTES = 16;
+const NAME_BYTES = 6;
+
+export interface MigrationModules extends FateModules {
+  events: EventLog;
+}
+
+export interface MigrationPlan {
+  guest: string;
+  record: GuestRecord;
+  source: KnownHost;
+  destination: KnownHost;
+  options: MigrationOptions;
+}
+
+export class Migration {
+  readonly name = `m-${randomBytes(NAME_BYTES).toString('hex')}`;
+  readonly plan: MigrationPlan;
+  /** The report; rejects when the coordinator ends before the migration does. */
+  readonly ended: Promise<MigrationReport>;
+  readonly #modules: MigrationModules;
+  readonly #signal: AbortSignal;
+  readonly #token = randomBytes(TOKEN_BYTES).toString('hex');
+  readonly #followers = new Set<BoundedQueue<MigrationProgress>>();
+  readonly #known = Promise.withResolvers<void>();
+  #progress: MigrationProgress | undefined;
+  #isListening = false;
+  /** Why the destination could not take part. */
+  #refusal: string | undefined;
+
+  constructor(modules: MigrationModules, plan: MigrationPlan, signal: AbortSignal) {
+    this.#modules = modules;
+    this.plan = plan;
+    this.#signal = signal;
+    this.ended = this.#run().finally(() => {
+      this.#known.resolve();
+      for (const follower of this.#followers) follower.close();
+    });
+    // Whoever asked for it may have gone away: then nobody waits for this.
+    this.ended.catch(() => {});
+  }
+
+  /** The progress from now on, until the migration has ended; beginning with the last that is known. */
+  follow(): BoundedQueue<MigrationProgress> {
+    const follower = new BoundedQueue<MigrationProgress>(COORDINATOR_LIMITS.progressMax, 'drop-oldest');
+    if (this.#progress !== undefined) follower.push(this.#progress);
+    this.#followers.add(follower);
+    return follower;
+  }
+
+  unfollow(follower: BoundedQueue<MigrationProgress>): void {
+    follower.close();
+    this.#followers.delete(follower);
+  }
+
+  /** Asks the source to give up. @throws RpcError FAILED_PRECONDITION past the commit point. */
+  async cancel(): Promise<void> {
+    const { hosts } = this.#modules;
+    // Before its first word the source may not know the migration yet.
+    await this.#known.promise;
+    await hosts.cancelMigration(this.plan.source.address, this.name, 'cancelled by request');
+  }
+
+  /** Lets it go on from the failpoint at which one of its sides stands. */
+  async releaseFailpoint(): Promise<void> {
+    const { hosts } = this.#modules;
+    const { source, destination } = this.plan;
+    const sides = [source, destination].map(({ address }) => hosts.releaseFailpoint(address, this.name));
+    const results = await Promise.allSettled(sides);
+    const [first] = results;
+    if (first?.status === 'rejected' && results.every(({ status }) => status === 'rejected'))
+      throw first.reason;
+  }
+
+  async #run(): Promise<MigrationReport> {
+    const { events, witness, clock } = this.#modules;
+    const { guest, source, destination, options } = this.plan;
+    const detail = `${this.name}: ${source.host} to ${destination.host}, ${options.technique}`;
+    events.emit('migration-started', guest, detail);
+    let outcome: SourceOutcome | undefined;
+    let broken: string | undefined;
+    try {
+      outcome = await afterSettling(clock, witness.settledAtMs(guest), () => this.#move());
+    } catch (error) {
+      const isSilent = error instanceof RpcError && isUnanswered(error);
+      broken = isSilent ? `${source.host} does not answer any more (${error.details})` : errorText(error);
+    }
+    const report = await this.#report(outcome, broken);
+    const phase = phaseName(report.phase);
+    const reason = report.reason === '' ? '' : `: ${report.reason}`;
+    events.emit(
+      'migration-ended',
+      guest,
+      `${this.name}: ${phase}, owner ${report.owner || 'nobody'}${reason}`,
+    );
+    return report;
+  }
+
+  /** The source's part: its last word. Throws when it refuses or when the stream breaks. */
+  async #move(): Promise<SourceOutcome> {
+    const { hosts } = this.#modules;
+    const { guest, record, source, destination, options } = this.plan;
+    const stream = hosts.startMigration(
+      source.address,
+      {
+        migration: this.name,
+        guest,
+        epoch: record.epoch,
+        destination: destination.host,
+        options,
+        token: this.#token,
+      },
+      this.#signal,
+    );
+    for await (const { event } of stream) {
+      this.#known.resolve();
+      if (event?.$case === 'listening') void this.#prepareDestination(event.value);
+      else if (event?.$case === 'progress') this.#publish(event.value);
+      else if (event?.$case === 'outcome') return event.value;
+    }
+    throw new Error(`${source.host} ended its part of the migration without saying how`);
+  }
+
+  async #prepareDestination(listening: SourceListening): Promise<void> {
+    this.#isListening = true;
+    const { hosts } = this.#modules;
+    const { record, source, destination, options } = this.plan;
+    try {
+      await hosts.prepareIncoming(destination.address, destination.host, {
+        migration: this.name,
+        spec: record.spec,
+        epoch: record.epoch,
+        source: source.host,
+        listening,
+        options,
+        token: this.#token,
+      });
+    } catch (error) {
+      this.#refusal = errorText(error);
+      // The source's own deadline ends it should this not arrive.
+      await hosts.cancelMigration(source.address, this.name, this.#refusal).catch(() => {});
+    }
+  }
+
+  #publish(progress: MigrationProgress): void {
+    if (progress.phase !== this.#progress?.phase) {
+      const detail = `${this.name}: ${phaseName(progress.phase)}`;
+      this.#modules.events.emit('migration-phase', this.plan.guest, detail);
+    }
+    this.#progress = progress;
+    for (const follower of this.#followers) follower.push(progress);
+  }
+
+  async #report(outcome: SourceOutcome | undefined, broken: string | undefined): Promise<MigrationReport> {
+    const { watch } = this.#modules;
+    const { guest, source, destination, options, record } = this.plan;
+    const owner = await migrationFate(this.#modules, {
+      key: { guest, epoch: record.epoch, migration: this.name },
+      source: source.host,
+      isSourceDone: outcome !== undefined,
+      signal: this.#signal,
+    });
+    const isMoved = owner === destination.host;
+    const incoming = isMoved ? await this.#incoming() : undefined;
+    if (owner === source.host) await this.#clearDestination();
+    const lost =
+      owner === '' ? `the guest is lost: ${watch.lostReason(guest) ?? 'no host has all of it'}` : '';
+    const reason = this.#refusal ?? (outcome?.reason || broken || '');
+    return {
+      migration: this.name,
+      guest,
+      source: source.host,
+      destination: destination.host,
+      phase: isMoved ? MigrationPhase.MIGRATION_PHASE_COMPLETED : this.#failedPhase(outcome),
+      reason: [reason, lost].filter((text) => text !== '').join('; '),
+      owner,
+      options,
+      sourceReport: outcome?.report,
+      destinationReport: incoming?.report,
+    };
+  }
+
+  #failedPhase(outcome: SourceOutcome | undefined): MigrationPhase {
+    const isCancelled = outcome?.phase === MigrationPhase.MIGRATION_PHASE_CANCELLED;
+    // That we cancelled since the destination refused is a failure to whoever asked for the migration.
+    return isCancelled && this.#refusal === undefined
+      ? MigrationPhase.MIGRATION_PHASE_CANCELLED
+      : MigrationPhase.MIGRATION_PHASE_FAILED;
+  }
+
+  /** What the destination saw. It has the guest; should it not say more, the report goes without. */
+  async #incoming(): Promise<HostServiceGetIncomingResponse | undefined> {
+    const { hosts } = this.#modules;
+    return await hosts.getIncoming(this.plan.destination.address, this.name).catch(() => undefined);
+  }
+
+  /** The source has the guest: nothing of it stays at the destination. */
+  async #clearDestination(): Promise<void> {
+    if (!this.#isListening) return;
+    const { hosts, store } = this.#modules;
+    const { guest, destination } = this.plan;
+    const isTold = store.closedHandover(guest, this.name)?.destination === destination.host;
+    // A handover that was begun is the witness's to tell, and it does so until the destination has heard.
+    if (isTold) return;
+    const why = `the guest stays at ${this.plan.source.host}`;
+    // A destination that is gone or knows of nothing has nothing; one that is silent ends it at its own
+    // deadline.
+    await hosts.cancelMigration(destination.address, this.name, why).catch(() => {});
+  }
+}
+
+function phaseName(phase: MigrationPhase): string {
+  const entry = Object.entries(MigrationPhase).find(([, value]) => value === phase);
+  return (entry?.[0] ?? `phase ${phase}`).replace('MIGRATION_PHASE_', '').toLowerCase().replaceAll('_', '-');
+}

@@ -1,0 +1,138 @@
+/** All migrations: the checks before one begins, those that run, and how the last ones ended. */
+
+import { RpcError } from '../proto/errors.ts';
+import type { CoordinatorServiceMigrateRequest } from '../proto/generated/godwit/v1/coordinator.ts';
+import { MigrationPhase, type MigrationReport } from '../proto/generated/godwit/v1/migration.ts';
+import { migrationOptionsProblems } from '../proto/migration-options.ts';
+import type { Guests } from './guests.ts';
+import { COORDINATOR_LIMITS } from './limits.ts';
+import { Migration, type MigrationModules } from './migration.ts';
+import type { Placement } from './placement.ts';
+
+export interface MigrationsModules extends MigrationModules {
+  guests: Guests;
+  placement: Placement;
+}
+
+export class Migrations {
+  readonly #modules: MigrationsModules;
+  readonly #running = new Map<string, Migration>();
+  /** The last reports by the migration's name, the oldest first. */
+  readonly #ended = new Map<string, MigrationReport>();
+  readonly #closing = new AbortController();
+
+  constructor(modules: MigrationsModules) {
+    this.#modules = modules;
+  }
+
+  /**
+   * Begins to move a guest, or throws an RpcError and has begun nothing. NOT_FOUND: no such guest or host.
+   * INVALID_ARGUMENT: bad options, or to where it is. FAILED_PRECONDITION: the guest is lost or being moved,
+   * a host is dead. RESOURCE_EXHAUSTED: no room, or too many migrations at a host.
+   */
+  start(request: CoordinatorServiceMigrateRequest): Migration {
+    const { guests, placement, watch } = this.#modules;
+    const { guest, options } = request;
+    const record = guests.record(guest);
+    this.#refuseMoving(guest);
+    if (options === undefined) throw new RpcError('INVALID_ARGUMENT', 'migrate: no options were sent');
+    const problems = migrationOptionsProblems(options);
+    if (problems.length > 0) throw new RpcError('INVALID_ARGUMENT', `migrate: ${problems.join('; ')}`);
+    const lost = watch.lostReason(guest);
+    if (lost !== undefined) {
+      throw new RpcError('FAILED_PRECONDITION', `guest "${guest}" is lost and cannot be moved: ${lost}`);
+    }
+    if (request.destination === record.owner) {
+      const message = `guest "${guest}" is on ${record.owner} already; name another destination`;
+      throw new RpcError('INVALID_ARGUMENT', message);
+    }
+    const source = placement.liveHost(record.owner);
+    const memoryBytes = Number(record.spec.memoryBytes);
+    const destination = placement.choose(request.destination, guest, memoryBytes, record.owner);
+    for (const { host } of [source, destination]) this.#refuseCrowded(host);
+    const plan = { guest, record, source, destination, options };
+    const migration = new Migration(this.#modules, plan, this.#closing.signal);
+    this.#running.set(migration.name, migration);
+    void this.#forgetAtEnd(migration);
+    return migration;
+  }
+
+  /** @throws RpcError NOT_FOUND, or FAILED_PRECONDITION when it is over or past its commit point. */
+  async cancel(target: string): Promise<void> {
+    await this.#find(target).cancel();
+  }
+
+  async releaseFailpoint(migration: string): Promise<void> {
+    await this.#find(migration).releaseFailpoint();
+  }
+
+  /** The migration that moves a guest now, or undefined. */
+  migrationOf(guest: string): string | undefined {
+    return [...this.#running.values()].find(({ plan }) => plan.guest === guest)?.name;
+  }
+
+  /** Where the running migrations lead. */
+  *moves(): Iterable<{ guest: string; destination: string }> {
+    for (const { plan } of this.#running.values()) {
+      yield { guest: plan.guest, destination: plan.destination.host };
+    }
+  }
+
+  /** Lets go of all; the hosts bring to an end what they have begun. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await Promise.allSettled([...this.#running.values()].map(({ ended }) => ended));
+  }
+
+  async #forgetAtEnd(migration: Migration): Promise<void> {
+    const report = await migration.ended.catch(() => undefined);
+    this.#running.delete(migration.name);
+    if (report === undefined) return;
+    this.#ended.set(migration.name, report);
+    const [oldest] = this.#ended.keys();
+    if (this.#ended.size > COORDINATOR_LIMITS.endedMigrationsMax && oldest !== undefined) {
+      this.#ended.delete(oldest);
+    }
+  }
+
+  #find(target: string): Migration {
+    const running = [...this.#running.values()];
+    const found = this.#running.get(target) ?? running.find(({ plan }) => plan.guest === target);
+    if (found !== undefined) return found;
+    const report = this.#ended.get(target);
+    if (report !== undefined) {
+      const how = report.phase === MigrationPhase.MIGRATION_PHASE_COMPLETED ? 'completed' : 'ended';
+      const where = report.owner || 'no host';
+      const message = `migration ${target} has ${how}: guest "${report.guest}" is on ${where}`;
+      throw new RpcError('FAILED_PRECONDITION', message);
+    }
+    const names = running.map(({ name, plan }) => `${name} (${plan.guest})`);
+    const list = names.length === 0 ? 'none runs' : `running are ${names.join(', ')}`;
+    throw new RpcError('NOT_FOUND', `no migration of that name and no moving guest "${target}"; ${list}`);
+  }
+
+  #refuseMoving(guest: string): void {
+    const { guests } = this.#modules;
+    const migration = this.migrationOf(guest) ?? guests.record(guest).handover?.migration;
+    if (migration !== undefined) {
+      const message = `guest "${guest}" is being moved by migration ${migration}; wait or cancel it`;
+      throw new RpcError('FAILED_PRECONDITION', message);
+    }
+    if (guests.isBusy(guest)) {
+      const message = `guest "${guest}" is being created or destroyed; try again`;
+      throw new RpcError('FAILED_PRECONDITION', message);
+    }
+  }
+
+  #refuseCrowded(host: string): void {
+    const { migrationsPerHostMax } = COORDINATOR_LIMITS;
+    const running = [...this.#running.values()].filter(
+      ({ plan }) => plan.source.host === host || plan.destination.host === host,
+    );
+    if (running.length < migrationsPerHostMax) return;
+    throw new RpcError(
+      'RESOURCE_EXHAUSTED',
+      `${host} takes part in ${running.length} migrations, which is the most; wait until one has ended`,
+    );
+  }
+}

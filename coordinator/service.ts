@@ -1,0 +1,123 @@
+/** The coordinator's gRPC service: each handler only brings the request to who answers it. */
+
+import {
+  type CoordinatorServiceMigrateRequest,
+  type CoordinatorServiceMigrateResponse,
+  type CoordinatorServiceRegisterHostRequest,
+  type CoordinatorServiceServer,
+  CoordinatorServiceService,
+  type CoordinatorServiceWatchEventsResponse,
+  type HostEntry,
+} from '../proto/generated/godwit/v1/coordinator.ts';
+import { type ServedService, streamHandler, unaryHandler } from '../proto/rpc.ts';
+import type { Clock } from './clock.ts';
+import type { EventLog } from './events.ts';
+import type { GuestWatch } from './guest-watch.ts';
+import type { Guests } from './guests.ts';
+import type { HostAdmission } from './host-admission.ts';
+import type { Migrations } from './migrations.ts';
+import type { Registry } from './registry.ts';
+import type { Witness } from './witness.ts';
+
+export interface ServiceModules {
+  admission: HostAdmission;
+  clock: Clock;
+  events: EventLog;
+  guests: Guests;
+  migrations: Migrations;
+  registry: Registry;
+  watch: GuestWatch;
+  witness: Witness;
+}
+
+export function coordinatorService(modules: ServiceModules): ServedService {
+  const handlers: CoordinatorServiceServer = { ...handlersForHosts(modules), ...handlersForPeople(modules) };
+  return { definition: CoordinatorServiceService, handlers };
+}
+
+type ForHosts = 'registerHost' | 'heartbeat' | 'beginHandover' | 'settleHandover' | 'resolveHandover';
+
+function handlersForHosts(modules: ServiceModules): Pick<CoordinatorServiceServer, ForHosts> {
+  const { admission, registry, watch, witness } = modules;
+  return {
+    registerHost: unaryHandler(async (request: CoordinatorServiceRegisterHostRequest) => {
+      const former = registry.find(request.host)?.incarnation;
+      const leaseMs = await admission.register(request);
+      watch.registered(request, former !== undefined && former !== request.incarnation);
+      return { leaseMs };
+    }),
+    heartbeat: unaryHandler((request) => {
+      const registerAgain = !admission.heartbeat(request);
+      if (!registerAgain) watch.heard(request.host);
+      return { leaseMs: registerAgain ? 0 : registry.leaseMs, registerAgain };
+    }),
+    beginHandover: unaryHandler((request) => {
+      witness.beginHandover(request, request.source, request.destination);
+      return {};
+    }),
+    settleHandover: unaryHandler((request) => witness.settleHandover(request, request.owner)),
+    resolveHandover: unaryHandler((request) => witness.resolveHandover(request)),
+  };
+}
+
+type ForPeople = Exclude<keyof typeof CoordinatorServiceService, ForHosts>;
+
+function handlersForPeople(modules: ServiceModules): Pick<CoordinatorServiceServer, ForPeople> {
+  const { events, guests, migrations } = modules;
+  return {
+    createGuest: unaryHandler(async ({ spec, host }) => ({ host: await guests.create(spec, host) })),
+    destroyGuest: unaryHandler(async ({ guest }) => {
+      await guests.destroy(guest);
+      return {};
+    }),
+    listHosts: unaryHandler(() => ({ hosts: hostEntries(modules) })),
+    listGuests: unaryHandler(() => ({ guests: guests.list() })),
+    getGuestStats: unaryHandler(({ guest, sinceMs }) => guests.stats(guest, sinceMs)),
+    auditGuest: unaryHandler(async ({ guest }) => ({ report: await guests.audit(guest) })),
+    migrate: streamHandler((request, { signal }) => migrate(migrations, request, signal)),
+    cancelMigration: unaryHandler(async ({ target }) => {
+      await migrations.cancel(target);
+      return {};
+    }),
+    releaseFailpoint: unaryHandler(async ({ migration }) => {
+      await migrations.releaseFailpoint(migration);
+      return {};
+    }),
+    watchEvents: streamHandler((_request, { signal }) => watchEvents(events, signal)),
+  };
+}
+
+function hostEntries({ clock, registry }: ServiceModules): HostEntry[] {
+  return registry.hosts().map(({ host, address, seenAtMs, stats, held }) => ({
+    host,
+    address,
+    alive: registry.liveness(host) === 'alive',
+    lastSeenMsAgo: clock.nowMs() - seenAtMs,
+    stats,
+    guests: [...held.values()],
+  }));
+}
+
+async function* migrate(
+  migrations: Migrations,
+  request: CoordinatorServiceMigrateRequest,
+  signal: AbortSignal,
+): AsyncGenerator<CoordinatorServiceMigrateResponse, void, undefined> {
+  const migration = migrations.start(request);
+  const progress = migration.follow();
+  const leave = (): void => migration.unfollow(progress);
+  signal.addEventListener('abort', leave);
+  try {
+    for await (const value of progress) yield { event: { $case: 'progress', value } };
+  } finally {
+    leave();
+  }
+  if (!signal.aborted) yield { event: { $case: 'report', value: await migration.ended } };
+}
+
+async function* watchEvents(
+  events: EventLog,
+  signal: AbortSignal,
+): AsyncGenerator<CoordinatorServiceWatchEventsResponse, void, undefined> {
+  for await (const event of events.watch(signal)) yield { event };
+}
