@@ -35,6 +35,19 @@ export default defineConfig({
           sequence: { groupOrder: 1 },
         },
       },
+      {
+        extends: true,
+        test: {
+          name: 'docker',
+          include: ['test/docker/**/*.test.ts'],
+          fileParallelism: false,
+          maxWorkers: 1,
+          // The first run on a slow machine makes a Debian, and builds an image on it.
+          testTimeout: 40 * 60_000,
+          hookTimeout: 40 * 60_000,
+          sequence: { groupOrder: 2 },
+        },
+      },
     ],
   },
 });

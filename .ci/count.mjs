@@ -4,11 +4,11 @@
  * cannot pass.
  *
  * Arguments: vitest's JSON report, vitest's exit code, the output of the checks, the exit code of the
- * checks.
+ * checks, and report and exit code of vitest's run of the containers.
  */
 import { readFileSync } from 'node:fs';
 
-const [testsFile, testsStatus, checksFile, checksStatus] = process.argv.slice(2);
+const [testsFile, testsStatus, checksFile, checksStatus, dockerFile, dockerStatus] = process.argv.slice(2);
 
 /** The counts of vitest's JSON report; all zero when it was not written or is cut off. */
 function countTests(file) {
@@ -40,11 +40,13 @@ function countChecks(file) {
 
 const tests = countTests(testsFile);
 const checks = countChecks(checksFile);
+const docker = countTests(dockerFile);
 if (tests.failed === 0 && (testsStatus !== '0' || tests.passed === 0)) tests.failed = 1;
 if (checks.failed === 0 && (checksStatus !== '0' || checks.passed === 0)) checks.failed = 1;
+// All of these may be skipped, where no Docker engine can be run, but each has to be there.
+if (docker.failed === 0 && (dockerStatus !== '0' || docker.passed + docker.skipped === 0)) docker.failed = 1;
 
-const failed = tests.failed + checks.failed;
-console.log(
-  `${tests.passed + checks.passed} passed, ${failed} failed, ${tests.skipped + checks.skipped} skipped`,
-);
+const sum = (name) => tests[name] + checks[name] + docker[name];
+const failed = sum('failed');
+console.log(`${sum('passed')} passed, ${failed} failed, ${sum('skipped')} skipped`);
 process.exitCode = failed > 0 ? 1 : 0;

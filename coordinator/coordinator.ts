@@ -94,7 +94,8 @@ function connectParts(store: OwnershipStore, hosts: HostClients, leaseMs: number
   });
   const placement = new Placement({ registry, store, watch, moves: () => migrations.moves() });
   const common = { clock, events, hosts, placement, registry, store, watch, witness };
-  const guests = new Guests({ ...common, migrationOf });
+  const hasEnded = (migration: string): boolean => migrations.hasEnded(migration);
+  const guests = new Guests({ ...common, migrationOf, hasEnded });
   const migrations = new Migrations({ ...common, guests });
   return { admission, clock, events, guests, migrations, registry, watch, witness };
 }

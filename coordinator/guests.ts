@@ -29,6 +29,8 @@ export interface GuestsModules {
   witness: Witness;
   /** The migration that moves a guest now. */
   migrationOf: (guest: string) => string | undefined;
+  /** Whether this coordinator has seen that migration to its end. */
+  hasEnded: (migration: string) => boolean;
 }
 
 export class Guests {
@@ -96,7 +98,7 @@ export class Guests {
         owner: lost === '' ? owner : '',
         epoch,
         state: lost === '' ? this.#state(name, record) : GuestState.GUEST_STATE_UNSPECIFIED,
-        migration: migrationOf(name) ?? handover?.migration ?? '',
+        migration: migrationOf(name) ?? handover?.migration ?? this.#heldBy(name, owner),
         lost,
       };
     });
@@ -122,6 +124,12 @@ export class Guests {
     const list =
       names.length === 0 ? 'there are none' : `there are ${shown}${names.length > 10 ? ', ...' : ''}`;
     throw new RpcError('NOT_FOUND', `no guest "${guest}"; ${list}`);
+  }
+
+  /** A migration that an earlier coordinator began: only the host knows of it. */
+  #heldBy(guest: string, owner: string): string {
+    const migration = this.#modules.registry.find(owner)?.held.get(guest)?.migration ?? '';
+    return this.#modules.hasEnded(migration) ? '' : migration;
   }
 
   #state(guest: string, { owner, epoch, handover }: GuestRecord): GuestState {

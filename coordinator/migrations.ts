@@ -66,6 +66,11 @@ export class Migrations {
     await this.#find(migration).releaseFailpoint();
   }
 
+  /** Whether it was this coordinator's and is over; the last ones are remembered. */
+  hasEnded(migration: string): boolean {
+    return this.#ended.has(migration);
+  }
+
   /** The migration that moves a guest now, or undefined. */
   migrationOf(guest: string): string | undefined {
     return [...this.#running.values()].find(({ plan }) => plan.guest === guest)?.name;

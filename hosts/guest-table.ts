@@ -107,6 +107,7 @@ export class GuestTable {
       epoch: entry.epoch,
       state: stateOf(entry),
       spec: undefined,
+      migration: entry.migration ?? '',
     }));
   }
 

@@ -6,7 +6,7 @@
 const PATIENCE_MAX = 100;
 
 function readPatience(): number {
-  const text = process.env['GODWIT_PATIENCE'];
+  const text = process.env.GODWIT_PATIENCE;
   if (text === undefined || text === '') return 1;
   const value = Number(text);
   if (value >= 1 && value <= PATIENCE_MAX) return value;

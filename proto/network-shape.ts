@@ -1,6 +1,6 @@
 /**
- * What a NetworkShape and a LinkFault may say: limits, the empty shape, and what is wrong with one. The experiment spec,
- * the coordinator and the hosts all ask here. What a backend cannot do is said by hosts/network/backend-plan.ts.
+ * What a NetworkShape and a LinkFault may say: limits, the empty shape, and what is wrong with one. The experiment
+ * spec, the coordinator and the hosts all ask here. What a backend cannot do is said by hosts/network/backend-plan.ts.
  */
 
 import {

@@ -8,19 +8,15 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const columnsMax = 110;
+// The formatter breaks code at 110; a comment may be a little longer.
+const columnsMax = 120;
 const linesMax = 600;
 
 /** What each part may import besides itself: a folder with `/` at its end, or one file. */
 const importsAllowed: Readonly<Record<string, readonly string[]>> = {
   proto: [],
   records: ['proto/'],
-  workloads: [
-    'proto/generated/godwit/v1/guest.ts',
-    'proto/guest-spec.ts',
-    'proto/names.ts',
-    'proto/page.ts',
-  ],
+  workloads: ['proto/generated/godwit/v1/guest.ts', 'proto/guest-spec.ts', 'proto/names.ts', 'proto/page.ts'],
   spec: ['proto/', 'workloads/'],
   hosts: ['proto/', 'workloads/'],
   coordinator: ['proto/'],
@@ -29,7 +25,7 @@ const importsAllowed: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** The folders that may import everything. */
-const freeParts = ['bench', 'cli', 'scripts', 'test'];
+const freeParts = ['bench', 'cli', 'docker', 'scripts', 'test'];
 
 /** The folders without code of their own. */
 const otherFolders = ['.ci', 'docs', 'experiments'];

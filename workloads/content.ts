@@ -36,7 +36,7 @@ export interface Content {
    */
   fillMemory(memory: SharedArrayBuffer, fromPage: number, toPage: number): void;
   /** Fills in the 128 words that a lane of a page holds at boot. */
-  bootLane(page: number, vcpu: number, into: Uint32Array): void;
+  readonly bootLane: (page: number, vcpu: number, into: Uint32Array) => void;
 }
 
 /** The boot content of a guest with this model and seed. Shares are from 0 to 1, their sum at most 1. */

@@ -20,7 +20,7 @@ export interface Schedule {
    * The units that this vCPU must have done by a guest time (0 or more), whole and never falling; Infinity
    * means that it goes as fast as it can.
    */
-  dueBy(guestTimeMs: number): number;
+  readonly dueBy: (guestTimeMs: number) => number;
 }
 
 export type ScheduleFactory = (context: WorkloadContext) => Schedule;

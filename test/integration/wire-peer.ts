@@ -49,9 +49,12 @@ export class WirePeer {
   /** PAGES with a payload of ones. */
   sayPages(...runs: PageRun[]): void {
     const pages = runs.reduce((sum, { pageCount, kind }) => sum + (kind === 1 ? pageCount : 0), 0);
-    this.socket.write(
-      Buffer.concat([encodePages(runs, this.sequence++), Buffer.alloc(pages * PAGE_BYTES, 1)]),
-    );
+    this.socket.write(Buffer.concat([this.pagesHead(...runs), Buffer.alloc(pages * PAGE_BYTES, 1)]));
+  }
+
+  /** What announces pages that a liar may then not send. */
+  pagesHead(...runs: PageRun[]): Buffer {
+    return encodePages(runs, this.sequence++);
   }
 
   /** A frame with one field of its header changed and the checksum put right. */

@@ -14,6 +14,7 @@ const held = (state: GuestState, epoch = 1n): HeldGuest => ({
   guest: 'g',
   epoch,
   state,
+  migration: '',
   spec: guestSpec('g'),
 });
 const record = (owner: string, epoch = 1n, destination?: string): GuestRecord => ({

@@ -44,6 +44,7 @@ function register(host: string, guests: readonly string[] = [], incarnation = `$
     epoch: 1n,
     state: GuestState.GUEST_STATE_RUNNING,
     spec: guestSpec(guest),
+    migration: '',
   }));
   const capacityBytes = BigInt(2 * MEBIBYTE);
   const request = { host, address: NOBODY, capacityBytes, incarnation, guests: held };
@@ -175,7 +176,7 @@ describe('migrate begins nothing', () => {
   ])('%s', async (_what, guest, destination, technique, expected) => {
     await register('host-1', ['web']);
     const spec = guestSpec('big', 2 * MEBIBYTE);
-    const big = { guest: 'big', epoch: 1n, state: GuestState.GUEST_STATE_RUNNING, spec };
+    const big = { guest: 'big', epoch: 1n, state: GuestState.GUEST_STATE_RUNNING, spec, migration: '' };
     const host = { host: 'host-2', address: NOBODY, capacityBytes: BigInt(2 * MEBIBYTE), incarnation: 'x' };
     await callUnary(client, 'registerHost', { ...host, guests: [big] }, call);
     expect(await status(migrate(guest, destination, technique))).toMatch(expected);

@@ -21,7 +21,11 @@ it.each<[WorkloadKind, Partial<WorkloadSpec>, string]>([
   ['kv', { read: 1, scan: 0, rateUnit: RateUnit.RATE_UNIT_PAGES_PER_S }, 'give it in ops/s'],
   ['phased', { rate: 0 }, 'workload rate is 0 (unlimited), but the phases of phased are multiples'],
   ['phased', { rate: 6_000_000 }, "times the fastest phase's rate-factor is 12000000"],
-  ['phased', { phases: new Array(65).fill(phase) }, 'workload phases are 65; allowed is at most 64'],
+  [
+    'phased',
+    { phases: Array.from({ length: 65 }, () => phase) },
+    'workload phases are 65; allowed is at most 64',
+  ],
   [
     'phased',
     { phases: [{ ...phase, kind: 'kv' }] },

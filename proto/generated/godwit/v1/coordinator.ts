@@ -51,7 +51,11 @@ export interface HeldGuest {
   epoch: bigint;
   state: GuestState;
   /** When registering: a coordinator that lost its database learns the guest from it. Left out of heartbeats. */
-  spec: GuestSpec | undefined;
+  spec:
+    | GuestSpec
+    | undefined;
+  /** The migration that the guest is part of, or empty: one that an earlier coordinator began is known by it. */
+  migration: string;
 }
 
 export interface CoordinatorServiceHeartbeatRequest {
@@ -455,7 +459,7 @@ export const CoordinatorServiceRegisterHostResponse: MessageFns<CoordinatorServi
 };
 
 function createBaseHeldGuest(): HeldGuest {
-  return { guest: "", epoch: 0n, state: 0, spec: undefined };
+  return { guest: "", epoch: 0n, state: 0, spec: undefined, migration: "" };
 }
 
 export const HeldGuest: MessageFns<HeldGuest> = {
@@ -474,6 +478,9 @@ export const HeldGuest: MessageFns<HeldGuest> = {
     }
     if (message.spec !== undefined) {
       GuestSpec.encode(message.spec, writer.uint32(34).fork()).join();
+    }
+    if (message.migration !== "") {
+      writer.uint32(42).string(message.migration);
     }
     return writer;
   },
@@ -523,6 +530,14 @@ export const HeldGuest: MessageFns<HeldGuest> = {
             message.spec = GuestSpec.decode(reader, reader.uint32());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.migration = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -541,6 +556,7 @@ export const HeldGuest: MessageFns<HeldGuest> = {
       epoch: isSet(object.epoch) ? BigInt(object.epoch) : 0n,
       state: isSet(object.state) ? guestStateFromJSON(object.state) : 0,
       spec: isSet(object.spec) ? GuestSpec.fromJSON(object.spec) : undefined,
+      migration: isSet(object.migration) ? globalThis.String(object.migration) : "",
     };
   },
 
@@ -558,6 +574,9 @@ export const HeldGuest: MessageFns<HeldGuest> = {
     if (message.spec !== undefined) {
       obj.spec = GuestSpec.toJSON(message.spec);
     }
+    if (message.migration !== "") {
+      obj.migration = message.migration;
+    }
     return obj;
   },
 
@@ -570,6 +589,7 @@ export const HeldGuest: MessageFns<HeldGuest> = {
     message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
     message.state = object.state ?? 0;
     message.spec = (object.spec !== undefined && object.spec !== null) ? GuestSpec.fromPartial(object.spec) : undefined;
+    message.migration = object.migration ?? "";
     return message;
   },
 };

@@ -1,0 +1,135 @@
+/**
+ * Goal: whoever is killed at whatever point of the protocol, the guest runs exactly once afterwards with a clean
+ * audit, or is reported lost where its memory truly was in the dead host alone. Method: real processes; the migration
+ * is held at the point, the victim gets SIGKILL, the hold is released, and the testbed is left to itself.
+ */
+
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { GuestEntry } from '../../proto/generated/godwit/v1/coordinator.ts';
+import { GuestState } from '../../proto/generated/godwit/v1/guest.ts';
+import { FailpointAction } from '../../proto/generated/godwit/v1/migration.ts';
+import { FAILPOINTS, type FailpointName } from '../../proto/names.ts';
+import { endAllProcesses, waitFor } from '../support/processes.ts';
+import { guestSpec, type RunningMigration, Testbed } from '../support/testbed.ts';
+
+const GUEST = 'moving';
+const HOSTS = ['host-1', 'host-2'] as const;
+/** Slow enough that the guest dirties pages in round 1, so that there is a round 2. */
+const SLOW = { maxBandwidthBytesPerS: 20_000_000, downtimeLimitMs: 1 };
+const HOLD_MS = 600_000;
+
+/** Until READY the source alone has the guest whole. */
+const SOURCE_ONLY: readonly FailpointName[] = ['setup', 'round-1', 'round-2', 'final-pages'];
+
+let testbed: Testbed;
+
+beforeEach(async () => {
+  testbed = await Testbed.start(HOSTS);
+  await testbed.createGuest(guestSpec(GUEST), 'host-1');
+});
+
+afterEach(async () => {
+  await testbed.close();
+});
+
+afterAll(endAllProcesses);
+
+async function heldAt(point: FailpointName): Promise<RunningMigration> {
+  const failpoints = [{ point, action: FailpointAction.FAILPOINT_ACTION_HOLD, durationMs: HOLD_MS }];
+  const migration = testbed.migrate(GUEST, 'host-2', { ...SLOW, failpoints });
+  if (point === 'before-resume') {
+    const name = await migration.name();
+    await testbed.destinationStands('host-2', GUEST, name);
+  } else await migration.stands(point);
+  return migration;
+}
+
+/** Lets the survivor of the two hosts go on. It may have ended the migration by itself already. */
+async function release(point: FailpointName, migration: string): Promise<void> {
+  const at = point === 'before-resume' ? 'host-2' : 'host-1';
+  await testbed.releaseFailpoint(at, migration);
+}
+
+/** Waits until the witness has the guest settled on a host, running, or lost. */
+async function settledOwner(): Promise<string> {
+  let entry: GuestEntry;
+  await waitFor(
+    async () => {
+      entry = await testbed.guest(GUEST);
+      if (entry.lost !== '') return true;
+      return entry.migration === '' && entry.state === GuestState.GUEST_STATE_RUNNING;
+    },
+    () =>
+      `the guest to run or to be reported lost; it is ${JSON.stringify({ ...entry, spec: {}, epoch: '' })}`,
+  );
+  return entry!.owner;
+}
+
+/** One copy makes progress, and no other host has one that does. */
+async function expectRunsOnlyOn(owner: string): Promise<void> {
+  const before = new Map<string, number>();
+  for (const host of HOSTS) before.set(host, (await testbed.operations(host, GUEST)) ?? -1);
+  await waitFor(async () => {
+    const now = await testbed.operations(owner, GUEST);
+    return now !== undefined && now > before.get(owner)! + 100;
+  }, `the guest to make progress on ${owner}`);
+  for (const host of HOSTS) {
+    if (host === owner) continue;
+    const now = (await testbed.operations(host, GUEST)) ?? -1;
+    expect(now, `the other copy, on ${host}, must not run`).toBe(before.get(host));
+  }
+  expect(await testbed.audit(GUEST)).toMatchObject({ faultCount: 0n, faults: [] });
+}
+
+describe.each(FAILPOINTS)('killed at %s', (point) => {
+  it('the source: the guest is lost and reported, or runs at the destination', async () => {
+    const migration = await heldAt(point);
+    const { migration: name } = migration.progress!;
+    await testbed.killHost('host-1');
+    await release(point, name);
+    const owner = await settledOwner();
+    if (SOURCE_ONLY.includes(point)) {
+      expect((await testbed.guest(GUEST)).lost).toMatch(/host-1/);
+      return;
+    }
+    expect(owner).toBe('host-2');
+    await expectRunsOnlyOn('host-2');
+  });
+
+  it('the destination: the guest runs on at the source, or is lost with its new host', async () => {
+    const migration = await heldAt(point);
+    const { migration: name } = migration.progress!;
+    await testbed.killHost('host-2');
+    await release(point, name);
+    const owner = await settledOwner();
+    if (point === 'after-commit' && owner === '') {
+      // COMMIT was on its way: the destination had resumed and settled before it died.
+      expect((await testbed.guest(GUEST)).lost).toMatch(/host-2/);
+      return;
+    }
+    expect(owner).toBe('host-1');
+    await expectRunsOnlyOn('host-1');
+  });
+
+  it('the coordinator: the guest runs once, and the restarted coordinator knows where', async () => {
+    const migration = await heldAt(point);
+    const { migration: name } = migration.progress!;
+    await testbed.killCoordinator();
+    await testbed.startCoordinator();
+    await release(point, name);
+    const owner = await settledOwner();
+    expect(HOSTS).toContain(owner);
+    await expectRunsOnlyOn(owner);
+  });
+
+  it('the coordinator, back only after the migration has gone on: the guest runs once', async () => {
+    const migration = await heldAt(point);
+    const { migration: name } = migration.progress!;
+    await testbed.killCoordinator();
+    await release(point, name);
+    await testbed.startCoordinator();
+    const owner = await settledOwner();
+    expect(HOSTS).toContain(owner);
+    await expectRunsOnlyOn(owner);
+  });
+});
