@@ -99,6 +99,7 @@ export class OutgoingMoves {
     if (entry.migration !== undefined)
       throw cannot(`migration "${entry.migration}" is moving it; wait or cancel it`);
     if (entry.tenure !== 'owned') throw cannot(`it is ${entry.tenure} on this host`);
+    if (!entry.guest.running) throw cannot('it does not run; resume it first, since a paused guest has no downtime');
     if (entry.epoch !== request.epoch) {
       throw cannot(`it is here under epoch ${entry.epoch}, not ${request.epoch}; ask the coordinator again`);
     }
