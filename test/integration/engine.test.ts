@@ -213,6 +213,7 @@ describe('a migration can be ended', () => {
       guestSpec('uniform', 4000),
       optionsOf('pre-copy', { failpoints: holdAt('after-commit') }),
     );
+    moving.verdict = 'destination';
     await moving.begin();
     await until(() => moving.progress?.failpoint === 'after-commit');
     expect(moving.outgoing.cancel('too late')).toBe(false);
@@ -221,6 +222,8 @@ describe('a migration can be ended', () => {
     moving.incoming.cancel('too late');
     moving.outgoing.releaseFailpoint();
     expect((await moving.ends()).outcome).toMatchObject({ phase: MIGRATION_PHASE_COMPLETED, reason: '' });
+    // COMMITTED was said to the witness: from then on only its word frees the guest.
+    expect(moving.asked).toEqual(['source']);
     await expectMoved(moving);
   });
 

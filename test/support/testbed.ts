@@ -70,7 +70,7 @@ export class Testbed {
     this.#leaseMs = leaseMs;
   }
 
-  static async start(hostNames: readonly string[], leaseMs = 4000): Promise<Testbed> {
+  static async start(hostNames: readonly string[], leaseMs = 8000): Promise<Testbed> {
     const testbed = new Testbed(leaseMs);
     await testbed.startCoordinator();
     await Promise.all(hostNames.map((name) => testbed.startHost(name)));
