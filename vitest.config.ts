@@ -29,7 +29,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'processes',
-          include: ['test/{integration,fault}/**/*.test.ts'],
+          include: ['test/{integration,fault,networks}/**/*.test.ts'],
           fileParallelism: false,
           maxWorkers: 1,
           sequence: { groupOrder: 1 },

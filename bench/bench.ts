@@ -15,8 +15,9 @@ import { downtime } from './downtime.ts';
 import { footprint } from './footprint.ts';
 import { pacing } from './pacing.ts';
 import type { Row } from './row.ts';
+import { scale } from './scale.ts';
 
-const PARTS: Readonly<Record<string, () => Promise<Row[]>>> = { barrier, downtime, footprint, pacing };
+const PARTS: Readonly<Record<string, () => Promise<Row[]>>> = { barrier, downtime, footprint, pacing, scale };
 const OUT = join(dirname(fileURLToPath(import.meta.url)), 'results', 'latest.json');
 
 interface Results {

@@ -20,7 +20,6 @@ export async function footprint(): Promise<Row[]> {
     memoryBytesPerHost: 1024 ** 3,
     stateFile: ':memory:',
     leaseMs: LEASE_MS,
-    listen: '127.0.0.1:0',
   });
   try {
     const values = fabric.hosts().map(({ pid }) => residentMib(pid));

@@ -2,12 +2,13 @@
  * What a machine must have for local hosts to run, and what it has besides; each check says how to get what
  * is missing.
  */
-import { accessSync, constants, readlinkSync, statfsSync } from 'node:fs';
+import { accessSync, constants, statfsSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { availableParallelism, freemem, tmpdir, totalmem } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { type KernelFeatures, kernelFeatures, trialProblem } from '../hosts/network/kernel-features.ts';
 import { errorText } from '../proto/errors.ts';
-import { bytesText, UNKNOWN } from './render/measures.ts';
+import { bytesText } from './render/measures.ts';
 
 export interface Check {
   readonly name: string;
@@ -29,6 +30,21 @@ const SHARED_MEMORY_BYTES = 1024 * MEBIBYTE;
 const CLOCK_RESOLUTION_MS_MAX = 0.1;
 const CLOCK_READINGS = 10_000;
 
+/** Devices that join namespaces, each with a command that makes one. */
+const DEVICES = {
+  veth: 'ip link add trial type veth peer name other',
+  bridge: 'ip link add trial type bridge',
+} as const;
+
+/** What tc can do, by its name in KernelFeatures: how people call it, and what to do without it. */
+const SHAPING = {
+  htb: ['HTB', 'tc cannot limit rates; the relay does'],
+  tbf: ['TBF', 'tc takes HTB for rates'],
+  ifb: ['IFB', 'tc cannot limit what comes in; the relay does'],
+  redirect: ['ingress redirect', 'tc cannot limit what comes in; the relay does'],
+  netem: ['netem', 'tc cannot delay or lose packets; the relay delays, loss cannot be had'],
+} as const satisfies Partial<Record<keyof KernelFeatures, readonly [string, string]>>;
+
 /** All checks, those that local hosts need first. */
 export async function runChecks(): Promise<Check[]> {
   return [
@@ -40,7 +56,7 @@ export async function runChecks(): Promise<Check[]> {
     await loopback(),
     cores(),
     ...(process.platform === 'linux' ? [disk('/dev/shm', false)] : []),
-    networkNamespaces(),
+    ...(await kernelChecks()),
     program('tc', 'shaped links', 'iproute2'),
     program('ip', 'links between network namespaces', 'iproute2'),
     program('docker', 'hosts as containers', 'docker.io, or https://docs.docker.com/engine/install'),
@@ -137,21 +153,29 @@ function cores(): Check {
   };
 }
 
-function networkNamespaces(): Check {
-  const isRoot = process.getuid?.() === 0;
-  let namespace = UNKNOWN;
-  try {
-    namespace = readlinkSync('/proc/self/ns/net');
-  } catch {
-    // Not Linux, or no /proc.
-  }
-  return {
-    name: 'network namespaces',
-    found: `${namespace === UNKNOWN ? 'none' : namespace}, ${isRoot ? 'root' : 'not root'}`,
-    ok: namespace !== UNKNOWN && isRoot,
-    needed: false,
-    remedy: 'hosts in network namespaces need Linux and root',
-  };
+/** What hosts in network namespaces and tc need of the kernel, found out by trying. */
+async function kernelChecks(): Promise<Check[]> {
+  const { permitted, missing, ...features } = await kernelFeatures();
+  const namespaces = kernelCheck(
+    'network namespaces',
+    missing.permitted,
+    'hosts in network namespaces and tc need Linux and root',
+  );
+  // Without permission nothing can be tried, and one line says why.
+  if (!permitted) return [namespaces];
+  const devices = await Promise.all(
+    Object.entries(DEVICES).map(async ([name, command]) =>
+      kernelCheck(name, await trialProblem(command.split(' ')), 'hosts in network namespaces need it'),
+    ),
+  );
+  const shaping = Object.entries(SHAPING).map(([feature, [name, remedy]]) =>
+    kernelCheck(name, features[feature as keyof typeof SHAPING] ? undefined : missing[feature], remedy),
+  );
+  return [namespaces, ...devices, ...shaping];
+}
+
+function kernelCheck(name: string, problem: string | undefined, remedy: string): Check {
+  return { name, found: problem ?? 'offered', ok: problem === undefined, needed: false, remedy };
 }
 
 function program(name: string, what: string, from: string): Check {

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CommanderError } from 'commander';
+import { FabricUnavailableError } from '../fabric/fabric.ts';
 import { errorText } from '../proto/errors.ts';
 import { SpecError } from '../spec/problems.ts';
 import { EXIT, UsageError } from './exit.ts';
@@ -20,7 +21,8 @@ function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   if (error instanceof Interrupted) return EXIT.interrupted;
   process.stderr.write(`${errorText(error)}\n`);
-  return error instanceof UsageError || error instanceof SpecError ? EXIT.usage : EXIT.failed;
+  const isUsage = [UsageError, SpecError, FabricUnavailableError].some((kind) => error instanceof kind);
+  return isUsage ? EXIT.usage : EXIT.failed;
 }
 
 // Whoever read our output has gone (`godwit watch | head -1`): there is nobody left to work for.

@@ -35,6 +35,11 @@ export function address(text: string): string {
   throw new InvalidArgumentError('Allowed is host:port, such as 127.0.0.1:7070.');
 }
 
+/** Reads where a testbed is: "host:port", or "unix:path" when it is in network namespaces. */
+export function testbedAddress(text: string): string {
+  return /^unix:\/./.test(text) ? text : address(text);
+}
+
 /** Reads a guest's or a host's name. */
 export function entityName(text: string): string {
   const problem = nameProblem(text);
@@ -54,7 +59,7 @@ export function withTestbed(command: Command): Command {
       new Option('--coordinator <address>', 'the testbed, as `godwit up` prints it')
         .env('GODWIT_COORDINATOR')
         .default(DEFAULT_COORDINATOR)
-        .argParser(address),
+        .argParser(testbedAddress),
     )
     .option('--json', 'print JSON', false);
 }

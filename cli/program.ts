@@ -2,12 +2,15 @@
 import { Command } from 'commander';
 import { addAudit } from './commands/audit.ts';
 import { addCancel } from './commands/cancel.ts';
+import { addClean } from './commands/clean.ts';
 import { addCreate } from './commands/create.ts';
 import { addDestroy } from './commands/destroy.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addGuests } from './commands/guests.ts';
 import { addHosts } from './commands/hosts.ts';
+import { addLink } from './commands/link.ts';
 import { addMigrate } from './commands/migrate.ts';
+import { addProbe } from './commands/probe.ts';
 import { addRun } from './commands/run.ts';
 import { addUp } from './commands/up.ts';
 import { addWatch } from './commands/watch.ts';
@@ -33,6 +36,7 @@ Exit code: 0 everything done and every audit clean, 1 something failed, 2 bad us
   addRun(godwit, version);
   addUp(godwit);
   for (const add of [addHosts, addGuests, addCreate, addDestroy, addMigrate, addCancel]) add(godwit);
-  for (const add of [addAudit, addWatch, addDoctor]) add(godwit);
+  for (const add of [addLink, addProbe]) add(godwit);
+  for (const add of [addAudit, addWatch, addDoctor, addClean]) add(godwit);
   return godwit;
 }

@@ -8,6 +8,7 @@ import { Guests } from './guests.ts';
 import { HostAdmission } from './host-admission.ts';
 import { HostClients } from './host-clients.ts';
 import { Migrations } from './migrations.ts';
+import { Networks } from './networks.ts';
 import { OwnershipStore } from './ownership-store.ts';
 import { Placement } from './placement.ts';
 import { Registry } from './registry.ts';
@@ -21,6 +22,8 @@ const TICK_MS_MAX = 1_000;
 export interface CoordinatorSettings {
   /** "host:port"; port 0: any free one. */
   listen: string;
+  /** A Unix socket to serve on besides, for who is in another network namespace. */
+  socketPath?: string;
   /** The state file, or `:memory:`. */
   statePath: string;
   leaseMs: number;
@@ -38,10 +41,12 @@ export async function startCoordinator(settings: CoordinatorSettings): Promise<C
   const hosts = new HostClients();
   const parts = connectParts(store, hosts, settings.leaseMs);
   const { events, migrations, registry, watch, witness } = parts;
-  const server = await serve([coordinatorService(parts)], settings.listen).catch((error: unknown) => {
-    store.close();
-    throw error;
-  });
+  const server = await serve([coordinatorService(parts)], settings.listen, settings.socketPath).catch(
+    (error: unknown) => {
+      store.close();
+      throw error;
+    },
+  );
   const tick = (): void => {
     registry.reportDead();
     watch.report();
@@ -97,5 +102,6 @@ function connectParts(store: OwnershipStore, hosts: HostClients, leaseMs: number
   const hasEnded = (migration: string): boolean => migrations.hasEnded(migration);
   const guests = new Guests({ ...common, migrationOf, hasEnded });
   const migrations = new Migrations({ ...common, guests });
-  return { admission, clock, events, guests, migrations, registry, watch, witness };
+  const networks = new Networks({ events, hosts, placement });
+  return { admission, clock, events, guests, migrations, networks, registry, watch, witness };
 }

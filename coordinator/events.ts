@@ -21,7 +21,9 @@ export type EventKind =
   | 'migration-phase'
   | 'migration-ended'
   | 'handover-begun'
-  | 'handover-settled';
+  | 'handover-settled'
+  | 'network-shaped'
+  | 'network-fault';
 
 export class EventLog {
   readonly #recent: Event[] = [];

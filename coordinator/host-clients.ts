@@ -1,6 +1,6 @@
 /** The coordinator's calls to hosts: one client for each address, a deadline and words for each call. */
 
-import { DEADLINES_MS } from '../proto/deadlines.ts';
+import { DEADLINES_MS, PATIENCE } from '../proto/deadlines.ts';
 import { RpcError } from '../proto/errors.ts';
 import type { AuditReport, GuestSpec } from '../proto/generated/godwit/v1/guest.ts';
 import {
@@ -8,10 +8,17 @@ import {
   HostServiceClient,
   type HostServiceGetGuestStatsResponse,
   type HostServiceGetIncomingResponse,
+  type HostServiceGetNetworkResponse,
   type HostServicePrepareIncomingRequest,
+  type HostServiceProbeLinkRequest,
+  type HostServiceProbeLinkResponse,
+  type HostServiceServeProbeRequest,
+  type HostServiceServeProbeResponse,
+  type HostServiceSetNetworkRequest,
   type HostServiceStartMigrationRequest,
   type HostServiceStartMigrationResponse,
 } from '../proto/generated/godwit/v1/host.ts';
+import type { LinkFault } from '../proto/generated/godwit/v1/network.ts';
 import { callStream, callUnary, clientFor, type MessageStream } from '../proto/rpc.ts';
 import type { HandoverQuestion, HostPort } from './host-port.ts';
 import type { Standing } from './resolve-handover.ts';
@@ -84,6 +91,41 @@ export class HostClients implements HostPort {
   async releaseFailpoint(address: string, migration: string): Promise<void> {
     const call = { what: `release migration ${migration}`, deadlineMs: DEADLINES_MS.query };
     await callUnary(this.#client(address), 'releaseFailpoint', { migration }, call);
+  }
+
+  async setNetwork(address: string, host: string, request: HostServiceSetNetworkRequest): Promise<void> {
+    const call = { what: host, deadlineMs: DEADLINES_MS.network };
+    await callUnary(this.#client(address), 'setNetwork', request, call);
+  }
+
+  getNetwork(address: string, host: string): Promise<HostServiceGetNetworkResponse> {
+    const call = { what: host, deadlineMs: DEADLINES_MS.query };
+    return callUnary(this.#client(address), 'getNetwork', {}, call);
+  }
+
+  async setLinkFault(address: string, host: string, fault: LinkFault): Promise<void> {
+    const call = { what: host, deadlineMs: DEADLINES_MS.query };
+    await callUnary(this.#client(address), 'setLinkFault', { fault }, call);
+  }
+
+  /** The other side answers the probe until the stream is cancelled. */
+  serveProbe(
+    address: string,
+    host: string,
+    request: HostServiceServeProbeRequest,
+  ): MessageStream<HostServiceServeProbeResponse> {
+    return callStream(this.#client(address), 'serveProbe', request, { what: host });
+  }
+
+  probeLink(
+    address: string,
+    host: string,
+    request: HostServiceProbeLinkRequest,
+  ): Promise<HostServiceProbeLinkResponse> {
+    const { warmUpMs = 0, measureMs = 0 } = request.probe ?? {};
+    const deadlineMs = DEADLINES_MS.probe + (warmUpMs + measureMs) * 2 * PATIENCE;
+    const call = { what: host, deadlineMs };
+    return callUnary(this.#client(address), 'probeLink', request, call);
   }
 
   /** Closes the clients of addresses that no host has any more. */

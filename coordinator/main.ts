@@ -8,11 +8,13 @@ import { errorText } from '../proto/errors.ts';
 import { type Coordinator, type CoordinatorSettings, startCoordinator } from './coordinator.ts';
 import { COORDINATOR_LIMITS } from './limits.ts';
 
-const USAGE = `usage: node coordinator/main.ts [--listen HOST:PORT] [--state FILE] [--lease TIME] [--owned]
+const USAGE = `usage: node coordinator/main.ts [--listen HOST:PORT] [--state FILE] [--lease TIME]
+  [--socket FILE] [--owned]
 
   --listen  where the coordinator serves (default 127.0.0.1:0, any free port)
   --state   the file that keeps who owns which guest (default :memory:, which keeps nothing)
   --lease   how long a host counts as alive without a heartbeat, in ms or s (default 10s)
+  --socket  a Unix socket to serve on besides, for who is in another network namespace
   --owned   end when stdin ends`;
 
 function usageError(problem: string): never {
@@ -33,6 +35,7 @@ function readSettings(): CoordinatorSettings & { isOwned: boolean } {
     listen: { type: 'string', default: '127.0.0.1:0' },
     state: { type: 'string', default: ':memory:' },
     lease: { type: 'string', default: '10s' },
+    socket: { type: 'string' },
     owned: { type: 'boolean', default: false },
   } as const;
   let values: ReturnType<typeof parseArgs<{ options: typeof options }>>['values'];
@@ -41,9 +44,15 @@ function readSettings(): CoordinatorSettings & { isOwned: boolean } {
   } catch (error) {
     return usageError(errorText(error));
   }
-  const { listen, state: statePath, owned: isOwned } = values;
+  const { listen, state: statePath, socket: socketPath, owned: isOwned } = values;
   if (statePath === '') usageError('--state is empty; name a file, or :memory:');
-  return { listen, statePath, leaseMs: readLeaseMs(values.lease), isOwned };
+  return {
+    listen,
+    statePath,
+    leaseMs: readLeaseMs(values.lease),
+    ...(socketPath === undefined ? {} : { socketPath }),
+    isOwned,
+  };
 }
 
 function endWith(coordinator: Coordinator): void {

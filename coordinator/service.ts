@@ -16,6 +16,7 @@ import type { GuestWatch } from './guest-watch.ts';
 import type { Guests } from './guests.ts';
 import type { HostAdmission } from './host-admission.ts';
 import type { Migrations } from './migrations.ts';
+import type { Networks } from './networks.ts';
 import type { Registry } from './registry.ts';
 import type { Witness } from './witness.ts';
 
@@ -25,6 +26,7 @@ export interface ServiceModules {
   events: EventLog;
   guests: Guests;
   migrations: Migrations;
+  networks: Networks;
   registry: Registry;
   watch: GuestWatch;
   witness: Witness;
@@ -63,7 +65,7 @@ function handlersForHosts(modules: ServiceModules): Pick<CoordinatorServiceServe
 type ForPeople = Exclude<keyof typeof CoordinatorServiceService, ForHosts>;
 
 function handlersForPeople(modules: ServiceModules): Pick<CoordinatorServiceServer, ForPeople> {
-  const { events, guests, migrations } = modules;
+  const { events, guests, migrations, networks } = modules;
   return {
     createGuest: unaryHandler(async ({ spec, host }) => ({ host: await guests.create(spec, host) })),
     destroyGuest: unaryHandler(async ({ guest }) => {
@@ -83,6 +85,16 @@ function handlersForPeople(modules: ServiceModules): Pick<CoordinatorServiceServ
       await migrations.releaseFailpoint(migration);
       return {};
     }),
+    setNetwork: unaryHandler(async (request) => {
+      await networks.setShape(request);
+      return {};
+    }),
+    getNetwork: unaryHandler(({ host }) => networks.getShape(host)),
+    setLinkFault: unaryHandler(async (request) => {
+      await networks.setFault(request);
+      return {};
+    }),
+    probeLink: unaryHandler((request) => networks.probe(request)),
     watchEvents: streamHandler((_request, { signal }) => watchEvents(events, signal)),
   };
 }

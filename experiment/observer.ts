@@ -9,6 +9,8 @@ export interface TrialLabel {
   /** From 1, for each technique. */
   readonly trial: number;
   readonly trialCount: number;
+  /** Which guest, when there are several. */
+  readonly guest?: string;
 }
 
 export interface ExperimentObserver {

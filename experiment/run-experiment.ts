@@ -7,7 +7,7 @@ import { machineRecord } from '../records/machine.ts';
 import type { ResultRecord, TrialRecord } from '../records/result-record.ts';
 import { emptyTrial } from '../records/trial-record.ts';
 import { toPlain } from '../spec/plain.ts';
-import type { ResolvedSpec } from '../spec/resolve.ts';
+import { guestsOf, type ResolvedSpec } from '../spec/resolve.ts';
 import type { ExperimentObserver, TrialLabel } from './observer.ts';
 import { runTrial } from './run-trial.ts';
 import type { TestbedClient } from './testbed-client.ts';
@@ -32,7 +32,7 @@ export async function runExperiment(settings: ExperimentSettings): Promise<Resul
   const trials: TrialRecord[] = [];
   for (const label of plan(spec)) {
     if (signal.aborted) break;
-    trials.push(await nextTrial(settings, label, trials.length === 0));
+    trials.push(...(await nextTrial(settings, label, trials.length === 0)));
   }
   return {
     godwit_version: settings.godwitVersion,
@@ -53,17 +53,14 @@ async function nextTrial(
   { spec, client, observer, signal, restartHosts }: ExperimentSettings,
   label: TrialLabel,
   isFirst: boolean,
-): Promise<TrialRecord> {
+): Promise<TrialRecord[]> {
   try {
     if (!isFirst) await restartHosts?.();
   } catch (error) {
     const status = signal.aborted ? 'cancelled' : 'failed';
-    return emptyTrial(
-      label.technique,
-      label.trial,
-      status,
-      errorText(signal.aborted ? signal.reason : error),
-    );
+    const reason = errorText(signal.aborted ? signal.reason : error);
+    const record = emptyTrial(label.technique, label.trial, status, reason);
+    return guestsOf(spec).map(({ name }) => ({ ...record, guest: name }));
   }
   return await runTrial({ spec, label, client, observer, signal });
 }

@@ -1,17 +1,19 @@
 /**
- * One trial: a guest is made, runs warm, moves, is watched for a while, audited and destroyed. Whatever goes
- * wrong ends in the trial's record, so that an experiment can go on with the next one.
+ * One trial: guests are made, run warm, move, are watched for a while, audited and destroyed; the links
+ * between the hosts are shaped before and freed afterwards. Whatever goes wrong ends in the trial's records,
+ * so that an experiment can go on with the next one.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errorText } from '../proto/errors.ts';
-import { RateUnit } from '../proto/generated/godwit/v1/guest.ts';
+import { type GuestSpec, type OperationSeries, RateUnit } from '../proto/generated/godwit/v1/guest.ts';
 import type { MigrationReport } from '../proto/generated/godwit/v1/migration.ts';
 import type { TrialRecord } from '../records/result-record.ts';
 import { emptyTrial, type TrialFacts, trialRecord } from '../records/trial-record.ts';
-import type { ResolvedSpec } from '../spec/resolve.ts';
+import { guestsOf, type ResolvedSpec } from '../spec/resolve.ts';
 import { achievedPagesPerS } from './dirty-rate.ts';
 import type { ExperimentObserver, TrialLabel } from './observer.ts';
 import type { TestbedClient } from './testbed-client.ts';
+import { TrialNetwork } from './trial-network.ts';
 
 /** A trial and what it needs. */
 export interface TrialSettings {
@@ -23,48 +25,107 @@ export interface TrialSettings {
   readonly signal: AbortSignal;
 }
 
-/** Runs a trial to its end. Never rejects: what went wrong is in the record. */
-export async function runTrial(settings: TrialSettings): Promise<TrialRecord> {
+/** A guest's migration, over; or why it has no report. */
+type Outcome = { readonly guest: GuestSpec } & (
+  | { readonly facts: TrialFacts }
+  | { readonly facts: undefined; readonly error: unknown }
+);
+
+/** Runs a trial to its end; one record for each guest. Never rejects: what went wrong is in the records. */
+export async function runTrial(settings: TrialSettings): Promise<TrialRecord[]> {
   const { spec, label, client, observer, signal } = settings;
-  const guest = spec.guest.name;
-  let made = false;
-  let record: TrialRecord;
+  const guests = guestsOf(spec);
+  const made: string[] = [];
+  let network: TrialNetwork | undefined;
+  let records: TrialRecord[];
   try {
-    observer.step(label, 'creating the guest');
-    await client.createGuest(spec.guest, '');
-    made = true;
+    network = await TrialNetwork.of(spec, client);
+    await prepareLinks(settings, network);
+    for (const guest of guests) {
+      observer.step(label, `creating ${guests.length === 1 ? 'the guest' : guest.name}`);
+      await client.createGuest(guest, spec.from);
+      made.push(guest.name);
+    }
     observer.step(label, 'warming up');
     await sleep(spec.warmUpMs, undefined, { signal });
-    record = await measure(settings);
+    records = await measure(settings, guests, network);
   } catch (error) {
-    const { technique, trial } = label;
-    record = signal.aborted
-      ? emptyTrial(technique, trial, 'cancelled', errorText(signal.reason))
-      : emptyTrial(technique, trial, 'failed', errorText(error));
+    records = guests.map((guest) => brokenOff(settings, guest.name, error));
   }
-  if (made) {
-    observer.step(label, 'destroying the guest');
+  for (const guest of made) {
+    observer.step(label, `destroying ${guests.length === 1 ? 'the guest' : guest}`);
     // A guest that cannot be destroyed is told by the next trial, which cannot make its own.
     await client.destroyGuest(guest).catch(() => {});
   }
-  observer.ended(label, record);
-  return record;
+  await network?.clear();
+  records = records.map((record) => ({ ...record, network: network?.record ?? null }));
+  for (const record of records) observer.ended(labelOf(settings, record.guest), record);
+  return records;
 }
 
-/** Moves the warm guest and finds out what came of it. */
-async function measure(settings: TrialSettings): Promise<TrialRecord> {
-  const { spec, label, client, observer, signal } = settings;
-  const guest = spec.guest.name;
-  const warm = (await client.guestStats(guest, 0)).series;
+/** On links that carry nothing else, before there are guests to take the processor. */
+async function prepareLinks(settings: TrialSettings, network: TrialNetwork | undefined): Promise<void> {
+  if (network === undefined) return;
+  const { spec, label, observer, signal } = settings;
+  observer.step(label, 'shaping the links');
+  await network.shape();
+  signal.throwIfAborted();
+  observer.step(label, `probing the link from ${spec.from} to ${spec.to}`);
+  await network.probe(spec.from, spec.to);
+}
+
+/** Moves the warm guests and finds out what came of it. */
+async function measure(
+  settings: TrialSettings,
+  guests: readonly GuestSpec[],
+  network: TrialNetwork | undefined,
+): Promise<TrialRecord[]> {
+  const { spec, label, observer, signal } = settings;
   observer.step(label, 'migrating');
-  const report = await client.migrate({
-    guest,
-    destination: '',
-    options: spec.migration[label.technique],
-    progress: (progress) => observer.progress(label, progress),
-    signal,
-  });
-  const facts: TrialFacts = {
+  network?.start();
+  const outcomes: Outcome[] = [];
+  if (spec.allAtOnce) {
+    outcomes.push(...(await Promise.all(guests.map((guest) => move(settings, guest)))));
+  } else {
+    for (const guest of guests) outcomes.push(await move(settings, guest));
+  }
+  const problem = await network?.end();
+  const wasCancelled = signal.aborted;
+  if (!wasCancelled) {
+    observer.step(label, 'watching what moved');
+    // That it was cancelled meanwhile is told by the signal, below.
+    await sleep(spec.settleMs, undefined, { signal }).catch(() => {});
+  }
+  const records: TrialRecord[] = [];
+  for (const outcome of outcomes) records.push(await proven(settings, outcome, wasCancelled));
+  if (problem === undefined) return records;
+  // What was measured stays, but it is not what was asked for.
+  return records.map((record) => ({ ...record, status: 'failed', reason: `the links: ${problem}` }));
+}
+
+async function move(settings: TrialSettings, guest: GuestSpec): Promise<Outcome> {
+  const { spec, label, client, observer, signal } = settings;
+  try {
+    const warm = (await client.guestStats(guest.name, 0)).series;
+    const report = await client.migrate({
+      guest: guest.name,
+      destination: spec.to,
+      options: spec.migration[label.technique],
+      progress: (progress) => observer.progress(labelOf(settings, guest.name), progress),
+      signal,
+    });
+    return { guest, facts: factsOf(settings, report, warm) };
+  } catch (error) {
+    return { guest, facts: undefined, error };
+  }
+}
+
+function factsOf(
+  { spec, label }: TrialSettings,
+  report: MigrationReport,
+  warm: OperationSeries | undefined,
+): TrialFacts {
+  return {
     trial: label.trial,
     report,
     requestedPagesPerS: requestedPagesPerS(spec),
@@ -72,32 +133,46 @@ async function measure(settings: TrialSettings): Promise<TrialRecord> {
     destinationSeries: { atMs: [], operations: [], pageWrites: [] },
     audit: null,
   };
-  if (signal.aborted) return trialRecord(facts);
-  try {
-    return trialRecord({ ...facts, ...(await watchAndAudit(settings, report)) });
-  } catch (error) {
-    // What was measured stays, but it is not proven.
-    const status = signal.aborted ? 'cancelled' : 'failed';
-    return { ...trialRecord(facts), status, reason: errorText(signal.aborted ? signal.reason : error) };
-  }
 }
 
 /**
- * What is found out after the migration: how the guest runs where it is now, and whether all its pages are
- * right.
+ * The record of a guest's migration, with how it runs where it is now, and whether all its pages are right.
  */
-async function watchAndAudit(
-  { spec, label, client, observer, signal }: TrialSettings,
-  { owner, destination }: MigrationReport,
-): Promise<Partial<TrialFacts>> {
-  if (owner === '') return {};
-  const guest = spec.guest.name;
-  observer.step(label, 'watching the guest after the move');
-  await sleep(spec.settleMs, undefined, { signal });
-  const series = owner === destination ? (await client.guestStats(guest, 0)).series : undefined;
-  observer.step(label, 'auditing every page');
-  const audit = await client.auditGuest(guest);
-  return { audit, ...(series !== undefined && { destinationSeries: series }) };
+async function proven(
+  settings: TrialSettings,
+  outcome: Outcome,
+  wasCancelled: boolean,
+): Promise<TrialRecord> {
+  const { facts, guest } = outcome;
+  if (facts === undefined) return brokenOff(settings, guest.name, outcome.error);
+  const { label, client, observer, signal } = settings;
+  const { owner, destination } = facts.report;
+  if (wasCancelled || owner === '') return trialRecord(facts);
+  try {
+    signal.throwIfAborted();
+    const series = owner === destination ? (await client.guestStats(guest.name, 0)).series : undefined;
+    observer.step(label, 'auditing every page');
+    const audit = await client.auditGuest(guest.name);
+    return trialRecord({ ...facts, audit, ...(series !== undefined && { destinationSeries: series }) });
+  } catch (error) {
+    // What was measured stays, but it is not proven.
+    const { status, reason } = brokenOff(settings, guest.name, error);
+    return { ...trialRecord(facts), status, reason };
+  }
+}
+
+/** A trial that ended before its migration did. */
+function brokenOff({ label, signal }: TrialSettings, guest: string, error: unknown): TrialRecord {
+  const { technique, trial } = label;
+  const record = signal.aborted
+    ? emptyTrial(technique, trial, 'cancelled', errorText(signal.reason))
+    : emptyTrial(technique, trial, 'failed', errorText(error));
+  return { ...record, guest };
+}
+
+/** With several guests it says of which one it is. */
+function labelOf({ spec, label }: TrialSettings, guest: string | null): TrialLabel {
+  return spec.guestCount === 1 || guest === null ? label : { ...label, guest };
 }
 
 /**

@@ -3,11 +3,12 @@
  * fails. Knows only the coordinator's address.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DEADLINES_MS } from '../proto/deadlines.ts';
+import { DEADLINES_MS, PATIENCE } from '../proto/deadlines.ts';
 import { RpcError } from '../proto/errors.ts';
 import {
   CoordinatorServiceClient,
   type CoordinatorServiceGetGuestStatsResponse,
+  type CoordinatorServiceGetNetworkResponse,
   type Event,
   type GuestEntry,
   type HostEntry,
@@ -18,9 +19,13 @@ import type {
   MigrationProgress,
   MigrationReport,
 } from '../proto/generated/godwit/v1/migration.ts';
+import type { LinkComparison, LinkFault, NetworkShape } from '../proto/generated/godwit/v1/network.ts';
 import { callStream, callUnary, clientFor } from '../proto/rpc.ts';
 
 const CANCEL_RETRY_MS = 200;
+
+/** How a link is probed: some round trips, then a transfer that fills it. */
+const PROBE = { roundTripCount: 11, warmUpMs: 300, measureMs: 1000 } as const;
 
 /** A migration to be made. */
 export interface Move {
@@ -94,6 +99,37 @@ export class TestbedClient {
   async cancel(target: string): Promise<void> {
     const settings = { what: `cancel the migration of ${target}`, deadlineMs: DEADLINES_MS.durable };
     await callUnary(this.#client, 'cancelMigration', { target }, settings);
+  }
+
+  /**
+   * Gives a host's NIC a shape in place of the one before, or takes it away.
+   * @param faults whether faults will be set on it.
+   */
+  async setNetwork(host: string, shape: NetworkShape | undefined, faults: boolean): Promise<void> {
+    const deadlineMs = DEADLINES_MS.network + DEADLINES_MS.query;
+    const settings = { what: `shape the network of ${host}`, deadlineMs };
+    await callUnary(this.#client, 'setNetwork', { host, shape, faults }, settings);
+  }
+
+  network(host: string): Promise<CoordinatorServiceGetNetworkResponse> {
+    const settings = { what: `read the network of ${host}`, deadlineMs: DEADLINES_MS.query * 2 };
+    return callUnary(this.#client, 'getNetwork', { host }, settings);
+  }
+
+  async setLinkFault(host: string, fault: LinkFault): Promise<void> {
+    const settings = { what: `set a fault of the network of ${host}`, deadlineMs: DEADLINES_MS.query * 2 };
+    await callUnary(this.#client, 'setLinkFault', { host, fault }, settings);
+  }
+
+  /** What was asked of the path from one host to another, and what it carries. */
+  async probe(source: string, destination: string): Promise<LinkComparison> {
+    const what = `probe the link from ${source} to ${destination}`;
+    const deadlineMs =
+      DEADLINES_MS.probe + (PROBE.warmUpMs + PROBE.measureMs) * 2 * PATIENCE + DEADLINES_MS.query * 2;
+    const request = { source, destination, ...PROBE };
+    const { comparison } = await callUnary(this.#client, 'probeLink', request, { what, deadlineMs });
+    if (comparison === undefined) throw new Error(`${what}: the answer holds no comparison`);
+    return comparison;
   }
 
   async *events(signal: AbortSignal): AsyncGenerator<Event> {

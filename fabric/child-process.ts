@@ -14,6 +14,8 @@ export interface ChildSettings {
   /** The absolute path of the script that it runs. */
   readonly script: string;
   readonly args: readonly string[];
+  /** The command that brings it to the place where it runs, such as `ip netns exec NAME`; it must exec, not fork. */
+  readonly prefix?: readonly string[] | undefined;
   /** Ends the start. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -35,6 +37,7 @@ export class OwnedProcess {
   readonly pid: number;
   readonly exited: Promise<ChildExit>;
   readonly #child: ChildProcessWithoutNullStreams;
+  readonly #prefix: readonly string[];
   #address = '';
   #errorTail = '';
   #exit: ChildExit | undefined;
@@ -44,6 +47,7 @@ export class OwnedProcess {
     this.name = settings.name;
     this.pid = pid;
     this.#child = child;
+    this.#prefix = settings.prefix ?? [];
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.#errorTail = (this.#errorTail + text).slice(-LIMITS.errorLength);
     });
@@ -64,7 +68,9 @@ export class OwnedProcess {
   static async start(settings: ChildSettings): Promise<OwnedProcess> {
     settings.signal?.throwIfAborted();
     // A process group of its own: Ctrl-C in a terminal reaches only the owner, which then ends its children.
-    const child = spawn(process.execPath, [settings.script, ...settings.args, '--owned'], { detached: true });
+    const { prefix = [], script, args } = settings;
+    const [file, ...rest] = [...prefix, process.execPath, script, ...args, '--owned'];
+    const child = spawn(file, rest, { detached: true });
     if (child.pid === undefined) throw await spawnError(settings, child);
     const owned = new OwnedProcess(settings, child, child.pid);
     try {
@@ -128,8 +134,9 @@ export class OwnedProcess {
       else resolve(address);
     };
     this.#child.stdout.setEncoding('utf8').on('data', read);
+    const under = this.#prefix.length === 0 ? '' : `, under \`${this.#prefix.join(' ')}\``;
     void this.exited.then(({ code, signal: by }) =>
-      fail(`ended at its start (${by ?? `exit code ${code}`})`),
+      fail(`ended at its start (${by ?? `exit code ${code}`}${under})`),
     );
     signal?.addEventListener('abort', abort, { once: true });
     try {

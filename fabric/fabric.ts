@@ -3,6 +3,24 @@
  * only this; whether hosts are local processes or something else is behind it.
  */
 
+/** What every fabric is told. */
+export interface FabricSettings {
+  readonly hostCount: number;
+  /** What each host may give to guests. */
+  readonly memoryBytesPerHost: number;
+  /** Where the coordinator keeps who owns which guest; `:memory:` when nothing has to outlive it. */
+  readonly stateFile: string;
+  readonly leaseMs: number;
+  /** The process fabric: where the coordinator listens, "address:port"; default: any free port of loopback. */
+  readonly listen?: string | undefined;
+  /** Ends the start. */
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * Told of a process that ended without being asked to: the coordinator or a host, and a sentence about it.
+   */
+  readonly died?: ((part: 'coordinator' | 'host', what: string) => void) | undefined;
+}
+
 /** One host of a fabric; `pid` changes when it is restarted. */
 export interface FabricHost {
   readonly name: string;
@@ -11,7 +29,7 @@ export interface FabricHost {
 }
 
 export interface Fabric {
-  /** Where the coordinator's service answers, "address:port". */
+  /** Where the coordinator's service answers whoever is on this machine: "address:port" or "unix:path". */
   readonly coordinatorAddress: string;
   /** host-1 to host-N. */
   hosts(): FabricHost[];
@@ -21,4 +39,9 @@ export interface Fabric {
   restart(name: string): Promise<void>;
   /** Ends everything; resolves when no process is left. May be called more than once. */
   close(): Promise<void>;
+}
+
+/** This machine, or this user, cannot have the fabric that was asked for; nothing has been started. */
+export class FabricUnavailableError extends Error {
+  override readonly name = 'FabricUnavailableError';
 }

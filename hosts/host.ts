@@ -5,9 +5,11 @@ import { serve } from '../proto/rpc.ts';
 import { CoordinatorLink } from './coordinator-link.ts';
 import { GuestTable } from './guest-table.ts';
 import { HandoverDesk } from './handover-desk.ts';
+import { HostNetwork, type NetworkBackend } from './host-network.ts';
 import { HostStatistics } from './host-stats.ts';
 import { IncomingMoves } from './incoming-moves.ts';
 import { Lease } from './lease.ts';
+import { LinkProbes } from './link-probes.ts';
 import { OutgoingMoves } from './outgoing-moves.ts';
 import { hostService } from './service.ts';
 
@@ -23,6 +25,13 @@ export interface HostSettings {
   readonly dataListen: string;
   /** The name or address under which others reach this host, when it is not the one that it listens on. */
   readonly advertise?: string;
+  /**
+   * Who shapes its traffic, the device that tc shapes, and whether traffic passes the NIC also when nothing
+   * shapes it.
+   */
+  readonly networkBackend: NetworkBackend;
+  readonly device: string;
+  readonly alwaysNic: boolean;
 }
 
 export interface Host {
@@ -48,9 +57,17 @@ export async function startHost(settings: HostSettings): Promise<Host> {
   });
   const desk = new HandoverDesk(settings.name, table, link, lease);
   const data = { listen: settings.dataListen, advertise: settings.advertise ?? settings.dataListen };
-  const outgoing = new OutgoingMoves({ table, desk, link, statistics }, data);
-  const incoming = new IncomingMoves({ table, desk, lease, statistics });
-  const service = hostService({ table, desk, outgoing, incoming, statistics });
+  const network = await HostNetwork.start({
+    host: settings.name,
+    backend: settings.networkBackend,
+    device: settings.device,
+    alwaysNic: settings.alwaysNic,
+    data,
+  });
+  const outgoing = new OutgoingMoves({ table, desk, link, statistics, network });
+  const incoming = new IncomingMoves({ table, desk, lease, statistics, network });
+  const probes = new LinkProbes(settings.name, network);
+  const service = hostService({ table, desk, outgoing, incoming, statistics, network, probes });
   const server = await serve([service], settings.listen);
   const close = async (): Promise<void> => {
     lease.close();
@@ -58,6 +75,7 @@ export async function startHost(settings: HostSettings): Promise<Host> {
     await link.close();
     await server.close();
     await Promise.all([...table.entries()].map((entry) => table.remove(entry)));
+    await network.close();
   };
   try {
     await link.start(lease, {

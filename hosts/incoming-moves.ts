@@ -1,4 +1,6 @@
-/** The destination's part of a migration as the host sees it: room, the connections, and what became of it. */
+/**
+ * The destination's part of a migration as the host sees it: room, the connections, and what became of it.
+ */
 
 import { RpcError } from '../proto/errors.ts';
 import type { GuestSpec } from '../proto/generated/godwit/v1/guest.ts';
@@ -13,15 +15,18 @@ import { migrationOptionsProblems } from '../proto/migration-options.ts';
 import { Guest } from './guest/guest.ts';
 import type { GuestTable, HeldEntry } from './guest-table.ts';
 import type { HandoverDesk } from './handover-desk.ts';
+import type { HostNetwork } from './host-network.ts';
 import type { HostStatistics } from './host-stats.ts';
 import type { Lease } from './lease.ts';
 import { IncomingMigration } from './migration/incoming.ts';
+import type { Endpoint, NetworkPath } from './network-path.ts';
 
 interface IncomingParts {
   readonly table: GuestTable;
   readonly desk: HandoverDesk;
   readonly lease: Lease;
   readonly statistics: HostStatistics;
+  readonly network: HostNetwork;
 }
 
 /** How many ended migrations can still be asked about. */
@@ -45,13 +50,15 @@ export class IncomingMoves {
   readonly #desk: HandoverDesk;
   readonly #lease: Lease;
   readonly #statistics: HostStatistics;
+  readonly #network: HostNetwork;
   readonly #moves = new Map<string, IncomingMove>();
 
-  constructor({ table, desk, lease, statistics }: IncomingParts) {
+  constructor({ table, desk, lease, statistics, network }: IncomingParts) {
     this.#table = table;
     this.#desk = desk;
     this.#lease = lease;
     this.#statistics = statistics;
+    this.#network = network;
   }
 
   find(migration: string): IncomingMigration | undefined {
@@ -60,8 +67,8 @@ export class IncomingMoves {
 
   /**
    * Makes room and connects to the source; when this answers, every channel is up.
-   * @throws RpcError INVALID_ARGUMENT, ALREADY_EXISTS, RESOURCE_EXHAUSTED, or UNAVAILABLE when the source cannot be
-   *   reached; then nothing is left here.
+   * @throws RpcError INVALID_ARGUMENT, ALREADY_EXISTS, RESOURCE_EXHAUSTED, or UNAVAILABLE when the source
+   *   cannot be   reached; then nothing is left here.
    */
   async prepare(request: HostServicePrepareIncomingRequest): Promise<void> {
     const preparation = checked(request);
@@ -69,20 +76,26 @@ export class IncomingMoves {
     const entry = await this.#table.add(spec, 'incoming', request.epoch, () => Guest.incoming(spec));
     entry.migration = request.migration;
     entry.guest.control.leaseUntilMs = this.#lease.untilMs;
-    const migration = this.#incoming(preparation, entry);
-    this.#desk.open(request.migration, 'destination', migration);
-    this.#remember(request.migration, migration);
+    let path: NetworkPath | undefined;
+    let migration: IncomingMigration | undefined;
     try {
+      path = await this.#network.openPath(request.source);
+      migration = this.#incoming(preparation, entry, await path.dial(preparation.listening));
+      this.#desk.open(request.migration, 'destination', migration);
+      this.#remember(request.migration, migration, path);
       await migration.connect();
     } catch (error) {
       this.#moves.delete(request.migration);
-      this.#closed(request.migration, migration);
+      if (migration !== undefined) this.#closed(request.migration, migration);
+      await path?.close();
       await this.#table.remove(entry);
       throw error;
     }
   }
 
-  /** What the destination saw of a migration; waits until it is over. NOT_FOUND when this host never had it. */
+  /**
+   * What the destination saw of a migration; waits until it is over. NOT_FOUND when this host never had it.
+   */
   async result(migration: string): Promise<HostServiceGetIncomingResponse> {
     const move = this.#moves.get(migration);
     if (move === undefined) {
@@ -91,7 +104,11 @@ export class IncomingMoves {
     return await move.finished;
   }
 
-  #incoming({ request, spec, listening, options }: Preparation, entry: HeldEntry): IncomingMigration {
+  #incoming(
+    { request, spec, listening, options }: Preparation,
+    entry: HeldEntry,
+    source: Endpoint,
+  ): IncomingMigration {
     const { migration, epoch } = request;
     return new IncomingMigration(
       {
@@ -99,8 +116,8 @@ export class IncomingMoves {
         guest: entry.guest,
         options,
         token: request.token,
-        sourceAddress: listening.address,
-        sourcePort: listening.port,
+        sourceAddress: source.address,
+        sourcePort: source.port,
         sourceBootId: listening.bootId,
       },
       {
@@ -119,8 +136,16 @@ export class IncomingMoves {
     );
   }
 
-  #remember(name: string, migration: IncomingMigration): void {
-    const finished = migration.finished().finally(() => this.#closed(name, migration));
+  #remember(name: string, migration: IncomingMigration, path: NetworkPath): void {
+    const finish = async (): Promise<HostServiceGetIncomingResponse> => {
+      try {
+        return await migration.finished();
+      } finally {
+        this.#closed(name, migration);
+        await path.close();
+      }
+    };
+    const finished = finish();
     finished.catch(() => {});
     this.#moves.set(name, { migration, finished });
     if (this.#moves.size > ENDED_MAX) this.#moves.delete(this.#moves.keys().next().value!);

@@ -8,14 +8,19 @@ import { parseArgs } from 'node:util';
 import { errorText } from '../proto/errors.ts';
 import { nameProblem } from '../proto/names.ts';
 import { type Host, type HostSettings, startHost } from './host.ts';
+import { NETWORK_BACKENDS } from './host-network.ts';
 
 const USAGE = `usage: node hosts/main.ts --name NAME --coordinator HOST:PORT [--memory BYTES] [--listen HOST:PORT]
-  [--data-listen HOST] [--advertise HOST] [--owned]
+  [--data-listen HOST] [--advertise HOST] [--network relay|tc] [--device NAME] [--nic] [--owned]
 
   --memory       bytes of memory for guests (default: three quarters of the machine's)
   --listen       where the host's service listens (default 127.0.0.1:0, any free port)
   --data-listen  the address on which migrations listen (default 127.0.0.1)
   --advertise    the name under which others reach this host (default: the addresses above)
+  --network      who makes the shapes of its links: relay (default; needs nothing), or tc and the kernel, with the
+                 relay for what that lacks (NET_ADMIN)
+  --device       the device that tc shapes (default eth0)
+  --nic          lead all traffic through the relay, so that a fault can be set at any time
   --owned        end when stdin ends`;
 
 function usageError(problem: string): never {
@@ -31,6 +36,9 @@ function readSettings(): HostSettings & { owned: boolean } {
     listen: { type: 'string', default: '127.0.0.1:0' },
     'data-listen': { type: 'string', default: '127.0.0.1' },
     advertise: { type: 'string' },
+    network: { type: 'string', default: 'relay' },
+    device: { type: 'string', default: 'eth0' },
+    nic: { type: 'boolean', default: false },
     owned: { type: 'boolean', default: false },
   } as const;
   let values: ReturnType<typeof parseArgs<{ options: typeof options }>>['values'];
@@ -47,6 +55,10 @@ function readSettings(): HostSettings & { owned: boolean } {
   if (!Number.isSafeInteger(capacityBytes) || capacityBytes <= 0) {
     usageError(`--memory ${values.memory}: expected a whole number of bytes, such as 4294967296`);
   }
+  const networkBackend = NETWORK_BACKENDS.find((backend) => backend === values.network);
+  if (networkBackend === undefined) {
+    usageError(`--network ${values.network}: expected ${NETWORK_BACKENDS.join(' or ')}`);
+  }
   return {
     name,
     coordinator,
@@ -54,6 +66,9 @@ function readSettings(): HostSettings & { owned: boolean } {
     listen: values.listen,
     dataListen: values['data-listen'],
     ...(advertise === undefined ? {} : { advertise }),
+    networkBackend,
+    device: values.device,
+    alwaysNic: values.nic,
     owned: values.owned,
   };
 }

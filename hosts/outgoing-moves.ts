@@ -1,9 +1,9 @@
 /**
- * The source's part of a migration as the host sees it: checks, the witness before the pause, the guest's end here
- * or its going on.
+ * The source's part of a migration as the host sees it: checks, the witness before the pause, the guest's
+ * end here or its going on.
  */
 
-import { RpcError } from '../proto/errors.ts';
+import { errorText, RpcError } from '../proto/errors.ts';
 import type {
   HostServiceStartMigrationRequest,
   SourceListening,
@@ -15,8 +15,10 @@ import { bootId, nowMs } from './clock.ts';
 import type { CoordinatorLink } from './coordinator-link.ts';
 import type { GuestTable, HeldEntry } from './guest-table.ts';
 import type { HandoverDesk, Side } from './handover-desk.ts';
+import type { HostNetwork } from './host-network.ts';
 import type { HostStatistics } from './host-stats.ts';
 import { OutgoingMigration } from './migration/outgoing.ts';
+import type { NetworkPath } from './network-path.ts';
 
 /** What the migration's caller hears while it runs. */
 export interface OutgoingListener {
@@ -29,12 +31,7 @@ interface OutgoingParts {
   readonly desk: HandoverDesk;
   readonly link: CoordinatorLink;
   readonly statistics: HostStatistics;
-}
-
-/** Where migrations' data ports listen, and under which address destinations reach them. */
-interface DataAddress {
-  readonly listen: string;
-  readonly advertise: string;
+  readonly network: HostNetwork;
 }
 
 /** How much of the guest's past goes into the report as "before the migration". */
@@ -45,15 +42,15 @@ export class OutgoingMoves {
   readonly #desk: HandoverDesk;
   readonly #link: CoordinatorLink;
   readonly #statistics: HostStatistics;
-  readonly #data: DataAddress;
+  readonly #network: HostNetwork;
   readonly #running = new Map<string, OutgoingMigration>();
 
-  constructor({ table, desk, link, statistics }: OutgoingParts, data: DataAddress) {
+  constructor({ table, desk, link, statistics, network }: OutgoingParts) {
     this.#table = table;
     this.#desk = desk;
     this.#link = link;
     this.#statistics = statistics;
-    this.#data = data;
+    this.#network = network;
   }
 
   find(migration: string): OutgoingMigration | undefined {
@@ -69,11 +66,14 @@ export class OutgoingMoves {
     const { migration, options } = request;
     const entry = this.#checked(request);
     entry.migration = migration;
-    if (!entry.guest.ledgerKnown) await entry.guest.recoverBase();
-    const outgoing = this.#outgoing(request, entry, options!, listener);
-    this.#running.set(migration, outgoing);
-    this.#desk.open(migration, 'source', outgoing);
+    let path: NetworkPath | undefined;
+    let outgoing: OutgoingMigration | undefined;
     try {
+      if (!entry.guest.ledgerKnown) await entry.guest.recoverBase();
+      path = await this.#network.openPath(request.destination);
+      outgoing = this.#outgoing(request, entry, options!, path, listener);
+      this.#running.set(migration, outgoing);
+      this.#desk.open(migration, 'source', outgoing);
       const outcome = await outgoing.run();
       const { report } = outcome;
       if (report !== undefined) {
@@ -81,8 +81,9 @@ export class OutgoingMoves {
       }
       return outcome;
     } finally {
+      await path?.close();
       this.#running.delete(migration);
-      this.#statistics.countRefused(outgoing.refused);
+      this.#statistics.countRefused(outgoing?.refused ?? 0);
       this.#desk.close(migration);
       this.#afterwards(entry, migration, request.epoch);
     }
@@ -99,7 +100,8 @@ export class OutgoingMoves {
     if (entry.migration !== undefined)
       throw cannot(`migration "${entry.migration}" is moving it; wait or cancel it`);
     if (entry.tenure !== 'owned') throw cannot(`it is ${entry.tenure} on this host`);
-    if (!entry.guest.running) throw cannot('it does not run; resume it first, since a paused guest has no downtime');
+    if (!entry.guest.running)
+      throw cannot('it does not run; resume it first, since a paused guest has no downtime');
     if (entry.epoch !== request.epoch) {
       throw cannot(`it is here under epoch ${entry.epoch}, not ${request.epoch}; ask the coordinator again`);
     }
@@ -110,13 +112,19 @@ export class OutgoingMoves {
     request: HostServiceStartMigrationRequest,
     entry: HeldEntry,
     options: MigrationOptions,
+    path: NetworkPath,
     listener: OutgoingListener,
   ): OutgoingMigration {
     const { migration, guest: name, epoch, destination, token } = request;
-    return new OutgoingMigration(
-      { migration, guest: entry.guest, options, token, listenAddress: this.#data.listen },
+    const outgoing: OutgoingMigration = new OutgoingMigration(
+      { migration, guest: entry.guest, options, token, listenAddress: path.listenAddress },
       {
-        listening: (port) => listener.listening({ address: this.#data.advertise, port, bootId: bootId() }),
+        listening: (port) => {
+          path.expose(port).then(
+            (where) => listener.listening({ ...where, bootId: bootId() }),
+            (error: unknown) => outgoing.cancel(errorText(error)),
+          );
+        },
         progress: (progress) => listener.progress(progress),
         beginHandover: () => {
           // From here on the witness may have it on record, even when its answer is lost.
@@ -133,9 +141,12 @@ export class OutgoingMoves {
         },
       },
     );
+    return outgoing;
   }
 
-  /** A guest that stayed: settled at once when the witness never heard of a handover, else with the witness. */
+  /**
+   * A guest that stayed: settled at once when the witness never heard of a handover, else with the witness.
+   */
   #afterwards(entry: HeldEntry, migration: string, epoch: bigint): void {
     if (this.#table.find(entry.spec.name) !== entry) return;
     if (entry.tenure === 'owned') {

@@ -11,8 +11,10 @@ import { nowMs } from './clock.ts';
 import { Guest } from './guest/guest.ts';
 import type { GuestTable, HeldEntry } from './guest-table.ts';
 import type { HandoverDesk } from './handover-desk.ts';
+import type { HostNetwork } from './host-network.ts';
 import type { HostStatistics } from './host-stats.ts';
 import type { IncomingMoves } from './incoming-moves.ts';
+import type { LinkProbes } from './link-probes.ts';
 import { outgoingEvents } from './outgoing-events.ts';
 import type { OutgoingMoves } from './outgoing-moves.ts';
 
@@ -22,10 +24,16 @@ export interface HostParts {
   readonly outgoing: OutgoingMoves;
   readonly incoming: IncomingMoves;
   readonly statistics: HostStatistics;
+  readonly network: HostNetwork;
+  readonly probes: LinkProbes;
 }
 
 export function hostService(parts: HostParts): ServedService {
-  const handlers: HostServiceServer = { ...guestHandlers(parts), ...migrationHandlers(parts) };
+  const handlers: HostServiceServer = {
+    ...guestHandlers(parts),
+    ...migrationHandlers(parts),
+    ...networkHandlers(parts),
+  };
   return { definition: HostServiceService, handlers };
 }
 
@@ -111,6 +119,29 @@ function migrationHandlers({ desk, outgoing, incoming }: HostParts): MigrationHa
         failpoint: incoming.find(migration)?.failpoint ?? '',
       };
     }),
+  };
+}
+
+type NetworkHandlers = Pick<
+  HostServiceServer,
+  'setNetwork' | 'getNetwork' | 'setLinkFault' | 'serveProbe' | 'probeLink'
+>;
+
+function networkHandlers({ network, probes }: HostParts): NetworkHandlers {
+  return {
+    setNetwork: unaryHandler(async ({ shape, faults, peerAddresses }) => {
+      await network.setShape(shape, faults, peerAddresses);
+      return {};
+    }),
+    getNetwork: unaryHandler(() => ({ shape: network.shape, fault: network.fault })),
+    setLinkFault: unaryHandler(async ({ fault }) => {
+      if (fault === undefined)
+        throw new RpcError('INVALID_ARGUMENT', 'setting a fault: the request has none');
+      await network.setFault(fault);
+      return {};
+    }),
+    serveProbe: streamHandler((request, { signal }) => probes.serve(request, signal)),
+    probeLink: unaryHandler((request) => probes.run(request)),
   };
 }
 

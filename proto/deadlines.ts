@@ -40,6 +40,10 @@ export const DEADLINES_MS = {
   commitAnswer: seconds(5),
   /** The ledger's way after the guest was freed. */
   ledger: seconds(60),
+  /** A probe of a link that carries nothing, besides the time that it measures: both its parts wait for data. */
+  probe: seconds(70),
+  /** Shaping a device: some tens of tc commands. */
+  network: seconds(30),
   /** A handover that the witness is asked to resolve; longer than any lease. */
   resolve: seconds(60),
 } as const;

@@ -1,6 +1,7 @@
 /**
- * What a NetworkShape and a LinkFault may say: limits, the empty shape, and what is wrong with one. The experiment
- * spec, the coordinator and the hosts all ask here. What a backend cannot do is said by hosts/network/backend-plan.ts.
+ * What a NetworkShape and a LinkFault may say: limits, the empty shape, and what is wrong with one. The
+ * experiment spec, the coordinator and the hosts all ask here. What a backend cannot do is said by
+ * hosts/network/backend-plan.ts.
  */
 
 import {
@@ -8,6 +9,7 @@ import {
   type LinkFault,
   LinkFaultKind,
   type LinkShape,
+  linkFaultKindToJSON,
   type NetworkShape,
 } from './generated/godwit/v1/network.ts';
 import { nameProblem } from './names.ts';
@@ -135,4 +137,9 @@ export function linkFaultProblem(fault: LinkFault): string | undefined {
     default:
       return `fault ${String(kind)} is unknown; allowed is none, cut, half-open, stall, reset or slow-close`;
   }
+}
+
+/** A fault's name as people write it: cut, half-open, ... */
+export function linkFaultName(kind: LinkFaultKind): string {
+  return linkFaultKindToJSON(kind).replace('LINK_FAULT_KIND_', '').toLowerCase().replaceAll('_', '-');
 }

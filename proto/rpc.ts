@@ -297,9 +297,14 @@ export interface RpcServer {
 
 /**
  * Serves on `listen` ("host:port", "[v6]:port"; port 0: any free one).
+ * @param socketPath a Unix socket to serve on besides, which is reached from every network namespace
  * @throws Error with a sentence when the address is malformed or cannot be listened on.
  */
-export async function serve(services: readonly ServedService[], listen: string): Promise<RpcServer> {
+export async function serve(
+  services: readonly ServedService[],
+  listen: string,
+  socketPath?: string,
+): Promise<RpcServer> {
   const match = /^(.+):(\d{1,5})$/.exec(listen);
   if (match === null || Number(match[2]) > 65_535) {
     throw new Error(`listen on "${listen}": expected host:port, such as 127.0.0.1:0 for any free port`);
@@ -307,6 +312,7 @@ export async function serve(services: readonly ServedService[], listen: string):
   const server = new Server(CHANNEL_OPTIONS);
   for (const { definition, handlers } of services) server.addService(definition, handlers);
   const port = await bind(server, listen);
+  if (socketPath !== undefined) await bind(server, `unix:${socketPath}`);
   return {
     address: `${match[1]}:${port}`,
     close: (deadlineMs = DEADLINES_MS.processStop) => closeServer(server, deadlineMs),

@@ -52,10 +52,33 @@ const audit = z.strictObject({
   evidence: z.string().describe('How the expected versions were known: ledger or digest.'),
 });
 
+const link = z.strictObject({
+  from: z.string(),
+  to: z.string(),
+  asked_rate_bytes_per_s: count().describe('null: unlimited.'),
+  measured_rate_bytes_per_s: z.number().nonnegative(),
+  asked_round_trip_ms: z.number().nonnegative(),
+  measured_round_trip_ms: z.number().nonnegative(),
+  differences: z.array(z.string()).describe('A sentence for each that is off by more than 3 %.'),
+});
+
+const networkChange = z.strictObject({
+  host: z.string(),
+  what: z.string(),
+  at_ms: z.number().describe("When it was to be, since the migrations' order."),
+  applied_at_ms: z.number().describe('When the host had done it.'),
+});
+
+const network = z.strictObject({
+  links: z.array(link).describe('What was asked of each link that is used, and what a probe measured.'),
+  changes: z.array(networkChange).describe('What was changed and broken while the guests moved.'),
+});
+
 export const TRIAL_STATUS = ['completed', 'failed', 'cancelled', 'lost'] as const;
 
 export const trialRecordSchema = z.strictObject({
   technique: z.string(),
+  guest: z.string().nullable().describe('Which one it is about; a trial has a record for each guest.'),
   trial: z.int().positive().describe("From 1, in each technique's order."),
   status: z.enum(TRIAL_STATUS).describe('lost: no host runs the guest any more.'),
   reason: z.string().nullable().describe('Why it failed, was cancelled or did not converge.'),
@@ -83,6 +106,7 @@ export const trialRecordSchema = z.strictObject({
   source: z.string().nullable(),
   destination: z.string().nullable(),
   audit: audit.nullable().describe('null when the guest was not audited.'),
+  network: network.nullable().describe('null when the links were not shaped.'),
 });
 
 export const machineSchema = z.strictObject({
@@ -106,6 +130,8 @@ export const resultRecordSchema = z
 export type RoundRecord = z.infer<typeof round>;
 export type OperationsRecord = z.infer<typeof operations>;
 export type AuditRecord = z.infer<typeof audit>;
+export type LinkRecord = z.infer<typeof link>;
+export type NetworkRecord = z.infer<typeof network>;
 export type TrialRecord = z.infer<typeof trialRecordSchema>;
 export type MachineRecord = z.infer<typeof machineSchema>;
 export type ResultRecord = z.infer<typeof resultRecordSchema>;

@@ -34,6 +34,7 @@ export function trialRecord(facts: TrialFacts): TrialRecord {
     ...emptyTrial(report.options?.technique ?? '', facts.trial, statusOf(report), textOrNull(report.reason)),
     ...(sourceReport && sourceFields(sourceReport)),
     ...jointFields(moments(sourceReport, destinationReport), facts),
+    guest: textOrNull(report.guest),
     dirty_rate_pps_requested: facts.requestedPagesPerS,
     dirty_rate_pps_achieved: facts.achievedPagesPerS,
     clock_error_ms: destinationReport?.clockErrorMs ?? null,
@@ -52,6 +53,7 @@ export function emptyTrial(
 ): TrialRecord {
   return {
     technique,
+    guest: null,
     trial,
     status,
     reason,
@@ -82,6 +84,7 @@ export function emptyTrial(
     source: null,
     destination: null,
     audit: null,
+    network: null,
   };
 }
 

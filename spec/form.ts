@@ -84,7 +84,8 @@ function valueAt(path: Path, data: unknown): unknown {
 function keysAllowedAt(path: Path): string[] {
   let schema = specJsonSchema();
   for (const part of path) {
-    const inner = typeof part === 'number' ? schema.items : schema.properties?.[part];
+    const byKey = schema.properties?.[part] ?? schema.additionalProperties;
+    const inner = typeof part === 'number' ? schema.items : byKey;
     if (typeof inner !== 'object' || Array.isArray(inner)) return [];
     schema = inner;
   }

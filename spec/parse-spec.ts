@@ -11,10 +11,11 @@ import { migrationOptionsProblems } from '../proto/migration-options.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
 import { workloadProblems } from '../workloads/registry.ts';
 import { readForm } from './form.ts';
-import { SpecError, touches } from './problems.ts';
-import { type ResolvedSpec, resolve } from './resolve.ts';
-import { type BrokenRule, brokenRules } from './rules.ts';
-import { SPEC_LIMITS, type Spec } from './schema.ts';
+import { fabricHosts, planRules } from './network-rules.ts';
+import { type BrokenRule, SpecError, touches } from './problems.ts';
+import { guestsOf, type ResolvedSpec, resolve } from './resolve.ts';
+import { brokenRules } from './rules.ts';
+import { SPEC_LIMITS } from './schema.ts';
 import { parseYaml } from './yaml-document.ts';
 
 /**
@@ -49,7 +50,8 @@ export function parseSpec(text: string, file: string, machineMemoryBytes?: numbe
   if (spec !== undefined) {
     report(brokenRules(spec, machineMemoryBytes));
     const { resolved, traceProblems } = resolve(spec, file);
-    report(traceProblems.map((problem) => traceRule(problem, spec)));
+    report(traceProblems.map((problem) => ({ ...problem, because: [['guest', 'memory']] })));
+    if (problems.length === 0) report(planRules(resolved.network, fabricHosts(spec.fabric)));
     report(refusals(resolved));
     if (problems.length === 0) return resolved;
   }
@@ -78,19 +80,16 @@ function readText(file: string): string {
   }
 }
 
-function traceRule(problem: string, { guest }: Spec): BrokenRule {
-  const message = `${guest.workload.trace}: ${problem}`;
-  return { path: ['guest', 'workload', 'trace'], message, because: [['guest', 'memory']] };
-}
-
 /** What the coordinator and the hosts would refuse, should the form and the rules let it pass. */
-function refusals({ guest, techniques, migration }: ResolvedSpec): BrokenRule[] {
+function refusals(resolved: ResolvedSpec): BrokenRule[] {
+  const { guest, techniques, migration } = resolved;
   const pageCount = Math.floor(Number(guest.memoryBytes) / PAGE_BYTES);
   const workload = guest.workload === undefined ? [] : workloadProblems(guest.workload, pageCount);
   const options = new Set(techniques.flatMap((technique) => migrationOptionsProblems(migration[technique])));
   return [
     ...workload.map((message) => ({ path: ['guest', 'workload'], message, because: [['guest', 'memory']] })),
-    ...guestSpecProblems(guest).map((message) => ({ path: ['guest'], message })),
+    // The last guest has the longest name.
+    ...guestSpecProblems(guestsOf(resolved).at(-1)!).map((message) => ({ path: ['guest'], message })),
     ...[...options].map((message) => ({ path: ['migration'], message })),
   ];
 }

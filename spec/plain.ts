@@ -6,16 +6,12 @@
 import { RateUnit, type WorkloadPhase, type WorkloadSpec } from '../proto/generated/godwit/v1/guest.ts';
 import { FailpointAction, type MigrationOptions, OnTimeout } from '../proto/generated/godwit/v1/migration.ts';
 import type { WorkloadKind } from '../proto/names.ts';
+import { plainNetwork } from './network-plain.ts';
+import type { Plain, PlainMapping } from './plain-values.ts';
 import type { ResolvedSpec } from './resolve.ts';
 import type { PhaseSection } from './schema.ts';
 import { bandwidth, duration, rate, size } from './units.ts';
 import { phaseKeys, workloadKeys } from './workload-keys.ts';
-
-/** JSON and YAML both: texts, numbers, truth values, and lists and mappings of them. */
-export type Plain = string | number | boolean | Plain[] | PlainMapping;
-export interface PlainMapping {
-  [key: string]: Plain;
-}
 
 export function toPlain(resolved: ResolvedSpec): PlainMapping {
   const { guest, fabric, techniques } = resolved;
@@ -29,13 +25,21 @@ export function toPlain(resolved: ResolvedSpec): PlainMapping {
     fabric: { ...fabric },
     guest: {
       name: guest.name,
+      count: resolved.guestCount,
       memory: size.format(Number(guest.memoryBytes)),
       vcpus: guest.vcpuCount,
       'device-state': size.format(Number(guest.deviceStateBytes)),
       content: { ...content },
       ...(guest.workload && { workload: plainWorkload(guest.workload, resolved.traceFile) }),
     },
-    migration: { technique: [...techniques], ...plainOptions(resolved.migration[techniques[0]!]) },
+    migration: {
+      technique: [...techniques],
+      ...(resolved.from !== '' && { from: resolved.from }),
+      ...(resolved.to !== '' && { to: resolved.to }),
+      'all-at-once': resolved.allAtOnce,
+      ...plainOptions(resolved.migration[techniques[0]!]),
+    },
+    ...plainNetwork(resolved.network),
   };
 }
 

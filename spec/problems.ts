@@ -14,6 +14,17 @@ export interface SpecProblem {
   readonly message: string;
 }
 
+/** What breaks one of the rules that tie keys together. */
+export interface BrokenRule {
+  readonly path: Path;
+  /** "found X; allowed is Y". */
+  readonly message: string;
+  /** The other keys on which this depends: when one of them is wrong itself, the rule says nothing. */
+  readonly because?: readonly Path[];
+  /** Whether the key itself is out of place, and not its value. */
+  readonly key?: boolean;
+}
+
 /** Thrown for a spec that cannot be used; nothing has been started then. */
 export class SpecError extends Error {
   readonly code = 'GODWIT_SPEC';

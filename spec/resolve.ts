@@ -11,7 +11,11 @@ import { FailpointAction, type MigrationOptions, OnTimeout } from '../proto/gene
 import { nameProblem, TECHNIQUES, type Technique } from '../proto/names.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
 import { WORKLOAD_REGISTRY } from '../workloads/registry.ts';
-import type { PhaseSection, Spec, WorkloadSection } from './schema.ts';
+import type { ResolvedNetwork } from './network-plan.ts';
+import { linksIn, type NetworkSections, saysNothing } from './network-sections.ts';
+import type { Path } from './problems.ts';
+import { type RatePoint, readRateTrace } from './rate-trace.ts';
+import type { FabricKind, PhaseSection, Spec, WorkloadSection } from './schema.ts';
 import { readTraceFile } from './trace-file.ts';
 
 /** An experiment, complete: every default filled in, in the contracts' own messages. Deeply frozen. */
@@ -22,8 +26,16 @@ export interface ResolvedSpec {
   readonly warmUpMs: number;
   /** How long the guest's operations are watched after the move. */
   readonly settleMs: number;
-  readonly fabric: { readonly kind: 'process'; readonly hosts: number };
+  readonly fabric: { readonly kind: FabricKind; readonly hosts: number };
   readonly guest: Readonly<GuestSpec>;
+  /** How many guests there are; with more than one, `guest.name` is the beginning of their names. */
+  readonly guestCount: number;
+  readonly allAtOnce: boolean;
+  /** The hosts that the guests leave and move to; empty when the coordinator is to choose. */
+  readonly from: string;
+  readonly to: string;
+  /** What the links between hosts are. */
+  readonly network: ResolvedNetwork;
   /** The whole path of the file behind guest.workload.trace. */
   readonly traceFile: string | undefined;
   /** What is to be run, in this order. */
@@ -34,8 +46,11 @@ export interface ResolvedSpec {
 
 export interface Resolution {
   readonly resolved: ResolvedSpec;
-  /** What is wrong with the trace file; `resolved` is of no use when there is anything. */
-  readonly traceProblems: readonly string[];
+  /**
+   * What is wrong with trace files, and where they are named; `resolved` is of no use when there is
+   * anything.
+   */
+  readonly traceProblems: readonly { readonly path: Path; readonly message: string }[];
 }
 
 /** @param file the spec's own path: its name is the default name, its folder where a trace's path begins. */
@@ -46,6 +61,9 @@ export function resolve(spec: Spec, file: string): Resolution {
   const trace =
     traceFile === undefined ? undefined : readTraceFile(traceFile, Math.floor(guest.memory / PAGE_BYTES));
   const { technique } = migration;
+  const rates = resolveNetwork(spec, file);
+  // A link has two ends, and a crowd leaves one host: then it must be known which.
+  const isPlaced = guest.count > 1 || !saysNothing(spec);
   const resolved: ResolvedSpec = {
     name: spec.name ?? nameOf(file),
     seed: spec.seed,
@@ -54,11 +72,65 @@ export function resolve(spec: Spec, file: string): Resolution {
     settleMs: spec.settle,
     fabric: spec.fabric,
     guest: guestSpec(spec, trace?.bytes ?? Buffer.alloc(0)),
+    guestCount: guest.count,
+    allAtOnce: migration['all-at-once'],
+    from: migration.from ?? (isPlaced ? otherThan(migration.to) : ''),
+    to: migration.to ?? (isPlaced ? otherThan(migration.from ?? 'host-1') : ''),
+    network: rates.network,
     traceFile,
     techniques: Array.isArray(technique) ? technique : [technique],
     migration: optionsByTechnique(migration),
   };
-  return { resolved: deepFreeze(resolved), traceProblems: trace?.problems ?? [] };
+  const traceProblems = (trace?.problems ?? []).map((problem) => ({
+    path: ['guest', 'workload', 'trace'],
+    message: `${tracePath}: ${problem}`,
+  }));
+  return { resolved: deepFreeze(resolved), traceProblems: [...traceProblems, ...rates.problems] };
+}
+
+/** The first host, or the second when the other end is the first. */
+function otherThan(host: string | undefined): string {
+  return host === 'host-1' ? 'host-2' : 'host-1';
+}
+
+/** The guests of an experiment, each with its own name and seed. */
+export function guestsOf({ guest, guestCount, seed }: ResolvedSpec): GuestSpec[] {
+  if (guestCount === 1) return [guest];
+  return Array.from({ length: guestCount }, (_, index) => ({
+    ...guest,
+    name: `${guest.name}-${index + 1}`,
+    seed: BigInt((seed + index) % Number.MAX_SAFE_INTEGER),
+  }));
+}
+
+/** The sections about links with the whole paths of their traces, and what is in these. */
+function resolveNetwork(
+  spec: Spec,
+  file: string,
+): { network: ResolvedNetwork; problems: Resolution['traceProblems'] } {
+  const { link, hosts, pairs, sites, 'site-links': siteLinks, schedule, faults } = spec;
+  const sections: NetworkSections = structuredClone({
+    link,
+    hosts,
+    pairs,
+    sites,
+    'site-links': siteLinks,
+    schedule,
+    faults,
+  });
+  const traces: Record<string, readonly RatePoint[]> = {};
+  const problems: { path: Path; message: string }[] = [];
+  for (const [path, one] of linksIn(sections)) {
+    if (one.trace === undefined) continue;
+    const written = one.trace;
+    one.trace = resolvePath(file, '..', written);
+    const read = readRateTrace(one.trace);
+    traces[one.trace] = read.points;
+    for (const problem of read.problems) {
+      problems.push({ path: [...path, 'trace'], message: `${written}: ${problem}` });
+    }
+  }
+  return { network: { ...sections, traces }, problems };
 }
 
 /** The same experiment with another seed or number of trials. */

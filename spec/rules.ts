@@ -5,20 +5,11 @@
 
 import { pageSharesFit } from '../proto/guest-spec.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
-import type { Path } from './problems.ts';
+import { networkRules } from './network-rules.ts';
+import type { BrokenRule, Path } from './problems.ts';
 import type { PhaseSection, Spec, WorkloadSection } from './schema.ts';
 import { size } from './units.ts';
 import { phaseKeys, workloadKeys } from './workload-keys.ts';
-
-export interface BrokenRule {
-  readonly path: Path;
-  /** "found X; allowed is Y". */
-  readonly message: string;
-  /** The other keys on which this depends: when one of them is wrong itself, the rule says nothing. */
-  readonly because?: readonly Path[];
-  /** Whether the key itself is out of place, and not its value. */
-  readonly key?: boolean;
-}
 
 /**
  * @param machineMemoryBytes the memory of the machine that is to run the spec, when it is to be run here.
@@ -26,25 +17,29 @@ export interface BrokenRule {
 export function brokenRules(spec: Spec, machineMemoryBytes?: number): BrokenRule[] {
   const { guest } = spec;
   return [
-    ...memoryRules(guest.memory, machineMemoryBytes),
+    ...memoryRules(guest, machineMemoryBytes),
     ...contentRules(guest.content),
     ...workloadRules(guest.workload, guest.memory),
     ...migrationRules(spec.migration),
+    ...networkRules(spec),
   ];
 }
 
-function memoryRules(memory: number, machineMemoryBytes = Number.POSITIVE_INFINITY): BrokenRule[] {
+function memoryRules(
+  { memory, count }: Spec['guest'],
+  machineMemoryBytes = Number.POSITIVE_INFINITY,
+): BrokenRule[] {
   const path = ['guest', 'memory'];
   const broken: BrokenRule[] = [];
   if (memory % PAGE_BYTES !== 0) {
     broken.push({ path, message: `found ${size.format(memory)}; allowed is a multiple of 4KiB, the page` });
   }
-  if (2 * memory > machineMemoryBytes) {
-    const most = size.format(Math.floor(machineMemoryBytes / 2 ** 21) * 2 ** 20);
+  if (2 * memory * count > machineMemoryBytes) {
+    const most = size.format(Math.floor(machineMemoryBytes / count / 2 ** 21) * 2 ** 20);
     const message =
       `found ${size.format(memory)}, which source and destination both hold during the move; ` +
-      `allowed is at most ${most}, half of this machine's memory`;
-    broken.push({ path, message });
+      `allowed is at most ${most}, half of this machine's memory${count > 1 ? ` for ${count} guests` : ''}`;
+    broken.push({ path, message, because: [['guest', 'count']] });
   }
   return broken;
 }

@@ -10,6 +10,7 @@ import { DEFAULT_MIGRATION_OPTIONS as DEFAULTS, MIGRATION_LIMITS } from '../prot
 import { FAILPOINTS, PHASE_WORKLOADS, TECHNIQUES, WORKLOADS } from '../proto/names.ts';
 import { WORKLOAD_LIMITS } from '../workloads/workload-problems.ts';
 import { choice, flag, integer, name, quantity, section, share, targetRate, text } from './fields.ts';
+import { networkSections } from './network-sections.ts';
 import { bandwidth, duration, size } from './units.ts';
 
 export const SPEC_LIMITS = {
@@ -24,9 +25,12 @@ export const SPEC_LIMITS = {
   hostsMax: 64,
   warmUpMsMax: 600_000,
   settleMsMax: 600_000,
+  /** What a coordinator lets one host take part in at a time. */
+  guestCountMax: 8,
 } as const;
 
-export const FABRICS = ['process'] as const;
+export const FABRICS = ['process', 'netns'] as const;
+export type FabricKind = (typeof FABRICS)[number];
 export const FAILPOINT_ACTIONS = ['kill', 'delay'] as const;
 export const ON_TIMEOUT = ['abort', 'stop-and-copy'] as const;
 
@@ -91,6 +95,9 @@ const content = section({
 
 const guest = section({
   name: name().default('guest').describe("The guest's name."),
+  count: integer(1, LIMITS.guestCountMax)
+    .default(1)
+    .describe('How many of them: NAME-1 to NAME-N, each with a seed of its own, from one host.'),
   memory: quantity(size, GUEST_LIMITS.memoryBytesMin, GUEST_LIMITS.memoryBytesMax)
     .prefault('256MiB')
     .describe("The guest's memory, a multiple of 4KiB."),
@@ -120,6 +127,11 @@ const migration = section({
       error: `one of ${TECHNIQUES.join(', ')}, or a list of them`,
     })
     .describe('How the guest moves; a list runs each in turn on the same guest and seed.'),
+  from: name().optional().describe('The host that the guest leaves. Default: see docs/experiments.md.'),
+  to: name().optional().describe('The host that it moves to. Default: see docs/experiments.md.'),
+  'all-at-once': flag()
+    .default(false)
+    .describe('Whether several guests leave at the same time; otherwise one after the other.'),
   channels: integer(1, MIGRATION_LIMITS.channelsMax)
     .default(DEFAULTS.channels)
     .describe('How many connections carry pages.'),
@@ -170,13 +182,16 @@ export const specSchema = section({
     .prefault('500ms')
     .describe('How long the guest is watched after the move.'),
   fabric: section({
-    kind: choice(FABRICS).default('process').describe('Where hosts run: local processes.'),
+    kind: choice(FABRICS)
+      .default('process')
+      .describe('Where hosts run: as local processes, or each in a network namespace (Linux, root).'),
     hosts: integer(LIMITS.hostsMin, LIMITS.hostsMax).default(2).describe('How many hosts there are.'),
   })
     .prefault({})
     .describe('Where hosts run.'),
   guest,
   migration,
+  ...networkSections,
 }).meta({ title: 'godwit experiment', description: 'An experiment of godwit; see docs/experiments.md.' });
 
 /** A spec with every default filled in, numbers instead of units; not yet held to the rules between keys. */

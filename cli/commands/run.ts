@@ -4,14 +4,14 @@ import type { TrialLabel } from '../../experiment/observer.ts';
 import { runExperiment } from '../../experiment/run-experiment.ts';
 import { TestbedClient } from '../../experiment/testbed-client.ts';
 import type { Fabric } from '../../fabric/fabric.ts';
-import { startProcessFabric } from '../../fabric/process-fabric.ts';
+import { startFabric } from '../../fabric/start-fabric.ts';
 import type { ResultRecord } from '../../records/result-record.ts';
 import { loadSpec } from '../../spec/parse-spec.ts';
 import { type ResolvedSpec, withOverrides } from '../../spec/resolve.ts';
 import { SPEC_LIMITS } from '../../spec/schema.ts';
 import { EXIT } from '../exit.ts';
 import { catchInterrupts } from '../interrupts.ts';
-import { address, LEASE_MS, wholeNumber } from '../options.ts';
+import { LEASE_MS, testbedAddress, wholeNumber } from '../options.ts';
 import { durationText, orUnknown } from '../render/measures.ts';
 import { ProgressDisplay } from '../render/progress-display.ts';
 import { succeeded, summaryText } from '../render/summary.ts';
@@ -25,6 +25,7 @@ results in docs/metrics.md.
 Examples:
   godwit run experiments/quickstart.yaml
   godwit run experiments/busy.yaml --trials 9 --out results/busy
+  godwit run experiments/wan.yaml
   godwit run experiments/quickstart.yaml --json | jq '.trials[].downtime_ms'`;
 
 interface RunOptions {
@@ -43,7 +44,7 @@ export function addRun(program: Command, version: string): void {
     .option('--out <dir>', 'where results.json goes (default: results/NAME-DATE)')
     .option('--trials <count>', "instead of the spec's", wholeNumber(1, SPEC_LIMITS.trialsMax))
     .option('--seed <number>', "instead of the spec's", wholeNumber(0, SPEC_LIMITS.seedMax))
-    .option('--coordinator <address>', 'use a testbed that is up instead of starting one', address)
+    .option('--coordinator <address>', 'use a testbed that is up instead of starting one', testbedAddress)
     .option('--json', 'print the results as JSON, and nothing else on stdout', false)
     .addHelpText('after', EXAMPLES)
     .action((file: string, options: RunOptions) => run(file, options, version));
@@ -91,13 +92,12 @@ async function runOnTestbed(
   const { display, signal } = surroundings;
   const failed = new AbortController();
   display.status(`starting a coordinator and ${spec.fabric.hosts} hosts`);
-  const fabric = await startProcessFabric({
+  const fabric = await startFabric(spec.fabric.kind, {
     hostCount: spec.fabric.hosts,
-    // Room for the guest, and for one that an earlier trial could not destroy.
-    memoryBytesPerHost: Number(spec.guest.memoryBytes) * 2,
+    // Room for the guests, and for one that an earlier trial could not destroy.
+    memoryBytesPerHost: Number(spec.guest.memoryBytes) * (spec.guestCount + 1),
     stateFile: ':memory:',
     leaseMs: LEASE_MS,
-    listen: '127.0.0.1:0',
     signal,
     died: (part, what) => {
       display.line(what);
@@ -119,8 +119,8 @@ async function runTrials(
   { version, display, signal }: RunSurroundings,
 ): Promise<ResultRecord> {
   const client = new TestbedClient(coordinator);
-  const name = ({ technique, trial, trialCount }: TrialLabel): string =>
-    trialCount === 1 ? technique : `${technique} ${trial}/${trialCount}`;
+  const name = ({ technique, trial, trialCount, guest }: TrialLabel): string =>
+    `${technique}${trialCount === 1 ? '' : ` ${trial}/${trialCount}`}${guest === undefined ? '' : ` ${guest}`}`;
   try {
     return await runExperiment({
       spec,

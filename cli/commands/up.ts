@@ -1,11 +1,12 @@
-/** `godwit up`: a coordinator and local hosts that stay until Ctrl-C, to be used by hand. */
+/** `godwit up`: a coordinator and hosts on this machine that stay until Ctrl-C, to be used by hand. */
 import { once } from 'node:events';
 import { totalmem } from 'node:os';
 import { type Command, Option } from 'commander';
 import type { Fabric } from '../../fabric/fabric.ts';
-import { startProcessFabric } from '../../fabric/process-fabric.ts';
+import { startFabric } from '../../fabric/start-fabric.ts';
 import { GUEST_LIMITS } from '../../proto/guest-spec.ts';
-import { SPEC_LIMITS } from '../../spec/schema.ts';
+import { FABRICS, type FabricKind, SPEC_LIMITS } from '../../spec/schema.ts';
+import { UsageError } from '../exit.ts';
 import { catchInterrupts } from '../interrupts.ts';
 import { address, DEFAULT_COORDINATOR, LEASE_MS, memorySize, wholeNumber } from '../options.ts';
 import { printJson } from '../render/json.ts';
@@ -17,12 +18,14 @@ const MEMORY_SHARE = 0.75;
 const EXAMPLES = `
 Examples:
   godwit up
-  godwit up --hosts 3 --memory 2GiB --listen 127.0.0.1:0 --state testbed.db`;
+  godwit up --hosts 3 --memory 2GiB --listen 127.0.0.1:0 --state testbed.db
+  godwit up --fabric netns --hosts 10`;
 
 interface UpOptions {
+  readonly fabric: FabricKind;
   readonly hosts: number;
   readonly memory?: number;
-  readonly listen: string;
+  readonly listen?: string;
   readonly state: string;
   readonly json: boolean;
 }
@@ -31,6 +34,11 @@ export function addUp(program: Command): void {
   program
     .command('up')
     .description('start a testbed that stays until Ctrl-C')
+    .addOption(
+      new Option('--fabric <kind>', 'where hosts run: as processes, or each in a network namespace, for root')
+        .default(FABRICS[0])
+        .choices(FABRICS),
+    )
     .addOption(
       new Option('--hosts <count>', 'how many hosts')
         .default(SPEC_LIMITS.hostsMin)
@@ -41,10 +49,10 @@ export function addUp(program: Command): void {
       "for the guests of each host (default: its part of three quarters of the machine's)",
       memorySize(GUEST_LIMITS.memoryBytesMin),
     )
-    .addOption(
-      new Option('--listen <address>', 'where the coordinator listens; port 0 for any free one')
-        .default(DEFAULT_COORDINATOR)
-        .argParser(address),
+    .option(
+      '--listen <address>',
+      `where the coordinator listens; port 0 for any free one (default: ${DEFAULT_COORDINATOR})`,
+      address,
     )
     .option('--state <file>', 'keep who owns which guest in this file', ':memory:')
     .option('--json', 'print JSON', false)
@@ -52,16 +60,19 @@ export function addUp(program: Command): void {
     .action(up);
 }
 
-async function up({ hosts, memory, listen, state, json }: UpOptions): Promise<void> {
+async function up({ fabric: kind, hosts, memory, listen, state, json }: UpOptions): Promise<void> {
+  if (kind === 'netns' && listen !== undefined) {
+    throw new UsageError('--listen: in namespaces the coordinator answers on a socket that it names itself');
+  }
   const interrupted = catchInterrupts();
   const failed = new AbortController();
   const memoryBytesPerHost = memory ?? Math.floor((totalmem() * MEMORY_SHARE) / hosts);
-  const fabric = await startProcessFabric({
+  const fabric = await startFabric(kind, {
     hostCount: hosts,
     memoryBytesPerHost,
     stateFile: state,
     leaseMs: LEASE_MS,
-    listen,
+    listen: listen ?? DEFAULT_COORDINATOR,
     signal: interrupted,
     died: (part, what) => {
       process.stderr.write(`${what}\n`);

@@ -8,14 +8,17 @@ import {
   migrationPhaseToJSON,
   onTimeoutToJSON,
 } from '../../proto/generated/godwit/v1/migration.ts';
+import { linkDirectionToJSON, linkFaultKindToJSON } from '../../proto/generated/godwit/v1/network.ts';
 
-/** The fields that hold enums: the same name means the same enum in every message. */
+/** The fields that hold enums: as a number the same name means the same enum in every message. */
 const ENUM_FIELDS = new Map<string, (value: never) => string>([
   ['state', guestStateToJSON],
   ['phase', migrationPhaseToJSON],
   ['onTimeout', onTimeoutToJSON],
   ['action', failpointActionToJSON],
   ['rateUnit', rateUnitToJSON],
+  ['kind', linkFaultKindToJSON],
+  ['direction', linkDirectionToJSON],
 ]);
 
 function snakeCase(name: string): string {
@@ -32,7 +35,8 @@ export function plainMessage(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
   const entries = Object.entries(value).map(([name, field]: [string, unknown]) => {
     const enumName = ENUM_FIELDS.get(name);
-    const plain = enumName === undefined ? plainMessage(field) : enumName(field as never);
+    const plain =
+      enumName === undefined || typeof field !== 'number' ? plainMessage(field) : enumName(field as never);
     return [snakeCase(name), plain];
   });
   return Object.fromEntries(entries);

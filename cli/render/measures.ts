@@ -6,6 +6,8 @@
 const KIBIBYTE = 1024;
 const BYTE_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
 
+const BIT_UNITS = ['bit/s', 'kbit/s', 'Mbit/s', 'Gbit/s', 'Tbit/s'] as const;
+
 /** What stands where nothing is known. */
 export const UNKNOWN = '-';
 
@@ -23,6 +25,17 @@ export function bytesText(bytes: number): string {
     unit++;
   }
   return `${unit === 0 ? value.toFixed(0) : digits(value)} ${BYTE_UNITS[unit]}`;
+}
+
+/** A rate in bits, as networks have them. */
+export function bitsText(bytesPerS: number): string {
+  let value = bytesPerS * 8;
+  let unit = 0;
+  while (value >= 999.5 && unit < BIT_UNITS.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${unit === 0 ? value.toFixed(0) : digits(value)} ${BIT_UNITS[unit]}`;
 }
 
 export function durationText(ms: number): string {

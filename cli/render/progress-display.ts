@@ -13,8 +13,8 @@ const ERASE_LINE = '\r\u001b[2K';
 export class ProgressDisplay {
   readonly #stream: WriteStream;
   #drawn = false;
-  #lastRound = 0;
-  #lastLineAtMs = Number.NEGATIVE_INFINITY;
+  /** Of each migration by its label: its round, and when it last had a line. */
+  readonly #last = new Map<string, { readonly round: number; readonly atMs: number }>();
 
   /** @param stream where to: stdout, or stderr when stdout is kept for JSON. */
   constructor(stream: WriteStream) {
@@ -40,17 +40,16 @@ export class ProgressDisplay {
       return;
     }
     const now = performance.now();
-    if (progress.round === this.#lastRound && now - this.#lastLineAtMs < LINE_EVERY_MS) return;
-    this.#lastRound = progress.round;
-    this.#lastLineAtMs = now;
+    const last = this.#last.get(label);
+    if (last !== undefined && progress.round === last.round && now - last.atMs < LINE_EVERY_MS) return;
+    this.#last.set(label, { round: progress.round, atMs: now });
     this.line(text);
   }
 
   /** Takes the drawn line away, before anything else is printed. */
   end(): void {
     this.#erase();
-    this.#lastRound = 0;
-    this.#lastLineAtMs = Number.NEGATIVE_INFINITY;
+    this.#last.clear();
   }
 
   #draw(text: string): void {

@@ -2,8 +2,8 @@
  * An experiment's trials as a table: one row for each technique, the median over the trials that were
  * completed.
  */
-import type { TrialRecord } from '../../records/result-record.ts';
-import { bytesText, countText, durationText, orUnknown, percentText, UNKNOWN } from './measures.ts';
+import type { LinkRecord, TrialRecord } from '../../records/result-record.ts';
+import { bitsText, bytesText, countText, durationText, orUnknown, percentText, UNKNOWN } from './measures.ts';
 import { tableText } from './table.ts';
 
 const HEADS = [
@@ -29,7 +29,7 @@ export function succeeded({ status, audit }: TrialRecord): boolean {
 export function summaryText(trials: readonly TrialRecord[]): string {
   const groups = Map.groupBy(trials, ({ technique }) => technique);
   const rows = [...groups].map(([technique, group]) => row(technique, group));
-  return [tableText(HEADS, rows, 1), ...notes(trials)].join('\n');
+  return [tableText(HEADS, rows, 1), ...linkTable(trials), ...notes(trials)].join('\n');
 }
 
 function row(technique: string, trials: readonly TrialRecord[]): string[] {
@@ -37,9 +37,10 @@ function row(technique: string, trials: readonly TrialRecord[]): string[] {
   const cell = (pick: (trial: TrialRecord) => number | null, text: (value: number) => string): string =>
     orUnknown(median(completed.map(pick).filter((value) => value !== null)), text);
   const count = completed.length === trials.length ? '' : `${completed.length} of `;
+  const guests = new Set(trials.map(({ guest }) => guest)).size;
   return [
     technique,
-    `${count}${trials.length}`,
+    `${count}${trials.length}${guests > 1 ? ` (${guests} guests)` : ''}`,
     cell((trial) => trial.total_time_ms, durationText),
     cell((trial) => trial.downtime_ms, durationText),
     cell((trial) => trial.transferred_bytes, bytesText),
@@ -47,6 +48,46 @@ function row(technique: string, trials: readonly TrialRecord[]): string[] {
     cell((trial) => trial.rounds?.length ?? null, String),
     cell((trial) => trial.degradation_percent, percentText),
     auditText(trials),
+  ];
+}
+
+const LINK_HEADS = ['LINK', 'RATE ASKED', 'MEASURED', 'ROUND TRIP ASKED', 'MEASURED', 'OFF BY MORE THAN 3 %'];
+
+/** What was asked of the links and what they carried, the median over the trials; nothing when none was shaped. */
+function linkTable(trials: readonly TrialRecord[]): string[] {
+  // The records of a trial's guests hold the same measurements.
+  const firsts = trials.filter(({ technique, trial }, index) => {
+    return trials.findIndex((other) => other.technique === technique && other.trial === trial) === index;
+  });
+  const links = firsts.flatMap(({ network }) => network?.links ?? []);
+  if (links.length === 0) return [];
+  const groups = Map.groupBy(links, ({ from, to }) => `${from} to ${to}`);
+  return [
+    '',
+    tableText(
+      LINK_HEADS,
+      [...groups].map(([name, group]) => linkRow(name, group)),
+      1,
+    ),
+  ];
+}
+
+function linkRow(name: string, links: readonly LinkRecord[]): string[] {
+  const [first] = links;
+  const middle = (pick: (link: LinkRecord) => number): number | null => median(links.map(pick));
+  return [
+    name,
+    first?.asked_rate_bytes_per_s === null ? 'unlimited' : orUnknown(first?.asked_rate_bytes_per_s, bitsText),
+    orUnknown(
+      middle((link) => link.measured_rate_bytes_per_s),
+      bitsText,
+    ),
+    orUnknown(first?.asked_round_trip_ms, durationText),
+    orUnknown(
+      middle((link) => link.measured_round_trip_ms),
+      durationText,
+    ),
+    `${links.filter(({ differences }) => differences.length > 0).length} of ${links.length}`,
   ];
 }
 
@@ -59,8 +100,9 @@ function auditText(trials: readonly TrialRecord[]): string {
 }
 
 function notes(trials: readonly TrialRecord[]): string[] {
+  const several = new Set(trials.map(({ guest }) => guest)).size > 1;
   return trials.flatMap((trial) => {
-    const label = `${trial.technique}, trial ${trial.trial}`;
+    const label = `${trial.technique}, trial ${trial.trial}${several ? `, ${trial.guest}` : ''}`;
     const lines: string[] = [];
     if (trial.status !== 'completed')
       lines.push(`${label} ${trial.status}: ${trial.reason ?? 'no reason given'}`);

@@ -62,16 +62,23 @@ export class Testbed {
   readonly #folder = mkdtempSync(join(tmpdir(), 'godwit-test-'));
   readonly #hosts = new Map<string, RunningHost>();
   readonly #leaseMs: number;
+  readonly #env: Readonly<Record<string, string>>;
   #coordinator: StartedProcess | undefined;
   #address = '127.0.0.1:0';
   #client: CoordinatorServiceClient | undefined;
 
-  constructor(leaseMs: number) {
+  /** @param env besides the environment of the tests */
+  constructor(leaseMs: number, env: Readonly<Record<string, string>> = {}) {
     this.#leaseMs = leaseMs;
+    this.#env = env;
   }
 
-  static async start(hostNames: readonly string[], leaseMs = 8000): Promise<Testbed> {
-    const testbed = new Testbed(leaseMs);
+  static async start(
+    hostNames: readonly string[],
+    leaseMs = 8000,
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<Testbed> {
+    const testbed = new Testbed(leaseMs, env);
     await testbed.startCoordinator();
     await Promise.all(hostNames.map((name) => testbed.startHost(name)));
     return testbed;
@@ -86,18 +93,18 @@ export class Testbed {
   async startCoordinator(): Promise<void> {
     const state = join(this.#folder, 'state.sqlite');
     const args = ['--listen', this.#address, '--state', state, '--lease', `${this.#leaseMs}ms`, '--owned'];
-    this.#coordinator = startNode(['coordinator/main.ts', ...args]);
+    this.#coordinator = startNode(['coordinator/main.ts', ...args], { env: this.#env });
     this.#address = await readyAddress(this.#coordinator);
     this.#client?.close();
     this.#client = clientFor(CoordinatorServiceClient, this.#address);
   }
 
   async startHost(name: string): Promise<void> {
-    const process = startNode([
-      'hosts/main.ts',
-      ...['--name', name, '--coordinator', this.#address],
-      ...['--memory', String(MEMORY_BYTES_PER_HOST), '--owned'],
-    ]);
+    const args = ['--name', name, '--coordinator', this.#address];
+    const process = startNode(
+      ['hosts/main.ts', ...args, '--memory', String(MEMORY_BYTES_PER_HOST), '--owned'],
+      { env: this.#env },
+    );
     this.#hosts.set(name, {
       process,
       client: clientFor(HostServiceClient, await readyAddress(process)),

@@ -35,7 +35,7 @@ describe('a spec', () => {
     expect(spec.migration['pre-copy']).toEqual(defaultMigrationOptions('pre-copy'));
     expect(spec.guest.workload?.kind).toBe('idle');
     expect(problemsOf('trials: 1')).toEqual([
-      expect.stringContaining('guest is missing; allowed is a mapping with the keys name, memory'),
+      expect.stringContaining('guest is missing; allowed is a mapping with the keys name, count, memory'),
       expect.stringContaining('migration is missing; allowed is a mapping with the keys technique'),
     ]);
   });
@@ -83,7 +83,7 @@ migration:
     const name = 'a name: 1 to 63 of a-z, 0-9, "-" and ".", beginning and ending with a letter or digit';
     expect(problemsOf(text)).toEqual([
       `s.yaml:1:7: name: found "quick start"; allowed is ${name}`,
-      's.yaml:4:3: guest.vcpu: found an unknown key; allowed are name, memory, vcpus, device-state, ' +
+      's.yaml:4:3: guest.vcpu: found an unknown key; allowed are name, count, memory, vcpus, device-state, ' +
         'content, workload; did you mean "vcpus"?',
       's.yaml:5:29: guest.workload.hot: uniform does not use this key; it uses kind, rate, working-set',
       's.yaml:5:52: guest.workload.working-set: found 1GiB; allowed is a multiple of 4KiB, ' +
@@ -141,7 +141,7 @@ migration:
       expect.stringContaining('s.yaml:3:9: trials: found 1001'),
       expect.stringContaining('s.yaml:4:7: seed: found 1.5'),
       expect.stringContaining('s.yaml:5:10: warm-up: found "1h"'),
-      expect.stringContaining('s.yaml:6:16: fabric.kind: found "docker"; allowed is process'),
+      expect.stringContaining('s.yaml:6:16: fabric.kind: found "docker"; allowed is one of process, netns'),
       expect.stringContaining('s.yaml:6:31: fabric.hosts: found 1; allowed is a whole number from 2 to 64'),
     ]);
   });

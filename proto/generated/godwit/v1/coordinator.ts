@@ -23,6 +23,7 @@ import {
 import { AuditReport, GuestSpec, GuestState, guestStateFromJSON, guestStateToJSON, OperationSeries } from "./guest.ts";
 import { HostStats } from "./host.ts";
 import { MigrationOptions, MigrationProgress, MigrationReport } from "./migration.ts";
+import { LinkComparison, LinkFault, NetworkShape, ProbeResult } from "./network.ts";
 
 export const protobufPackage = "godwit.v1";
 
@@ -215,6 +216,52 @@ export interface CoordinatorServiceReleaseFailpointRequest {
 export interface CoordinatorServiceReleaseFailpointResponse {
 }
 
+export interface CoordinatorServiceSetNetworkRequest {
+  host: string;
+  /** Unset: no shape, connections go directly again. */
+  shape:
+    | NetworkShape
+    | undefined;
+  /** Faults will be set on this NIC. */
+  faults: boolean;
+}
+
+export interface CoordinatorServiceSetNetworkResponse {
+}
+
+export interface CoordinatorServiceGetNetworkRequest {
+  host: string;
+}
+
+export interface CoordinatorServiceGetNetworkResponse {
+  /** Unset when there is none. */
+  shape: NetworkShape | undefined;
+  fault: LinkFault | undefined;
+}
+
+export interface CoordinatorServiceSetLinkFaultRequest {
+  host: string;
+  fault: LinkFault | undefined;
+}
+
+export interface CoordinatorServiceSetLinkFaultResponse {
+}
+
+export interface CoordinatorServiceProbeLinkRequest {
+  /** Hosts' names. */
+  source: string;
+  destination: string;
+  /** As in ProbeRequest. */
+  roundTripCount: number;
+  warmUpMs: number;
+  measureMs: number;
+}
+
+export interface CoordinatorServiceProbeLinkResponse {
+  result: ProbeResult | undefined;
+  comparison: LinkComparison | undefined;
+}
+
 export interface CoordinatorServiceWatchEventsRequest {
 }
 
@@ -228,7 +275,8 @@ export interface Event {
   atMs: number;
   /**
    * host-registered, host-lost, guest-created, guest-destroyed, guest-lost, guest-found, guest-adopted,
-   * guest-discarded, migration-started, migration-phase, migration-ended, handover-begun, handover-settled.
+   * guest-discarded, migration-started, migration-phase, migration-ended, handover-begun, handover-settled,
+   * network-shaped, network-fault.
    */
   kind: string;
   subject: string;
@@ -3096,6 +3144,722 @@ export const CoordinatorServiceReleaseFailpointResponse: MessageFns<CoordinatorS
   },
 };
 
+function createBaseCoordinatorServiceSetNetworkRequest(): CoordinatorServiceSetNetworkRequest {
+  return { host: "", shape: undefined, faults: false };
+}
+
+export const CoordinatorServiceSetNetworkRequest: MessageFns<CoordinatorServiceSetNetworkRequest> = {
+  encode(message: CoordinatorServiceSetNetworkRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.host !== "") {
+      writer.uint32(10).string(message.host);
+    }
+    if (message.shape !== undefined) {
+      NetworkShape.encode(message.shape, writer.uint32(18).fork()).join();
+    }
+    if (message.faults !== false) {
+      writer.uint32(24).bool(message.faults);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoordinatorServiceSetNetworkRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoordinatorServiceSetNetworkRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.shape = NetworkShape.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.faults = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CoordinatorServiceSetNetworkRequest {
+    return {
+      host: isSet(object.host) ? globalThis.String(object.host) : "",
+      shape: isSet(object.shape) ? NetworkShape.fromJSON(object.shape) : undefined,
+      faults: isSet(object.faults) ? globalThis.Boolean(object.faults) : false,
+    };
+  },
+
+  toJSON(message: CoordinatorServiceSetNetworkRequest): unknown {
+    const obj: any = {};
+    if (message.host !== "") {
+      obj.host = message.host;
+    }
+    if (message.shape !== undefined) {
+      obj.shape = NetworkShape.toJSON(message.shape);
+    }
+    if (message.faults !== false) {
+      obj.faults = message.faults;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CoordinatorServiceSetNetworkRequest>, I>>(
+    base?: I,
+  ): CoordinatorServiceSetNetworkRequest {
+    return CoordinatorServiceSetNetworkRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CoordinatorServiceSetNetworkRequest>, I>>(
+    object: I,
+  ): CoordinatorServiceSetNetworkRequest {
+    const message = createBaseCoordinatorServiceSetNetworkRequest();
+    message.host = object.host ?? "";
+    message.shape = (object.shape !== undefined && object.shape !== null)
+      ? NetworkShape.fromPartial(object.shape)
+      : undefined;
+    message.faults = object.faults ?? false;
+    return message;
+  },
+};
+
+function createBaseCoordinatorServiceSetNetworkResponse(): CoordinatorServiceSetNetworkResponse {
+  return {};
+}
+
+export const CoordinatorServiceSetNetworkResponse: MessageFns<CoordinatorServiceSetNetworkResponse> = {
+  encode(_: CoordinatorServiceSetNetworkResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoordinatorServiceSetNetworkResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoordinatorServiceSetNetworkResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): CoordinatorServiceSetNetworkResponse {
+    return {};
+  },
+
+  toJSON(_: CoordinatorServiceSetNetworkResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CoordinatorServiceSetNetworkResponse>, I>>(
+    base?: I,
+  ): CoordinatorServiceSetNetworkResponse {
+    return CoordinatorServiceSetNetworkResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CoordinatorServiceSetNetworkResponse>, I>>(
+    _: I,
+  ): CoordinatorServiceSetNetworkResponse {
+    const message = createBaseCoordinatorServiceSetNetworkResponse();
+    return message;
+  },
+};
+
+function createBaseCoordinatorServiceGetNetworkRequest(): CoordinatorServiceGetNetworkRequest {
+  return { host: "" };
+}
+
+export const CoordinatorServiceGetNetworkRequest: MessageFns<CoordinatorServiceGetNetworkRequest> = {
+  encode(message: CoordinatorServiceGetNetworkRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.host !== "") {
+      writer.uint32(10).string(message.host);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoordinatorServiceGetNetworkRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoordinatorServiceGetNetworkRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CoordinatorServiceGetNetworkRequest {
+    return { host: isSet(object.host) ? globalThis.String(object.host) : "" };
+  },
+
+  toJSON(message: CoordinatorServiceGetNetworkRequest): unknown {
+    const obj: any = {};
+    if (message.host !== "") {
+      obj.host = message.host;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CoordinatorServiceGetNetworkRequest>, I>>(
+    base?: I,
+  ): CoordinatorServiceGetNetworkRequest {
+    return CoordinatorServiceGetNetworkRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CoordinatorServiceGetNetworkRequest>, I>>(
+    object: I,
+  ): CoordinatorServiceGetNetworkRequest {
+    const message = createBaseCoordinatorServiceGetNetworkRequest();
+    message.host = object.host ?? "";
+    return message;
+  },
+};
+
+function createBaseCoordinatorServiceGetNetworkResponse(): CoordinatorServiceGetNetworkResponse {
+  return { shape: undefined, fault: undefined };
+}
+
+export const CoordinatorServiceGetNetworkResponse: MessageFns<CoordinatorServiceGetNetworkResponse> = {
+  encode(message: CoordinatorServiceGetNetworkResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shape !== undefined) {
+      NetworkShape.encode(message.shape, writer.uint32(10).fork()).join();
+    }
+    if (message.fault !== undefined) {
+      LinkFault.encode(message.fault, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoordinatorServiceGetNetworkResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoordinatorServiceGetNetworkResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.shape = NetworkShape.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.fault = LinkFault.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CoordinatorServiceGetNetworkResponse {
+    return {
+      shape: isSet(object.shape) ? NetworkShape.fromJSON(object.shape) : undefined,
+      fault: isSet(object.fault) ? LinkFault.fromJSON(object.fault) : undefined,
+    };
+  },
+
+  toJSON(message: CoordinatorServiceGetNetworkResponse): unknown {
+    const obj: any = {};
+    if (message.shape !== undefined) {
+      obj.shape = NetworkShape.toJSON(message.shape);
+    }
+    if (message.fault !== undefined) {
+      obj.fault = LinkFault.toJSON(message.fault);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CoordinatorServiceGetNetworkResponse>, I>>(
+    base?: I,
+  ): CoordinatorServiceGetNetworkResponse {
+    return CoordinatorServiceGetNetworkResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CoordinatorServiceGetNetworkResponse>, I>>(
+    object: I,
+  ): CoordinatorServiceGetNetworkResponse {
+    const message = createBaseCoordinatorServiceGetNetworkResponse();
+    message.shape = (object.shape !== undefined && object.shape !== null)
+      ? NetworkShape.fromPartial(object.shape)
+      : undefined;
+    message.fault = (object.fault !== undefined && object.fault !== null)
+      ? LinkFault.fromPartial(object.fault)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseCoordinatorServiceSetLinkFaultRequest(): CoordinatorServiceSetLinkFaultRequest {
+  return { host: "", fault: undefined };
+}
+
+export const CoordinatorServiceSetLinkFaultRequest: MessageFns<CoordinatorServiceSetLinkFaultRequest> = {
+  encode(message: CoordinatorServiceSetLinkFaultRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.host !== "") {
+      writer.uint32(10).string(message.host);
+    }
+    if (message.fault !== undefined) {
+      LinkFault.encode(message.fault, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoordinatorServiceSetLinkFaultRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoordinatorServiceSetLinkFaultRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.fault = LinkFault.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CoordinatorServiceSetLinkFaultRequest {
+    return {
+      host: isSet(object.host) ? globalThis.String(object.host) : "",
+      fault: isSet(object.fault) ? LinkFault.fromJSON(object.fault) : undefined,
+    };
+  },
+
+  toJSON(message: CoordinatorServiceSetLinkFaultRequest): unknown {
+    const obj: any = {};
+    if (message.host !== "") {
+      obj.host = message.host;
+    }
+    if (message.fault !== undefined) {
+      obj.fault = LinkFault.toJSON(message.fault);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CoordinatorServiceSetLinkFaultRequest>, I>>(
+    base?: I,
+  ): CoordinatorServiceSetLinkFaultRequest {
+    return CoordinatorServiceSetLinkFaultRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CoordinatorServiceSetLinkFaultRequest>, I>>(
+    object: I,
+  ): CoordinatorServiceSetLinkFaultRequest {
+    const message = createBaseCoordinatorServiceSetLinkFaultRequest();
+    message.host = object.host ?? "";
+    message.fault = (object.fault !== undefined && object.fault !== null)
+      ? LinkFault.fromPartial(object.fault)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseCoordinatorServiceSetLinkFaultResponse(): CoordinatorServiceSetLinkFaultResponse {
+  return {};
+}
+
+export const CoordinatorServiceSetLinkFaultResponse: MessageFns<CoordinatorServiceSetLinkFaultResponse> = {
+  encode(_: CoordinatorServiceSetLinkFaultResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoordinatorServiceSetLinkFaultResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoordinatorServiceSetLinkFaultResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): CoordinatorServiceSetLinkFaultResponse {
+    return {};
+  },
+
+  toJSON(_: CoordinatorServiceSetLinkFaultResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CoordinatorServiceSetLinkFaultResponse>, I>>(
+    base?: I,
+  ): CoordinatorServiceSetLinkFaultResponse {
+    return CoordinatorServiceSetLinkFaultResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CoordinatorServiceSetLinkFaultResponse>, I>>(
+    _: I,
+  ): CoordinatorServiceSetLinkFaultResponse {
+    const message = createBaseCoordinatorServiceSetLinkFaultResponse();
+    return message;
+  },
+};
+
+function createBaseCoordinatorServiceProbeLinkRequest(): CoordinatorServiceProbeLinkRequest {
+  return { source: "", destination: "", roundTripCount: 0, warmUpMs: 0, measureMs: 0 };
+}
+
+export const CoordinatorServiceProbeLinkRequest: MessageFns<CoordinatorServiceProbeLinkRequest> = {
+  encode(message: CoordinatorServiceProbeLinkRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.source !== "") {
+      writer.uint32(10).string(message.source);
+    }
+    if (message.destination !== "") {
+      writer.uint32(18).string(message.destination);
+    }
+    if (message.roundTripCount !== 0) {
+      writer.uint32(24).uint32(message.roundTripCount);
+    }
+    if (message.warmUpMs !== 0) {
+      writer.uint32(33).double(message.warmUpMs);
+    }
+    if (message.measureMs !== 0) {
+      writer.uint32(41).double(message.measureMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoordinatorServiceProbeLinkRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoordinatorServiceProbeLinkRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.source = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.destination = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.roundTripCount = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.warmUpMs = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.measureMs = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CoordinatorServiceProbeLinkRequest {
+    return {
+      source: isSet(object.source) ? globalThis.String(object.source) : "",
+      destination: isSet(object.destination) ? globalThis.String(object.destination) : "",
+      roundTripCount: isSet(object.roundTripCount)
+        ? globalThis.Number(object.roundTripCount)
+        : isSet(object.round_trip_count)
+        ? globalThis.Number(object.round_trip_count)
+        : 0,
+      warmUpMs: isSet(object.warmUpMs)
+        ? globalThis.Number(object.warmUpMs)
+        : isSet(object.warm_up_ms)
+        ? globalThis.Number(object.warm_up_ms)
+        : 0,
+      measureMs: isSet(object.measureMs)
+        ? globalThis.Number(object.measureMs)
+        : isSet(object.measure_ms)
+        ? globalThis.Number(object.measure_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: CoordinatorServiceProbeLinkRequest): unknown {
+    const obj: any = {};
+    if (message.source !== "") {
+      obj.source = message.source;
+    }
+    if (message.destination !== "") {
+      obj.destination = message.destination;
+    }
+    if (message.roundTripCount !== 0) {
+      obj.roundTripCount = Math.round(message.roundTripCount);
+    }
+    if (message.warmUpMs !== 0) {
+      obj.warmUpMs = floatToJson(message.warmUpMs);
+    }
+    if (message.measureMs !== 0) {
+      obj.measureMs = floatToJson(message.measureMs);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CoordinatorServiceProbeLinkRequest>, I>>(
+    base?: I,
+  ): CoordinatorServiceProbeLinkRequest {
+    return CoordinatorServiceProbeLinkRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CoordinatorServiceProbeLinkRequest>, I>>(
+    object: I,
+  ): CoordinatorServiceProbeLinkRequest {
+    const message = createBaseCoordinatorServiceProbeLinkRequest();
+    message.source = object.source ?? "";
+    message.destination = object.destination ?? "";
+    message.roundTripCount = object.roundTripCount ?? 0;
+    message.warmUpMs = object.warmUpMs ?? 0;
+    message.measureMs = object.measureMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseCoordinatorServiceProbeLinkResponse(): CoordinatorServiceProbeLinkResponse {
+  return { result: undefined, comparison: undefined };
+}
+
+export const CoordinatorServiceProbeLinkResponse: MessageFns<CoordinatorServiceProbeLinkResponse> = {
+  encode(message: CoordinatorServiceProbeLinkResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.result !== undefined) {
+      ProbeResult.encode(message.result, writer.uint32(10).fork()).join();
+    }
+    if (message.comparison !== undefined) {
+      LinkComparison.encode(message.comparison, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoordinatorServiceProbeLinkResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoordinatorServiceProbeLinkResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.result = ProbeResult.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.comparison = LinkComparison.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CoordinatorServiceProbeLinkResponse {
+    return {
+      result: isSet(object.result) ? ProbeResult.fromJSON(object.result) : undefined,
+      comparison: isSet(object.comparison) ? LinkComparison.fromJSON(object.comparison) : undefined,
+    };
+  },
+
+  toJSON(message: CoordinatorServiceProbeLinkResponse): unknown {
+    const obj: any = {};
+    if (message.result !== undefined) {
+      obj.result = ProbeResult.toJSON(message.result);
+    }
+    if (message.comparison !== undefined) {
+      obj.comparison = LinkComparison.toJSON(message.comparison);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CoordinatorServiceProbeLinkResponse>, I>>(
+    base?: I,
+  ): CoordinatorServiceProbeLinkResponse {
+    return CoordinatorServiceProbeLinkResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CoordinatorServiceProbeLinkResponse>, I>>(
+    object: I,
+  ): CoordinatorServiceProbeLinkResponse {
+    const message = createBaseCoordinatorServiceProbeLinkResponse();
+    message.result = (object.result !== undefined && object.result !== null)
+      ? ProbeResult.fromPartial(object.result)
+      : undefined;
+    message.comparison = (object.comparison !== undefined && object.comparison !== null)
+      ? LinkComparison.fromPartial(object.comparison)
+      : undefined;
+    return message;
+  },
+};
+
 function createBaseCoordinatorServiceWatchEventsRequest(): CoordinatorServiceWatchEventsRequest {
   return {};
 }
@@ -3535,6 +4299,60 @@ export const CoordinatorServiceService = {
     responseDeserialize: (value: Buffer): CoordinatorServiceReleaseFailpointResponse =>
       CoordinatorServiceReleaseFailpointResponse.decode(value),
   },
+  /** The NIC of a host, by the host's name; docs/network.md. */
+  setNetwork: {
+    path: "/godwit.v1.CoordinatorService/SetNetwork" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CoordinatorServiceSetNetworkRequest): Buffer =>
+      Buffer.from(CoordinatorServiceSetNetworkRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CoordinatorServiceSetNetworkRequest =>
+      CoordinatorServiceSetNetworkRequest.decode(value),
+    responseSerialize: (value: CoordinatorServiceSetNetworkResponse): Buffer =>
+      Buffer.from(CoordinatorServiceSetNetworkResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CoordinatorServiceSetNetworkResponse =>
+      CoordinatorServiceSetNetworkResponse.decode(value),
+  },
+  getNetwork: {
+    path: "/godwit.v1.CoordinatorService/GetNetwork" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CoordinatorServiceGetNetworkRequest): Buffer =>
+      Buffer.from(CoordinatorServiceGetNetworkRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CoordinatorServiceGetNetworkRequest =>
+      CoordinatorServiceGetNetworkRequest.decode(value),
+    responseSerialize: (value: CoordinatorServiceGetNetworkResponse): Buffer =>
+      Buffer.from(CoordinatorServiceGetNetworkResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CoordinatorServiceGetNetworkResponse =>
+      CoordinatorServiceGetNetworkResponse.decode(value),
+  },
+  setLinkFault: {
+    path: "/godwit.v1.CoordinatorService/SetLinkFault" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CoordinatorServiceSetLinkFaultRequest): Buffer =>
+      Buffer.from(CoordinatorServiceSetLinkFaultRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CoordinatorServiceSetLinkFaultRequest =>
+      CoordinatorServiceSetLinkFaultRequest.decode(value),
+    responseSerialize: (value: CoordinatorServiceSetLinkFaultResponse): Buffer =>
+      Buffer.from(CoordinatorServiceSetLinkFaultResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CoordinatorServiceSetLinkFaultResponse =>
+      CoordinatorServiceSetLinkFaultResponse.decode(value),
+  },
+  /** Measures the path from one host to another. */
+  probeLink: {
+    path: "/godwit.v1.CoordinatorService/ProbeLink" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CoordinatorServiceProbeLinkRequest): Buffer =>
+      Buffer.from(CoordinatorServiceProbeLinkRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CoordinatorServiceProbeLinkRequest =>
+      CoordinatorServiceProbeLinkRequest.decode(value),
+    responseSerialize: (value: CoordinatorServiceProbeLinkResponse): Buffer =>
+      Buffer.from(CoordinatorServiceProbeLinkResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CoordinatorServiceProbeLinkResponse =>
+      CoordinatorServiceProbeLinkResponse.decode(value),
+  },
   watchEvents: {
     path: "/godwit.v1.CoordinatorService/WatchEvents" as const,
     requestStream: false as const,
@@ -3574,6 +4392,12 @@ export interface CoordinatorServiceServer extends UntypedServiceImplementation {
     CoordinatorServiceReleaseFailpointRequest,
     CoordinatorServiceReleaseFailpointResponse
   >;
+  /** The NIC of a host, by the host's name; docs/network.md. */
+  setNetwork: handleUnaryCall<CoordinatorServiceSetNetworkRequest, CoordinatorServiceSetNetworkResponse>;
+  getNetwork: handleUnaryCall<CoordinatorServiceGetNetworkRequest, CoordinatorServiceGetNetworkResponse>;
+  setLinkFault: handleUnaryCall<CoordinatorServiceSetLinkFaultRequest, CoordinatorServiceSetLinkFaultResponse>;
+  /** Measures the path from one host to another. */
+  probeLink: handleUnaryCall<CoordinatorServiceProbeLinkRequest, CoordinatorServiceProbeLinkResponse>;
   watchEvents: handleServerStreamingCall<CoordinatorServiceWatchEventsRequest, CoordinatorServiceWatchEventsResponse>;
 }
 
@@ -3787,6 +4611,68 @@ export interface CoordinatorServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CoordinatorServiceReleaseFailpointResponse) => void,
+  ): ClientUnaryCall;
+  /** The NIC of a host, by the host's name; docs/network.md. */
+  setNetwork(
+    request: CoordinatorServiceSetNetworkRequest,
+    callback: (error: ServiceError | null, response: CoordinatorServiceSetNetworkResponse) => void,
+  ): ClientUnaryCall;
+  setNetwork(
+    request: CoordinatorServiceSetNetworkRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CoordinatorServiceSetNetworkResponse) => void,
+  ): ClientUnaryCall;
+  setNetwork(
+    request: CoordinatorServiceSetNetworkRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CoordinatorServiceSetNetworkResponse) => void,
+  ): ClientUnaryCall;
+  getNetwork(
+    request: CoordinatorServiceGetNetworkRequest,
+    callback: (error: ServiceError | null, response: CoordinatorServiceGetNetworkResponse) => void,
+  ): ClientUnaryCall;
+  getNetwork(
+    request: CoordinatorServiceGetNetworkRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CoordinatorServiceGetNetworkResponse) => void,
+  ): ClientUnaryCall;
+  getNetwork(
+    request: CoordinatorServiceGetNetworkRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CoordinatorServiceGetNetworkResponse) => void,
+  ): ClientUnaryCall;
+  setLinkFault(
+    request: CoordinatorServiceSetLinkFaultRequest,
+    callback: (error: ServiceError | null, response: CoordinatorServiceSetLinkFaultResponse) => void,
+  ): ClientUnaryCall;
+  setLinkFault(
+    request: CoordinatorServiceSetLinkFaultRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CoordinatorServiceSetLinkFaultResponse) => void,
+  ): ClientUnaryCall;
+  setLinkFault(
+    request: CoordinatorServiceSetLinkFaultRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CoordinatorServiceSetLinkFaultResponse) => void,
+  ): ClientUnaryCall;
+  /** Measures the path from one host to another. */
+  probeLink(
+    request: CoordinatorServiceProbeLinkRequest,
+    callback: (error: ServiceError | null, response: CoordinatorServiceProbeLinkResponse) => void,
+  ): ClientUnaryCall;
+  probeLink(
+    request: CoordinatorServiceProbeLinkRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CoordinatorServiceProbeLinkResponse) => void,
+  ): ClientUnaryCall;
+  probeLink(
+    request: CoordinatorServiceProbeLinkRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CoordinatorServiceProbeLinkResponse) => void,
   ): ClientUnaryCall;
   watchEvents(
     request: CoordinatorServiceWatchEventsRequest,

@@ -30,6 +30,7 @@ import {
   MigrationProgress,
   SourceReport,
 } from "./migration.ts";
+import { LinkComparison, LinkFault, NetworkShape, ProbeRequest, ProbeResult } from "./network.ts";
 
 export const protobufPackage = "godwit.v1";
 
@@ -270,6 +271,67 @@ export interface HostStats {
   /** Connections and frames on the data port that were refused since the host started. */
   refused: bigint;
   eventLoopLagMs: number;
+}
+
+export interface HostServiceSetNetworkRequest {
+  /** Unset: no shape, connections go directly again. */
+  shape:
+    | NetworkShape
+    | undefined;
+  /** Faults will be set: traffic passes the relay, which makes them, even when the kernel does all of the shaping. */
+  faults: boolean;
+  /** Where the peers of the shape are, by their names: tc tells their traffic by it. */
+  peerAddresses: { [key: string]: string };
+}
+
+export interface HostServiceSetNetworkRequest_PeerAddressesEntry {
+  key: string;
+  value: string;
+}
+
+export interface HostServiceSetNetworkResponse {
+}
+
+export interface HostServiceGetNetworkRequest {
+}
+
+export interface HostServiceGetNetworkResponse {
+  /** Unset when there is none. */
+  shape: NetworkShape | undefined;
+  fault: LinkFault | undefined;
+}
+
+export interface HostServiceSetLinkFaultRequest {
+  fault: LinkFault | undefined;
+}
+
+export interface HostServiceSetLinkFaultResponse {
+}
+
+export interface HostServiceServeProbeRequest {
+  /** The host that will probe. */
+  peer: string;
+  /** What it will say. */
+  token: string;
+}
+
+export interface HostServiceServeProbeResponse {
+  address: string;
+  port: number;
+  /** The shape of this host's NIC, for the comparison; unset when it has none. */
+  shape: NetworkShape | undefined;
+}
+
+export interface HostServiceProbeLinkRequest {
+  /** The host that serves the probe, its shape, and where and how it is to be probed. */
+  target: string;
+  targetShape: NetworkShape | undefined;
+  probe: ProbeRequest | undefined;
+}
+
+export interface HostServiceProbeLinkResponse {
+  result: ProbeResult | undefined;
+  comparison: LinkComparison | undefined;
 }
 
 function createBaseHostServiceCreateGuestRequest(): HostServiceCreateGuestRequest {
@@ -2775,6 +2837,953 @@ export const HostStats: MessageFns<HostStats> = {
   },
 };
 
+function createBaseHostServiceSetNetworkRequest(): HostServiceSetNetworkRequest {
+  return { shape: undefined, faults: false, peerAddresses: {} };
+}
+
+export const HostServiceSetNetworkRequest: MessageFns<HostServiceSetNetworkRequest> = {
+  encode(message: HostServiceSetNetworkRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shape !== undefined) {
+      NetworkShape.encode(message.shape, writer.uint32(10).fork()).join();
+    }
+    if (message.faults !== false) {
+      writer.uint32(16).bool(message.faults);
+    }
+    globalThis.Object.entries(message.peerAddresses).forEach(([key, value]: [string, string]) => {
+      HostServiceSetNetworkRequest_PeerAddressesEntry.encode({ key: key as any, value }, writer.uint32(26).fork())
+        .join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostServiceSetNetworkRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostServiceSetNetworkRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.shape = NetworkShape.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.faults = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            const entry3 = HostServiceSetNetworkRequest_PeerAddressesEntry.decode(reader, reader.uint32());
+            if (entry3.value !== undefined) {
+              message.peerAddresses[entry3.key] = entry3.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HostServiceSetNetworkRequest {
+    return {
+      shape: isSet(object.shape) ? NetworkShape.fromJSON(object.shape) : undefined,
+      faults: isSet(object.faults) ? globalThis.Boolean(object.faults) : false,
+      peerAddresses: isObject(object.peerAddresses)
+        ? (globalThis.Object.entries(object.peerAddresses) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : isObject(object.peer_addresses)
+        ? (globalThis.Object.entries(object.peer_addresses) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+    };
+  },
+
+  toJSON(message: HostServiceSetNetworkRequest): unknown {
+    const obj: any = {};
+    if (message.shape !== undefined) {
+      obj.shape = NetworkShape.toJSON(message.shape);
+    }
+    if (message.faults !== false) {
+      obj.faults = message.faults;
+    }
+    if (message.peerAddresses) {
+      const entries = globalThis.Object.entries(message.peerAddresses) as [string, string][];
+      if (entries.length > 0) {
+        obj.peerAddresses = {};
+        entries.forEach(([k, v]) => {
+          obj.peerAddresses[k] = v;
+        });
+      }
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HostServiceSetNetworkRequest>, I>>(base?: I): HostServiceSetNetworkRequest {
+    return HostServiceSetNetworkRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HostServiceSetNetworkRequest>, I>>(object: I): HostServiceSetNetworkRequest {
+    const message = createBaseHostServiceSetNetworkRequest();
+    message.shape = (object.shape !== undefined && object.shape !== null)
+      ? NetworkShape.fromPartial(object.shape)
+      : undefined;
+    message.faults = object.faults ?? false;
+    message.peerAddresses = (globalThis.Object.entries(object.peerAddresses ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseHostServiceSetNetworkRequest_PeerAddressesEntry(): HostServiceSetNetworkRequest_PeerAddressesEntry {
+  return { key: "", value: "" };
+}
+
+export const HostServiceSetNetworkRequest_PeerAddressesEntry: MessageFns<
+  HostServiceSetNetworkRequest_PeerAddressesEntry
+> = {
+  encode(
+    message: HostServiceSetNetworkRequest_PeerAddressesEntry,
+    writer: BinaryWriter = new BinaryWriter(),
+  ): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostServiceSetNetworkRequest_PeerAddressesEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostServiceSetNetworkRequest_PeerAddressesEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HostServiceSetNetworkRequest_PeerAddressesEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: HostServiceSetNetworkRequest_PeerAddressesEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HostServiceSetNetworkRequest_PeerAddressesEntry>, I>>(
+    base?: I,
+  ): HostServiceSetNetworkRequest_PeerAddressesEntry {
+    return HostServiceSetNetworkRequest_PeerAddressesEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HostServiceSetNetworkRequest_PeerAddressesEntry>, I>>(
+    object: I,
+  ): HostServiceSetNetworkRequest_PeerAddressesEntry {
+    const message = createBaseHostServiceSetNetworkRequest_PeerAddressesEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseHostServiceSetNetworkResponse(): HostServiceSetNetworkResponse {
+  return {};
+}
+
+export const HostServiceSetNetworkResponse: MessageFns<HostServiceSetNetworkResponse> = {
+  encode(_: HostServiceSetNetworkResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostServiceSetNetworkResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostServiceSetNetworkResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): HostServiceSetNetworkResponse {
+    return {};
+  },
+
+  toJSON(_: HostServiceSetNetworkResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HostServiceSetNetworkResponse>, I>>(base?: I): HostServiceSetNetworkResponse {
+    return HostServiceSetNetworkResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HostServiceSetNetworkResponse>, I>>(_: I): HostServiceSetNetworkResponse {
+    const message = createBaseHostServiceSetNetworkResponse();
+    return message;
+  },
+};
+
+function createBaseHostServiceGetNetworkRequest(): HostServiceGetNetworkRequest {
+  return {};
+}
+
+export const HostServiceGetNetworkRequest: MessageFns<HostServiceGetNetworkRequest> = {
+  encode(_: HostServiceGetNetworkRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostServiceGetNetworkRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostServiceGetNetworkRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): HostServiceGetNetworkRequest {
+    return {};
+  },
+
+  toJSON(_: HostServiceGetNetworkRequest): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HostServiceGetNetworkRequest>, I>>(base?: I): HostServiceGetNetworkRequest {
+    return HostServiceGetNetworkRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HostServiceGetNetworkRequest>, I>>(_: I): HostServiceGetNetworkRequest {
+    const message = createBaseHostServiceGetNetworkRequest();
+    return message;
+  },
+};
+
+function createBaseHostServiceGetNetworkResponse(): HostServiceGetNetworkResponse {
+  return { shape: undefined, fault: undefined };
+}
+
+export const HostServiceGetNetworkResponse: MessageFns<HostServiceGetNetworkResponse> = {
+  encode(message: HostServiceGetNetworkResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shape !== undefined) {
+      NetworkShape.encode(message.shape, writer.uint32(10).fork()).join();
+    }
+    if (message.fault !== undefined) {
+      LinkFault.encode(message.fault, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostServiceGetNetworkResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostServiceGetNetworkResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.shape = NetworkShape.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.fault = LinkFault.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HostServiceGetNetworkResponse {
+    return {
+      shape: isSet(object.shape) ? NetworkShape.fromJSON(object.shape) : undefined,
+      fault: isSet(object.fault) ? LinkFault.fromJSON(object.fault) : undefined,
+    };
+  },
+
+  toJSON(message: HostServiceGetNetworkResponse): unknown {
+    const obj: any = {};
+    if (message.shape !== undefined) {
+      obj.shape = NetworkShape.toJSON(message.shape);
+    }
+    if (message.fault !== undefined) {
+      obj.fault = LinkFault.toJSON(message.fault);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HostServiceGetNetworkResponse>, I>>(base?: I): HostServiceGetNetworkResponse {
+    return HostServiceGetNetworkResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HostServiceGetNetworkResponse>, I>>(
+    object: I,
+  ): HostServiceGetNetworkResponse {
+    const message = createBaseHostServiceGetNetworkResponse();
+    message.shape = (object.shape !== undefined && object.shape !== null)
+      ? NetworkShape.fromPartial(object.shape)
+      : undefined;
+    message.fault = (object.fault !== undefined && object.fault !== null)
+      ? LinkFault.fromPartial(object.fault)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseHostServiceSetLinkFaultRequest(): HostServiceSetLinkFaultRequest {
+  return { fault: undefined };
+}
+
+export const HostServiceSetLinkFaultRequest: MessageFns<HostServiceSetLinkFaultRequest> = {
+  encode(message: HostServiceSetLinkFaultRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.fault !== undefined) {
+      LinkFault.encode(message.fault, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostServiceSetLinkFaultRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostServiceSetLinkFaultRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.fault = LinkFault.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HostServiceSetLinkFaultRequest {
+    return { fault: isSet(object.fault) ? LinkFault.fromJSON(object.fault) : undefined };
+  },
+
+  toJSON(message: HostServiceSetLinkFaultRequest): unknown {
+    const obj: any = {};
+    if (message.fault !== undefined) {
+      obj.fault = LinkFault.toJSON(message.fault);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HostServiceSetLinkFaultRequest>, I>>(base?: I): HostServiceSetLinkFaultRequest {
+    return HostServiceSetLinkFaultRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HostServiceSetLinkFaultRequest>, I>>(
+    object: I,
+  ): HostServiceSetLinkFaultRequest {
+    const message = createBaseHostServiceSetLinkFaultRequest();
+    message.fault = (object.fault !== undefined && object.fault !== null)
+      ? LinkFault.fromPartial(object.fault)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseHostServiceSetLinkFaultResponse(): HostServiceSetLinkFaultResponse {
+  return {};
+}
+
+export const HostServiceSetLinkFaultResponse: MessageFns<HostServiceSetLinkFaultResponse> = {
+  encode(_: HostServiceSetLinkFaultResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostServiceSetLinkFaultResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostServiceSetLinkFaultResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): HostServiceSetLinkFaultResponse {
+    return {};
+  },
+
+  toJSON(_: HostServiceSetLinkFaultResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HostServiceSetLinkFaultResponse>, I>>(base?: I): HostServiceSetLinkFaultResponse {
+    return HostServiceSetLinkFaultResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HostServiceSetLinkFaultResponse>, I>>(_: I): HostServiceSetLinkFaultResponse {
+    const message = createBaseHostServiceSetLinkFaultResponse();
+    return message;
+  },
+};
+
+function createBaseHostServiceServeProbeRequest(): HostServiceServeProbeRequest {
+  return { peer: "", token: "" };
+}
+
+export const HostServiceServeProbeRequest: MessageFns<HostServiceServeProbeRequest> = {
+  encode(message: HostServiceServeProbeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.peer !== "") {
+      writer.uint32(10).string(message.peer);
+    }
+    if (message.token !== "") {
+      writer.uint32(18).string(message.token);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostServiceServeProbeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostServiceServeProbeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.peer = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.token = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HostServiceServeProbeRequest {
+    return {
+      peer: isSet(object.peer) ? globalThis.String(object.peer) : "",
+      token: isSet(object.token) ? globalThis.String(object.token) : "",
+    };
+  },
+
+  toJSON(message: HostServiceServeProbeRequest): unknown {
+    const obj: any = {};
+    if (message.peer !== "") {
+      obj.peer = message.peer;
+    }
+    if (message.token !== "") {
+      obj.token = message.token;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HostServiceServeProbeRequest>, I>>(base?: I): HostServiceServeProbeRequest {
+    return HostServiceServeProbeRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HostServiceServeProbeRequest>, I>>(object: I): HostServiceServeProbeRequest {
+    const message = createBaseHostServiceServeProbeRequest();
+    message.peer = object.peer ?? "";
+    message.token = object.token ?? "";
+    return message;
+  },
+};
+
+function createBaseHostServiceServeProbeResponse(): HostServiceServeProbeResponse {
+  return { address: "", port: 0, shape: undefined };
+}
+
+export const HostServiceServeProbeResponse: MessageFns<HostServiceServeProbeResponse> = {
+  encode(message: HostServiceServeProbeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.address !== "") {
+      writer.uint32(10).string(message.address);
+    }
+    if (message.port !== 0) {
+      writer.uint32(16).uint32(message.port);
+    }
+    if (message.shape !== undefined) {
+      NetworkShape.encode(message.shape, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostServiceServeProbeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostServiceServeProbeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.port = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.shape = NetworkShape.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HostServiceServeProbeResponse {
+    return {
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      port: isSet(object.port) ? globalThis.Number(object.port) : 0,
+      shape: isSet(object.shape) ? NetworkShape.fromJSON(object.shape) : undefined,
+    };
+  },
+
+  toJSON(message: HostServiceServeProbeResponse): unknown {
+    const obj: any = {};
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.port !== 0) {
+      obj.port = Math.round(message.port);
+    }
+    if (message.shape !== undefined) {
+      obj.shape = NetworkShape.toJSON(message.shape);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HostServiceServeProbeResponse>, I>>(base?: I): HostServiceServeProbeResponse {
+    return HostServiceServeProbeResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HostServiceServeProbeResponse>, I>>(
+    object: I,
+  ): HostServiceServeProbeResponse {
+    const message = createBaseHostServiceServeProbeResponse();
+    message.address = object.address ?? "";
+    message.port = object.port ?? 0;
+    message.shape = (object.shape !== undefined && object.shape !== null)
+      ? NetworkShape.fromPartial(object.shape)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseHostServiceProbeLinkRequest(): HostServiceProbeLinkRequest {
+  return { target: "", targetShape: undefined, probe: undefined };
+}
+
+export const HostServiceProbeLinkRequest: MessageFns<HostServiceProbeLinkRequest> = {
+  encode(message: HostServiceProbeLinkRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.target !== "") {
+      writer.uint32(10).string(message.target);
+    }
+    if (message.targetShape !== undefined) {
+      NetworkShape.encode(message.targetShape, writer.uint32(18).fork()).join();
+    }
+    if (message.probe !== undefined) {
+      ProbeRequest.encode(message.probe, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostServiceProbeLinkRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostServiceProbeLinkRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.target = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.targetShape = NetworkShape.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.probe = ProbeRequest.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HostServiceProbeLinkRequest {
+    return {
+      target: isSet(object.target) ? globalThis.String(object.target) : "",
+      targetShape: isSet(object.targetShape)
+        ? NetworkShape.fromJSON(object.targetShape)
+        : isSet(object.target_shape)
+        ? NetworkShape.fromJSON(object.target_shape)
+        : undefined,
+      probe: isSet(object.probe) ? ProbeRequest.fromJSON(object.probe) : undefined,
+    };
+  },
+
+  toJSON(message: HostServiceProbeLinkRequest): unknown {
+    const obj: any = {};
+    if (message.target !== "") {
+      obj.target = message.target;
+    }
+    if (message.targetShape !== undefined) {
+      obj.targetShape = NetworkShape.toJSON(message.targetShape);
+    }
+    if (message.probe !== undefined) {
+      obj.probe = ProbeRequest.toJSON(message.probe);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HostServiceProbeLinkRequest>, I>>(base?: I): HostServiceProbeLinkRequest {
+    return HostServiceProbeLinkRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HostServiceProbeLinkRequest>, I>>(object: I): HostServiceProbeLinkRequest {
+    const message = createBaseHostServiceProbeLinkRequest();
+    message.target = object.target ?? "";
+    message.targetShape = (object.targetShape !== undefined && object.targetShape !== null)
+      ? NetworkShape.fromPartial(object.targetShape)
+      : undefined;
+    message.probe = (object.probe !== undefined && object.probe !== null)
+      ? ProbeRequest.fromPartial(object.probe)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseHostServiceProbeLinkResponse(): HostServiceProbeLinkResponse {
+  return { result: undefined, comparison: undefined };
+}
+
+export const HostServiceProbeLinkResponse: MessageFns<HostServiceProbeLinkResponse> = {
+  encode(message: HostServiceProbeLinkResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.result !== undefined) {
+      ProbeResult.encode(message.result, writer.uint32(10).fork()).join();
+    }
+    if (message.comparison !== undefined) {
+      LinkComparison.encode(message.comparison, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostServiceProbeLinkResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostServiceProbeLinkResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.result = ProbeResult.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.comparison = LinkComparison.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HostServiceProbeLinkResponse {
+    return {
+      result: isSet(object.result) ? ProbeResult.fromJSON(object.result) : undefined,
+      comparison: isSet(object.comparison) ? LinkComparison.fromJSON(object.comparison) : undefined,
+    };
+  },
+
+  toJSON(message: HostServiceProbeLinkResponse): unknown {
+    const obj: any = {};
+    if (message.result !== undefined) {
+      obj.result = ProbeResult.toJSON(message.result);
+    }
+    if (message.comparison !== undefined) {
+      obj.comparison = LinkComparison.toJSON(message.comparison);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HostServiceProbeLinkResponse>, I>>(base?: I): HostServiceProbeLinkResponse {
+    return HostServiceProbeLinkResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HostServiceProbeLinkResponse>, I>>(object: I): HostServiceProbeLinkResponse {
+    const message = createBaseHostServiceProbeLinkResponse();
+    message.result = (object.result !== undefined && object.result !== null)
+      ? ProbeResult.fromPartial(object.result)
+      : undefined;
+    message.comparison = (object.comparison !== undefined && object.comparison !== null)
+      ? LinkComparison.fromPartial(object.comparison)
+      : undefined;
+    return message;
+  },
+};
+
 /** One emulated physical host. */
 export type HostServiceService = typeof HostServiceService;
 export const HostServiceService = {
@@ -2946,6 +3955,66 @@ export const HostServiceService = {
     responseDeserialize: (value: Buffer): HostServiceGetHostStatsResponse =>
       HostServiceGetHostStatsResponse.decode(value),
   },
+  /** Gives the host's NIC a shape in place of the one before, or takes it away. */
+  setNetwork: {
+    path: "/godwit.v1.HostService/SetNetwork" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: HostServiceSetNetworkRequest): Buffer =>
+      Buffer.from(HostServiceSetNetworkRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): HostServiceSetNetworkRequest => HostServiceSetNetworkRequest.decode(value),
+    responseSerialize: (value: HostServiceSetNetworkResponse): Buffer =>
+      Buffer.from(HostServiceSetNetworkResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): HostServiceSetNetworkResponse => HostServiceSetNetworkResponse.decode(value),
+  },
+  getNetwork: {
+    path: "/godwit.v1.HostService/GetNetwork" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: HostServiceGetNetworkRequest): Buffer =>
+      Buffer.from(HostServiceGetNetworkRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): HostServiceGetNetworkRequest => HostServiceGetNetworkRequest.decode(value),
+    responseSerialize: (value: HostServiceGetNetworkResponse): Buffer =>
+      Buffer.from(HostServiceGetNetworkResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): HostServiceGetNetworkResponse => HostServiceGetNetworkResponse.decode(value),
+  },
+  /** Ends the NIC's fault and begins this one. */
+  setLinkFault: {
+    path: "/godwit.v1.HostService/SetLinkFault" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: HostServiceSetLinkFaultRequest): Buffer =>
+      Buffer.from(HostServiceSetLinkFaultRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): HostServiceSetLinkFaultRequest => HostServiceSetLinkFaultRequest.decode(value),
+    responseSerialize: (value: HostServiceSetLinkFaultResponse): Buffer =>
+      Buffer.from(HostServiceSetLinkFaultResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): HostServiceSetLinkFaultResponse =>
+      HostServiceSetLinkFaultResponse.decode(value),
+  },
+  /** Answers probes for as long as the caller keeps the stream; its one message says where. */
+  serveProbe: {
+    path: "/godwit.v1.HostService/ServeProbe" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: HostServiceServeProbeRequest): Buffer =>
+      Buffer.from(HostServiceServeProbeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): HostServiceServeProbeRequest => HostServiceServeProbeRequest.decode(value),
+    responseSerialize: (value: HostServiceServeProbeResponse): Buffer =>
+      Buffer.from(HostServiceServeProbeResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): HostServiceServeProbeResponse => HostServiceServeProbeResponse.decode(value),
+  },
+  /** Probes a host that serves one, through both NICs, and sets what was asked and what was measured side by side. */
+  probeLink: {
+    path: "/godwit.v1.HostService/ProbeLink" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: HostServiceProbeLinkRequest): Buffer =>
+      Buffer.from(HostServiceProbeLinkRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): HostServiceProbeLinkRequest => HostServiceProbeLinkRequest.decode(value),
+    responseSerialize: (value: HostServiceProbeLinkResponse): Buffer =>
+      Buffer.from(HostServiceProbeLinkResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): HostServiceProbeLinkResponse => HostServiceProbeLinkResponse.decode(value),
+  },
 } as const;
 
 export interface HostServiceServer extends UntypedServiceImplementation {
@@ -2970,6 +4039,15 @@ export interface HostServiceServer extends UntypedServiceImplementation {
   /** The witness asks a host of an open handover what it can say of it; see docs/ownership.md. */
   queryHandover: handleUnaryCall<HostServiceQueryHandoverRequest, HostServiceQueryHandoverResponse>;
   getHostStats: handleUnaryCall<HostServiceGetHostStatsRequest, HostServiceGetHostStatsResponse>;
+  /** Gives the host's NIC a shape in place of the one before, or takes it away. */
+  setNetwork: handleUnaryCall<HostServiceSetNetworkRequest, HostServiceSetNetworkResponse>;
+  getNetwork: handleUnaryCall<HostServiceGetNetworkRequest, HostServiceGetNetworkResponse>;
+  /** Ends the NIC's fault and begins this one. */
+  setLinkFault: handleUnaryCall<HostServiceSetLinkFaultRequest, HostServiceSetLinkFaultResponse>;
+  /** Answers probes for as long as the caller keeps the stream; its one message says where. */
+  serveProbe: handleServerStreamingCall<HostServiceServeProbeRequest, HostServiceServeProbeResponse>;
+  /** Probes a host that serves one, through both NICs, and sets what was asked and what was measured side by side. */
+  probeLink: handleUnaryCall<HostServiceProbeLinkRequest, HostServiceProbeLinkResponse>;
 }
 
 export interface HostServiceClient extends Client {
@@ -3170,6 +4248,79 @@ export interface HostServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: HostServiceGetHostStatsResponse) => void,
   ): ClientUnaryCall;
+  /** Gives the host's NIC a shape in place of the one before, or takes it away. */
+  setNetwork(
+    request: HostServiceSetNetworkRequest,
+    callback: (error: ServiceError | null, response: HostServiceSetNetworkResponse) => void,
+  ): ClientUnaryCall;
+  setNetwork(
+    request: HostServiceSetNetworkRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: HostServiceSetNetworkResponse) => void,
+  ): ClientUnaryCall;
+  setNetwork(
+    request: HostServiceSetNetworkRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: HostServiceSetNetworkResponse) => void,
+  ): ClientUnaryCall;
+  getNetwork(
+    request: HostServiceGetNetworkRequest,
+    callback: (error: ServiceError | null, response: HostServiceGetNetworkResponse) => void,
+  ): ClientUnaryCall;
+  getNetwork(
+    request: HostServiceGetNetworkRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: HostServiceGetNetworkResponse) => void,
+  ): ClientUnaryCall;
+  getNetwork(
+    request: HostServiceGetNetworkRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: HostServiceGetNetworkResponse) => void,
+  ): ClientUnaryCall;
+  /** Ends the NIC's fault and begins this one. */
+  setLinkFault(
+    request: HostServiceSetLinkFaultRequest,
+    callback: (error: ServiceError | null, response: HostServiceSetLinkFaultResponse) => void,
+  ): ClientUnaryCall;
+  setLinkFault(
+    request: HostServiceSetLinkFaultRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: HostServiceSetLinkFaultResponse) => void,
+  ): ClientUnaryCall;
+  setLinkFault(
+    request: HostServiceSetLinkFaultRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: HostServiceSetLinkFaultResponse) => void,
+  ): ClientUnaryCall;
+  /** Answers probes for as long as the caller keeps the stream; its one message says where. */
+  serveProbe(
+    request: HostServiceServeProbeRequest,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<HostServiceServeProbeResponse>;
+  serveProbe(
+    request: HostServiceServeProbeRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<HostServiceServeProbeResponse>;
+  /** Probes a host that serves one, through both NICs, and sets what was asked and what was measured side by side. */
+  probeLink(
+    request: HostServiceProbeLinkRequest,
+    callback: (error: ServiceError | null, response: HostServiceProbeLinkResponse) => void,
+  ): ClientUnaryCall;
+  probeLink(
+    request: HostServiceProbeLinkRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: HostServiceProbeLinkResponse) => void,
+  ): ClientUnaryCall;
+  probeLink(
+    request: HostServiceProbeLinkRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: HostServiceProbeLinkResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const HostServiceClient = makeGenericClientConstructor(
@@ -3197,6 +4348,10 @@ export type DeepPartial<T> = T extends bigint ? string | number | bigint
 type KeysOfUnion<T> = T extends T ? keyof T : never;
 export type Exact<P, I extends P> = P extends Builtin ? P
   : P & { [K in keyof P]: Exact<P[K], I[K]> } & { [K in Exclude<keyof I, KeysOfUnion<P>>]: never };
+
+function isObject(value: any): boolean {
+  return typeof value === "object" && value !== null;
+}
 
 function isSet(value: any): boolean {
   return value !== null && value !== undefined;

@@ -1,0 +1,181 @@
+/**
+ * The links of a trial: gives the hosts their shapes before it, measures what they really carry, changes
+ * them and breaks them while the guests move, and takes everything away afterwards. Asks all of it of the
+ * coordinator, as people do.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type ShapeChange, shapeAt } from '../hosts/network/schedule.ts';
+import { errorText } from '../proto/errors.ts';
+import type { LinkFault, LinkShape } from '../proto/generated/godwit/v1/network.ts';
+import { linkFaultName, NO_FAULT } from '../proto/network-shape.ts';
+import { linkRecord } from '../records/network-record.ts';
+import type { NetworkRecord } from '../records/result-record.ts';
+import { type NetworkPlan, namedHosts, networkPlan } from '../spec/network-plan.ts';
+import type { ResolvedSpec } from '../spec/resolve.ts';
+import { bandwidth, duration, size } from '../spec/units.ts';
+import type { TestbedClient } from './testbed-client.ts';
+
+/** Something to be done to a host's NIC at a time after the migration's start. */
+interface Action {
+  readonly atMs: number;
+  readonly host: string;
+  /** For people: "egress rate 20mbit", "cut". */
+  readonly what: string;
+  readonly run: () => Promise<void>;
+}
+
+export class TrialNetwork {
+  readonly #client: TestbedClient;
+  readonly #plan: NetworkPlan;
+  readonly #record: NetworkRecord = { links: [], changes: [] };
+  readonly #stop = new AbortController();
+  #driving: Promise<void> = Promise.resolve();
+  #problem: string | undefined;
+
+  private constructor(client: TestbedClient, plan: NetworkPlan) {
+    this.#client = client;
+    this.#plan = plan;
+  }
+
+  /**
+   * The links that a spec asks for, not yet shaped; undefined when it asks for none.
+   *
+   * @throws Error when it names hosts that the testbed does not have
+   */
+  static async of(
+    { network, from, to }: ResolvedSpec,
+    client: TestbedClient,
+  ): Promise<TrialNetwork | undefined> {
+    const hosts = (await client.hosts()).filter(({ alive }) => alive).map(({ host }) => host);
+    const plan = networkPlan(network, hosts);
+    if (plan === undefined) return undefined;
+    const named = [...namedHosts(network).map(([, host]) => host), from, to];
+    const missing = named.filter((host) => !hosts.includes(host));
+    if (missing.length === 0) return new TrialNetwork(client, plan);
+    throw new Error(
+      `the spec's links need ${[...new Set(missing)].join(', ')}, and the testbed has ` +
+        `${hosts.join(', ') || 'no host'}; ` +
+        'start hosts of these names, or name those that there are',
+    );
+  }
+
+  /** What was asked for, measured and done so far. */
+  get record(): NetworkRecord {
+    return this.#record;
+  }
+
+  /** Gives every host its shape. */
+  async shape(): Promise<void> {
+    for (const [host, { shape }] of this.#plan.hosts) {
+      await this.#client.setNetwork(host, shape, this.#hasFaults);
+    }
+  }
+
+  async probe(from: string, to: string): Promise<void> {
+    this.#record.links.push(linkRecord(await this.#client.probe(from, to)));
+  }
+
+  /**
+   * The migration begins now: what the schedule and the faults say is done from here on, each at its time.
+   */
+  start(): void {
+    const startMs = performance.now();
+    const actions = [...this.#changes(), ...this.#faults()].sort((a, b) => a.atMs - b.atMs);
+    this.#driving = this.#drive(actions, startMs).catch((error: unknown) => {
+      this.#problem = errorText(error);
+    });
+  }
+
+  /**
+   * The migration has ended: what is not yet due is left out, and faults end.
+   *
+   * @returns what could not be done, or undefined
+   */
+  async end(): Promise<string | undefined> {
+    this.#stop.abort();
+    await this.#driving;
+    if (this.#hasFaults) {
+      for (const host of new Set(this.#plan.faults.map((fault) => fault.host))) {
+        // A host that is gone has no fault any more.
+        await this.#client.setLinkFault(host, NO_FAULT).catch(() => {});
+      }
+    }
+    return this.#problem;
+  }
+
+  /** Takes all shapes away. A host that is gone has none. */
+  async clear(): Promise<void> {
+    for (const host of this.#plan.hosts.keys()) {
+      await this.#client.setLinkFault(host, NO_FAULT).catch(() => {});
+      await this.#client.setNetwork(host, undefined, false).catch(() => {});
+    }
+  }
+
+  get #hasFaults(): boolean {
+    return this.#plan.faults.length > 0;
+  }
+
+  async #drive(actions: readonly Action[], startMs: number): Promise<void> {
+    const { signal } = this.#stop;
+    for (const { atMs, host, what, run } of actions) {
+      // A timer may come a little early, by the clock that is read here.
+      for (let waitMs = atMs; waitMs > 0; ) {
+        waitMs = atMs - (performance.now() - startMs);
+        if (waitMs > 0) await sleep(Math.ceil(waitMs), undefined, { signal }).catch(() => {});
+        if (signal.aborted) return;
+      }
+      await run();
+      this.#record.changes.push({ host, what, at_ms: atMs, applied_at_ms: performance.now() - startMs });
+    }
+  }
+
+  #changes(): Action[] {
+    return [...this.#plan.hosts].flatMap(([host, { shape, changes }]) => {
+      const times = [...new Set(changes.map(({ atMs }) => atMs))];
+      return times.map((atMs) => ({
+        atMs,
+        host,
+        what: changes
+          .filter((change) => change.atMs === atMs)
+          .map(changeText)
+          .join(', '),
+        run: () => this.#client.setNetwork(host, shapeAt(shape, changes, atMs), this.#hasFaults),
+      }));
+    });
+  }
+
+  #faults(): Action[] {
+    return this.#plan.faults.flatMap(({ atMs, untilMs, host, fault }) => {
+      const set = (atMs: number, what: string, value: LinkFault): Action => ({
+        atMs,
+        host,
+        what,
+        run: () => this.#client.setLinkFault(host, value),
+      });
+      const begin = set(atMs, faultText(fault), fault);
+      return untilMs === undefined ? [begin] : [begin, set(untilMs, `end of ${faultText(fault)}`, NO_FAULT)];
+    });
+  }
+}
+
+function faultText({ kind, durationMs, peer }: LinkFault): string {
+  const time = durationMs > 0 ? ` for ${duration.format(durationMs)}` : '';
+  return `${linkFaultName(kind)}${time}${peer === '' ? '' : `, traffic with ${peer}`}`;
+}
+
+const FIELD_TEXTS: { readonly [Field in keyof LinkShape]: (value: number) => string } = {
+  rateBytesPerS: (value) => `rate ${bandwidth.format(value)}`,
+  delayMs: (value) => `delay ${duration.format(value)}`,
+  jitterMs: (value) => `jitter ${duration.format(value)}`,
+  loss: (value) => `loss ${value}`,
+  burstBytes: (value) => `burst ${size.format(value)}`,
+  queueBytes: (value) => `queue ${size.format(value)}`,
+};
+
+function changeText({ direction, peer, link }: ShapeChange): string {
+  const fields = Object.entries(link) as [keyof LinkShape, number][];
+  const where = [direction, peer === undefined ? undefined : `to ${peer}`].filter(
+    (word) => word !== undefined,
+  );
+  return [...where, ...fields.map(([field, value]) => FIELD_TEXTS[field](value))].join(' ');
+}
