@@ -30,6 +30,7 @@ const ENDED_MAX = 100;
 interface IncomingMove {
   readonly migration: IncomingMigration;
   readonly finished: Promise<HostServiceGetIncomingResponse>;
+  isOver: boolean;
 }
 
 /** A request whose parts have been checked to be there. */
@@ -71,15 +72,16 @@ export class IncomingMoves {
     entry.guest.control.leaseUntilMs = this.#lease.untilMs;
     const migration = this.#incoming(preparation, entry);
     this.#desk.open(request.migration, 'destination', migration);
-    this.#remember(request.migration, migration);
+    const move = this.#remember(request.migration, migration);
     try {
       await migration.connect();
     } catch (error) {
       this.#moves.delete(request.migration);
-      this.#closed(request.migration, migration);
+      this.#closed(request.migration, move);
       await this.#table.remove(entry);
       throw error;
     }
+    void move.finished.finally(() => this.#closed(request.migration, move));
   }
 
   /** What the destination saw of a migration; waits until it is over. NOT_FOUND when this host never had it. */
@@ -119,16 +121,20 @@ export class IncomingMoves {
     );
   }
 
-  #remember(name: string, migration: IncomingMigration): void {
-    const finished = migration.finished().finally(() => this.#closed(name, migration));
-    finished.catch(() => {});
-    this.#moves.set(name, { migration, finished });
-    if (this.#moves.size > ENDED_MAX) this.#moves.delete(this.#moves.keys().next().value!);
+  #remember(name: string, migration: IncomingMigration): IncomingMove {
+    const move = { migration, finished: migration.finished(), isOver: false };
+    this.#moves.set(name, move);
+    if (this.#moves.size > ENDED_MAX) {
+      const oldest = [...this.#moves].find(([, { isOver }]) => isOver);
+      if (oldest !== undefined) this.#moves.delete(oldest[0]);
+    }
+    return move;
   }
 
-  #closed(name: string, migration: IncomingMigration): void {
+  #closed(name: string, move: IncomingMove): void {
+    move.isOver = true;
     this.#desk.close(name);
-    this.#statistics.countRefused(migration.refused);
+    this.#statistics.countRefused(move.migration.refused);
   }
 }
 

@@ -69,7 +69,6 @@ export class OutgoingMoves {
     const { migration, options } = request;
     const entry = this.#checked(request);
     entry.migration = migration;
-    if (!entry.guest.ledgerKnown) await entry.guest.recoverBase();
     const outgoing = this.#outgoing(request, entry, options!, listener);
     this.#running.set(migration, outgoing);
     this.#desk.open(migration, 'source', outgoing);
@@ -99,7 +98,9 @@ export class OutgoingMoves {
     if (entry.migration !== undefined)
       throw cannot(`migration "${entry.migration}" is moving it; wait or cancel it`);
     if (entry.tenure !== 'owned') throw cannot(`it is ${entry.tenure} on this host`);
-    if (!entry.guest.running) throw cannot('it does not run; resume it first, since a paused guest has no downtime');
+    if (!entry.guest.ledgerKnown) throw cannot('its last move is not over yet: the ledger has not come');
+    if (!entry.guest.running)
+      throw cannot('it does not run; resume it first, since a paused guest has no downtime');
     if (entry.epoch !== request.epoch) {
       throw cannot(`it is here under epoch ${entry.epoch}, not ${request.epoch}; ask the coordinator again`);
     }
