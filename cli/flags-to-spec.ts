@@ -43,7 +43,7 @@ const GUEST_FLAGS: readonly SpecFlag[] = [
   {
     flag: '--workload <kind>',
     path: ['guest', 'workload', 'kind'],
-    help: `what it runs: ${WORKLOADS.filter((kind) => kind !== 'phased').join(', ')}`,
+    help: `what it runs: ${WORKLOADS.join(', ')}`,
     value: 'text',
   },
   workload('--rate <rate>', 'text', "target rate, such as '5000 pages/s', '500 ops/s' or unlimited"),

@@ -59,7 +59,9 @@ export class Migrations {
 
   /** @throws RpcError NOT_FOUND, or FAILED_PRECONDITION when it is over or past its commit point. */
   async cancel(target: string): Promise<void> {
-    await this.#find(target).cancel();
+    const orphan = this.#orphan(target);
+    if (orphan === undefined) await this.#find(target).cancel();
+    else await this.#modules.hosts.cancelMigration(orphan.address, orphan.migration, 'cancelled by request');
   }
 
   async releaseFailpoint(migration: string): Promise<void> {
@@ -98,6 +100,17 @@ export class Migrations {
     if (this.#ended.size > COORDINATOR_LIMITS.endedMigrationsMax && oldest !== undefined) {
       this.#ended.delete(oldest);
     }
+  }
+
+  /** A migration that an earlier coordinator began, and that its source still speaks of. */
+  #orphan(target: string): { address: string; migration: string } | undefined {
+    const { guests, registry } = this.#modules;
+    const found = guests
+      .list()
+      .find(({ migration, spec }) => migration !== '' && [migration, spec?.name].includes(target));
+    if (found === undefined || this.#running.has(found.migration)) return undefined;
+    const source = registry.find(found.owner);
+    return source && { address: source.address, migration: found.migration };
   }
 
   #find(target: string): Migration {

@@ -5,7 +5,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DEADLINES_MS } from '../proto/deadlines.ts';
-import { isUnanswered } from '../proto/errors.ts';
+import { isUnanswered, RpcError } from '../proto/errors.ts';
 import {
   CoordinatorServiceClient,
   type CoordinatorServiceResolveHandoverResponse,
@@ -81,14 +81,18 @@ export class CoordinatorLink {
     });
   }
 
-  /** Tells the witness that this host has the guest; asks again until it answers. */
+  /**
+   * Tells the witness that this host has the guest; asks again until it answers, as long as the guest is here.
+   * A witness that does not know the guest has lost its record, and learns of the guest when this host registers.
+   */
   settleHandover(
     guest: string,
     epoch: bigint,
     migration: string,
+    isHere: () => boolean,
   ): Promise<CoordinatorServiceSettleHandoverResponse> {
     const request = { guest, epoch, migration, owner: this.#settings.host };
-    return this.#untilAnswered(() =>
+    return this.#untilAnswered(isHere, () =>
       callUnary(this.#client, 'settleHandover', request, {
         what: `settling the handover of guest "${guest}"`,
         deadlineMs: DEADLINES_MS.durable,
@@ -97,28 +101,35 @@ export class CoordinatorLink {
     );
   }
 
-  /** Asks the witness who has the guest; asks again until it can say. */
+  /**
+   * Asks the witness who has the guest; asks again until it can say. "Nobody" is not an answer while the guest is
+   * here: the witness believes this host dead, which ends when it registers again.
+   */
   resolveHandover(
     guest: string,
     epoch: bigint,
     migration: string,
+    isHere: () => boolean,
   ): Promise<CoordinatorServiceResolveHandoverResponse> {
     const request = { guest, epoch, migration, askedBy: this.#settings.host };
-    return this.#untilAnswered(() =>
-      callUnary(this.#client, 'resolveHandover', request, {
+    return this.#untilAnswered(isHere, async () => {
+      const ruling = await callUnary(this.#client, 'resolveHandover', request, {
         what: `asking who has guest "${guest}"`,
         deadlineMs: DEADLINES_MS.resolve + DEADLINES_MS.query,
         signal: this.#stop.signal,
-      }),
-    );
+      });
+      if (ruling.owner !== '') return ruling;
+      throw new RpcError('UNAVAILABLE', `nobody is known to have guest "${guest}", but it is here`);
+    });
   }
 
-  async #untilAnswered<T>(ask: () => Promise<T>): Promise<T> {
+  async #untilAnswered<T>(isHere: () => boolean, ask: () => Promise<T>): Promise<T> {
     for (;;) {
       try {
         return await ask();
       } catch (error) {
-        if (!isUnanswered(error)) throw error;
+        const isUnknown = error instanceof RpcError && error.code === 'NOT_FOUND';
+        if (!isHere() || !(isUnanswered(error) || isUnknown)) throw error;
         await sleep(RETRY_MS, undefined, { signal: this.#stop.signal });
       }
     }

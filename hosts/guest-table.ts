@@ -6,6 +6,7 @@
 import { RpcError } from '../proto/errors.ts';
 import type { HeldGuest } from '../proto/generated/godwit/v1/coordinator.ts';
 import { type GuestSpec, GuestState } from '../proto/generated/godwit/v1/guest.ts';
+import { HOLD } from './guest/control-layout.ts';
 import type { Guest } from './guest/guest.ts';
 
 /**
@@ -24,8 +25,6 @@ export interface HeldEntry {
   tenure: Tenure;
   /** The migration that it is part of, or was part of until it settles. */
   migration: string | undefined;
-  /** The lease ended while it was unsettled: it stands still and goes on once it is settled here. */
-  parked: boolean;
 }
 
 export class GuestTable {
@@ -85,7 +84,7 @@ export class GuestTable {
     this.#reserved.set(name, wanted);
     try {
       const guest = await make();
-      const entry: HeldEntry = { guest, spec, epoch, tenure, migration: undefined, parked: false };
+      const entry: HeldEntry = { guest, spec, epoch, tenure, migration: undefined };
       this.#entries.set(name, entry);
       return entry;
     } finally {
@@ -122,7 +121,8 @@ export class GuestTable {
 }
 
 function stateOf(entry: HeldEntry): GuestState {
-  if (entry.parked) return GuestState.GUEST_STATE_PARKED;
+  if (entry.guest.failure !== undefined) return GuestState.GUEST_STATE_FAILED;
+  if ((entry.guest.control.holds() & HOLD.LEASE) !== 0) return GuestState.GUEST_STATE_PARKED;
   if (entry.tenure === 'incoming') return GuestState.GUEST_STATE_INCOMING;
   if (entry.tenure === 'handed-over') return GuestState.GUEST_STATE_HANDED_OVER;
   return entry.guest.running ? GuestState.GUEST_STATE_RUNNING : GuestState.GUEST_STATE_PAUSED;

@@ -5,6 +5,7 @@
 
 import { HandoverStanding } from '../proto/generated/godwit/v1/host.ts';
 import type { CoordinatorLink } from './coordinator-link.ts';
+import { HOLD } from './guest/control-layout.ts';
 import type { GuestTable, HeldEntry } from './guest-table.ts';
 import type { Lease } from './lease.ts';
 
@@ -60,7 +61,9 @@ export class HandoverDesk {
 
   /** Asks the witness until it has spoken, and takes over the epoch that it gave. */
   async resolve(entry: HeldEntry, migration: string, openedAtEpoch: bigint): Promise<Side> {
-    const ruling = await this.#link.resolveHandover(entry.spec.name, openedAtEpoch, migration);
+    const ruling = await this.#link.resolveHandover(entry.spec.name, openedAtEpoch, migration, () =>
+      this.#holds(entry),
+    );
     if (ruling.owner === this.#host) entry.epoch = ruling.epoch;
     const mine = this.#open.get(migration)?.side ?? 'destination';
     const other = mine === 'source' ? 'destination' : 'source';
@@ -74,10 +77,10 @@ export class HandoverDesk {
   settleLater(entry: HeldEntry, migration: string, openedAtEpoch: bigint): void {
     if (!this.#lease.alive) this.park();
     this.#link
-      .settleHandover(entry.spec.name, openedAtEpoch, migration)
+      .settleHandover(entry.spec.name, openedAtEpoch, migration, () => this.#holds(entry))
       .then((ruling) => this.#obey(entry, migration, ruling.owner, ruling.epoch))
       .catch((error: unknown) => {
-        // Closing, or refused by the witness: the guest stays unsettled, so it never outlives the lease.
+        // We are closing, or the guest is gone. Should it be here still, it does not outlive the lease.
         process.stderr.write(`settling guest "${entry.spec.name}": ${String(error)}\n`);
       });
   }
@@ -95,13 +98,16 @@ export class HandoverDesk {
     await this.#table.remove(entry);
   }
 
-  /** The lease has ended: whatever is not settled stands still. */
+  /** The lease has ended: whatever is not settled stands still, also when a migration would let it run. */
   park(): void {
     for (const entry of this.#table.entries()) {
-      if (entry.tenure !== 'unsettled' || entry.parked) continue;
-      entry.parked = true;
-      entry.guest.pause().catch((error: unknown) => entry.guest.fail(error));
+      const isOpen = entry.tenure === 'unsettled' || entry.tenure === 'handed-over';
+      if (isOpen) entry.guest.control.requestPause(HOLD.LEASE);
     }
+  }
+
+  #holds(entry: HeldEntry): boolean {
+    return this.#table.find(entry.spec.name) === entry;
   }
 
   async #obey(entry: HeldEntry, migration: string, owner: string, epoch: bigint): Promise<void> {
@@ -112,8 +118,6 @@ export class HandoverDesk {
     entry.epoch = epoch;
     if (entry.migration === migration) entry.migration = undefined;
     if (entry.tenure === 'unsettled') entry.tenure = 'owned';
-    if (!entry.parked) return;
-    entry.parked = false;
-    await entry.guest.resume();
+    entry.guest.control.resume(HOLD.LEASE);
   }
 }

@@ -59,7 +59,7 @@ export class HostNetwork {
   static async start(settings: HostNetworkSettings): Promise<HostNetwork> {
     if (settings.backend === 'relay') return new HostNetwork(settings, undefined);
     const features = await kernelFeatures();
-    const refused = features.missing['permitted'] ?? features.missing['htb'];
+    const refused = features.missing.permitted ?? features.missing.htb;
     if (refused !== undefined) throw new Error(`--network tc: the kernel refuses to shape: ${refused}`);
     const shaper = new TcShaper(await tcDevice(settings.device));
     return new HostNetwork(settings, { features, shaper });

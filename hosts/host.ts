@@ -70,12 +70,14 @@ export async function startHost(settings: HostSettings): Promise<Host> {
   const service = hostService({ table, desk, outgoing, incoming, statistics, network, probes });
   const server = await serve([service], settings.listen);
   const close = async (): Promise<void> => {
-    lease.close();
-    statistics.close();
     await link.close();
+    // Nobody can settle for this host any more: what is open stands still, whatever the lease says.
+    desk.park();
     await server.close();
     await Promise.all([...table.entries()].map((entry) => table.remove(entry)));
     await network.close();
+    lease.close();
+    statistics.close();
   };
   try {
     await link.start(lease, {

@@ -34,7 +34,9 @@ const ENDED_MAX = 100;
 
 interface IncomingMove {
   readonly migration: IncomingMigration;
+  readonly path: NetworkPath;
   readonly finished: Promise<HostServiceGetIncomingResponse>;
+  isOver: boolean;
 }
 
 /** A request whose parts have been checked to be there. */
@@ -77,20 +79,21 @@ export class IncomingMoves {
     entry.migration = request.migration;
     entry.guest.control.leaseUntilMs = this.#lease.untilMs;
     let path: NetworkPath | undefined;
-    let migration: IncomingMigration | undefined;
+    let move: IncomingMove | undefined;
     try {
       path = await this.#network.openPath(request.source);
-      migration = this.#incoming(preparation, entry, await path.dial(preparation.listening));
+      const migration = this.#incoming(preparation, entry, await path.dial(preparation.listening));
       this.#desk.open(request.migration, 'destination', migration);
-      this.#remember(request.migration, migration, path);
+      move = this.#remember(request.migration, migration, path);
       await migration.connect();
     } catch (error) {
       this.#moves.delete(request.migration);
-      if (migration !== undefined) this.#closed(request.migration, migration);
-      await path?.close();
+      if (move === undefined) await path?.close();
+      else await this.#over(request.migration, move);
       await this.#table.remove(entry);
       throw error;
     }
+    void move.finished.then(() => this.#over(request.migration, move));
   }
 
   /**
@@ -136,24 +139,21 @@ export class IncomingMoves {
     );
   }
 
-  #remember(name: string, migration: IncomingMigration, path: NetworkPath): void {
-    const finish = async (): Promise<HostServiceGetIncomingResponse> => {
-      try {
-        return await migration.finished();
-      } finally {
-        this.#closed(name, migration);
-        await path.close();
-      }
-    };
-    const finished = finish();
-    finished.catch(() => {});
-    this.#moves.set(name, { migration, finished });
-    if (this.#moves.size > ENDED_MAX) this.#moves.delete(this.#moves.keys().next().value!);
+  #remember(name: string, migration: IncomingMigration, path: NetworkPath): IncomingMove {
+    const move: IncomingMove = { migration, path, finished: migration.finished(), isOver: false };
+    this.#moves.set(name, move);
+    if (this.#moves.size > ENDED_MAX) {
+      const oldest = [...this.#moves].find(([, { isOver }]) => isOver);
+      if (oldest !== undefined) this.#moves.delete(oldest[0]);
+    }
+    return move;
   }
 
-  #closed(name: string, migration: IncomingMigration): void {
+  async #over(name: string, move: IncomingMove): Promise<void> {
+    move.isOver = true;
     this.#desk.close(name);
-    this.#statistics.countRefused(migration.refused);
+    this.#statistics.countRefused(move.migration.refused);
+    await move.path.close();
   }
 }
 

@@ -69,7 +69,6 @@ export class OutgoingMoves {
     let path: NetworkPath | undefined;
     let outgoing: OutgoingMigration | undefined;
     try {
-      if (!entry.guest.ledgerKnown) await entry.guest.recoverBase();
       path = await this.#network.openPath(request.destination);
       outgoing = this.#outgoing(request, entry, options!, path, listener);
       this.#running.set(migration, outgoing);
@@ -100,6 +99,7 @@ export class OutgoingMoves {
     if (entry.migration !== undefined)
       throw cannot(`migration "${entry.migration}" is moving it; wait or cancel it`);
     if (entry.tenure !== 'owned') throw cannot(`it is ${entry.tenure} on this host`);
+    if (!entry.guest.ledgerKnown) throw cannot('its last move is not over yet: the ledger has not come');
     if (!entry.guest.running)
       throw cannot('it does not run; resume it first, since a paused guest has no downtime');
     if (entry.epoch !== request.epoch) {

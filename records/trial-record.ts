@@ -106,7 +106,7 @@ function sourceFields(source: SourceReport): Partial<TrialRecord> {
     resent_bytes: Number(source.resentBytes),
     normal_pages: Number(source.normalPages),
     zero_pages: Number(source.zeroPages),
-    rounds: source.rounds.map(roundRecord),
+    rounds: source.rounds.map((round) => roundRecord(round, source.acceptedAtMs)),
   };
 }
 
@@ -175,11 +175,11 @@ function between(from: number | undefined, to: number | undefined): number | nul
   return from === undefined || to === undefined ? null : to - from;
 }
 
-function roundRecord(round: RoundReport): RoundRecord {
+function roundRecord(round: RoundReport, acceptedAtMs: number): RoundRecord {
   return {
     round: round.round,
     final: round.final,
-    start_ms: round.startMs,
+    start_ms: round.startMs - acceptedAtMs,
     duration_ms: round.durationMs,
     pages: Number(round.pages),
     zero_pages: Number(round.zeroPages),

@@ -6,7 +6,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -73,7 +73,16 @@ function install() {
       'scripts: `npm config get ignore-scripts` must say false.',
     );
   }
+  linkCommand();
   writeFileSync(stampFile, fingerprint());
+}
+
+/** Lets `npx godwit` find the command here; npm links the commands of packages, not of the project itself. */
+function linkCommand() {
+  if (process.platform === 'win32') return;
+  const link = join(root, 'node_modules', '.bin', 'godwit');
+  rmSync(link, { force: true });
+  symlinkSync(join('..', '..', 'cli', 'godwit.mjs'), link);
 }
 
 if (!isCurrent()) install();

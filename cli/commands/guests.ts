@@ -56,5 +56,7 @@ function stateText(state: GuestState): string {
       return 'handed over';
     case GuestState.GUEST_STATE_PARKED:
       return 'parked';
+    case GuestState.GUEST_STATE_FAILED:
+      return 'failed';
   }
 }

@@ -25,7 +25,7 @@ export function phaseText(phase: MigrationPhase): string {
   }
 }
 
-/** The line; figures that are not known yet are left out. */
+/** The line, what matters most first, since a narrow terminal cuts its end; what is not known yet is left out. */
 export function progressText(progress: MigrationProgress): string {
   const { round, roundPages, roundPagesSent, remainingMs } = progress;
   const parts = [phaseText(progress.phase)];
@@ -34,16 +34,16 @@ export function progressText(progress: MigrationProgress): string {
     const share = (Number(roundPagesSent) / Number(roundPages)) * 100;
     parts.push(`${percentText(share)} of ${bytesText(Number(roundPages) * PAGE_BYTES)}`);
   }
-  parts.push(`sent ${bytesText(Number(progress.transferredBytes))}`);
+  if (remainingMs > 0) parts.push(`ETA ${durationText(remainingMs)}`);
+  if (remainingMs < 0) parts.push('ETA none: it does not converge');
+  if (progress.expectedDowntimeMs > 0) {
+    parts.push(`expected downtime ${durationText(progress.expectedDowntimeMs)}`);
+  }
   if (progress.bandwidthBytesPerS > 0) parts.push(`${bytesText(progress.bandwidthBytesPerS)}/s`);
   if (progress.dirtyRatePagesPerS > 0) {
     parts.push(`dirty rate ${countText(progress.dirtyRatePagesPerS)} pages/s`);
   }
-  if (progress.expectedDowntimeMs > 0) {
-    parts.push(`expected downtime ${durationText(progress.expectedDowntimeMs)}`);
-  }
-  if (remainingMs > 0) parts.push(`ETA ${durationText(remainingMs)}`);
-  if (remainingMs < 0) parts.push('ETA none: it does not converge');
+  parts.push(`sent ${bytesText(Number(progress.transferredBytes))}`);
   if (progress.failpoint !== '') parts.push(`at failpoint ${progress.failpoint}`);
   if (progress.note !== '') parts.push(progress.note);
   return parts.join('  ');

@@ -13,7 +13,7 @@ const LINE_DOUBLES = LINE_BYTES / 8;
 const SHARED_LINES = 3;
 
 /**
- * What every vCPU must see. Low 3 bits: the holds (HOLD), a vCPU executes only while none is set. The rest: a
+ * What every vCPU must see. Low 4 bits: the holds (HOLD), a vCPU executes only while none is set. The rest: a
  * count that each command and each epoch raises, and that wraps. Written by movers and the main thread
  * (compare-and-swap), read by vCPUs at each safepoint, waited on by vCPUs that sleep or are parked; commands
  * notify it.
@@ -60,12 +60,14 @@ export const HOLD = {
   AUDIT: 2,
   /** For good. */
   STOP: 4,
+  /** Its handover is open and the host's lease has ended: until the witness has spoken (docs/ownership.md). */
+  LEASE: 8,
 } as const;
 export type Hold = (typeof HOLD)[keyof typeof HOLD];
 
-export const HOLDS_MASK = HOLD.PAUSE | HOLD.AUDIT | HOLD.STOP;
+export const HOLDS_MASK = HOLD.PAUSE | HOLD.AUDIT | HOLD.STOP | HOLD.LEASE;
 /** One step of SIGNAL's count. */
-export const SIGNAL_STEP = 8;
+export const SIGNAL_STEP = 16;
 
 export const FIRST_RUN_STAGE = {
   /** No vCPU has executed since the guest was resumed. */

@@ -72,7 +72,7 @@ export class Estimates {
  * @returns 0 while it is not known, -1 when the guest dirties pages as fast as they can be sent
  */
 export function remainingMs(pages: number, bandwidthBytesPerS: number, dirtyRatePagesPerS: number): number {
-  if (bandwidthBytesPerS === 0) return 0;
+  if (!(bandwidthBytesPerS > 0)) return 0;
   const ratio = (dirtyRatePagesPerS * PAGE_BYTES) / bandwidthBytesPerS;
   if (ratio >= 1) return -1;
   return (((pages * PAGE_BYTES) / bandwidthBytesPerS) * MS_PER_S) / (1 - ratio);

@@ -127,7 +127,9 @@ export class IncomingMigration {
   /** Gives the guest up here, unless it runs here already. */
   cancel(reason: string): void {
     const { control } = this.#settings.guest;
-    if (this.#fate !== undefined || control.handover() === HANDOVER.RESUMED) return;
+    if (this.#fate !== undefined) return;
+    const { NONE, READY, ABANDONED } = HANDOVER;
+    if (!control.tryHandover(NONE, ABANDONED) && !control.tryHandover(READY, ABANDONED)) return;
     this.#cancelReason = reason;
     this.#abandon(`cancelled: ${reason}`);
   }

@@ -32,7 +32,7 @@ export const WIRE_LIMITS = {
 /** How the source and the destination behave. */
 export const MOVER_LIMITS = {
   /** Accepted connections that have not yet said HELLO; the oldest of more is refused. */
-  pendingConnectionsMax: 8,
+  pendingConnectionsMax: MIGRATION_LIMITS.channelsMax + 8,
   /** What a channel has handed to its socket and not yet seen written. */
   outstandingBytesMax: 4 * MEBIBYTE,
   /**
@@ -43,6 +43,8 @@ export const MOVER_LIMITS = {
   limitedFrameMs: 10,
   /** A bandwidth limit that asks for a shorter wait is not waited for: timers are no finer. */
   limitWaitMsMin: 1,
+  /** How long the sender scans memory without listening to anybody. */
+  breathMs: 20,
   /** How often the destination tells that bytes still arrive. */
   aliveIntervalMs: 1000,
   /** Round trips that measure the offset of two machines' clocks. */

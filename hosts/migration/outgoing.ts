@@ -220,14 +220,11 @@ export class OutgoingMigration {
     this.#settled.resolve();
   }
 
-  /**
-   * The guest stays, and runs if it ran, unless this host's lease forbids it: then the host resumes it later.
-   */
+  /** The guest stays, and runs if it ran; should the lease forbid it, a hold of the host's keeps it. */
   #keep(wasRunning: boolean): void {
     const { control } = this.#settings.guest;
     this.#owner = 'source';
-    const leaseEnded = control.leaseUntilMs > 0 && nowMs() >= control.leaseUntilMs;
-    if (wasRunning && this.#board.paused === 1 && !leaseEnded) control.resume();
+    if (wasRunning && this.#board.paused === 1) control.resume();
   }
 
   #finalPhase(): MigrationPhase {

@@ -42,7 +42,8 @@ export class PagePlacer {
         this.#clear(run);
       } else if (runs.length > 1) {
         const bytes = run.pageCount * PAGE_BYTES;
-        this.#staging.copy(this.#memory, start, staged, staged + bytes);
+        // Not Buffer.copy: it takes its offsets modulo 4 GiB (Node 24).
+        this.#memory.set(this.#staging.subarray(staged, staged + bytes), start);
         this.#touch(run);
         staged += bytes;
       }

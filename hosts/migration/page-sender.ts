@@ -4,6 +4,7 @@
  * the bandwidth limit asks for a wait: a page costs no await.
  */
 
+import { setImmediate } from 'node:timers/promises';
 import { PAGE_BYTES } from '../../proto/page.ts';
 import { nowMs } from '../clock.ts';
 import type { BandwidthLimit } from './bandwidth-limit.ts';
@@ -87,9 +88,17 @@ export class PageSender {
     this.#framePagesMax = this.#limit.framePagesMax;
     this.#limit.begin(nowMs());
     let index = start;
+    let breatheAtMs = nowMs() + MOVER_LIMITS.breathMs;
     while (index < end) {
       index = this.#sendRun(pages, index, end);
-      if (!this.#sent) continue;
+      if (!this.#sent) {
+        // Zero pages are only scanned: the socket's other side, cancels and strangers want to be heard meanwhile.
+        if (nowMs() > breatheAtMs) {
+          await setImmediate();
+          breatheAtMs = nowMs() + MOVER_LIMITS.breathMs;
+        }
+        continue;
+      }
       this.#sent = false;
       if (this.#mustWait) await this.#wait();
       if (!keepOn()) break;
@@ -176,7 +185,11 @@ export class PageSender {
         ? Buffer.allocUnsafeSlow(pagesMax * PAGE_BYTES)
         : (this.#buffers.pop() ?? gatherBuffer());
     const start = firstPage * PAGE_BYTES;
-    this.#memory.copy(gathering.buffer, gathering.pages * PAGE_BYTES, start, start + pageCount * PAGE_BYTES);
+    // Not Buffer.copy: it takes its offsets modulo 4 GiB (Node 24).
+    gathering.buffer.set(
+      this.#memory.subarray(start, start + pageCount * PAGE_BYTES),
+      gathering.pages * PAGE_BYTES,
+    );
     gathering.runs.push({ firstPage, pageCount, kind: RunKind.DATA });
     gathering.pages += pageCount;
   }

@@ -91,8 +91,8 @@ export class SourceSide {
     else return false;
     if (options.onTimeout === OnTimeout.ON_TIMEOUT_STOP_AND_COPY) return true;
     throw new Error(
-      `the guest does not converge (${this.#convergence}): after ${this.rounds.length} rounds ` +
-        `${dirtyPages} pages are dirty, an expected downtime of ${expectedMs.toFixed(1)} ms; allowed is ` +
+      `the guest does not converge (${this.#convergence}): in round ${this.rounds.length} ` +
+        `${dirtyPages} pages are still to be sent, an expected downtime of ${expectedMs.toFixed(1)} ms; allowed is ` +
         `${options.downtimeLimitMs} ms. Raise the downtime limit or the bandwidth, or let it stop and copy`,
     );
   }

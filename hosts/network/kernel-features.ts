@@ -45,7 +45,7 @@ export async function kernelFeatures(): Promise<KernelFeatures> {
   const missing: Record<string, string> = {};
   const found = {} as Record<Feature, boolean>;
   for (const feature of Object.keys(TRIALS) as Feature[]) {
-    const problem = missing['permitted'] ?? (await trialProblem(TRIALS[feature]));
+    const problem = missing.permitted ?? (await trialProblem(TRIALS[feature]));
     found[feature] = problem === undefined;
     if (problem !== undefined) missing[feature] = problem;
   }

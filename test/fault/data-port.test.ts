@@ -17,7 +17,7 @@ import { PAGE_BYTES } from '../../proto/page.ts';
 import { callStream, callUnary } from '../../proto/rpc.ts';
 import { WirePeer } from '../integration/wire-peer.ts';
 import { endAllProcesses, waitFor } from '../support/processes.ts';
-import { guestSpec, Testbed } from '../support/testbed.ts';
+import { guestSpec, LONG_LEASE_MS, Testbed } from '../support/testbed.ts';
 
 const TOKEN = 'the token of this migration';
 const OVERSIZED = 0x7fffffff;
@@ -31,7 +31,7 @@ let testbed: Testbed;
 let nextMigration = 1;
 
 beforeAll(async () => {
-  testbed = await Testbed.start(['host-1', 'host-2']);
+  testbed = await Testbed.start(['host-1', 'host-2'], LONG_LEASE_MS);
 });
 
 afterAll(async () => {

@@ -14,8 +14,8 @@ import { guestSpec, type RunningMigration, Testbed } from '../support/testbed.ts
 
 const GUEST = 'moving';
 const HOSTS = ['host-1', 'host-2'] as const;
-/** Slow enough that the guest dirties pages in round 1, so that there is a round 2. */
-const SLOW = { maxBandwidthBytesPerS: 20_000_000, downtimeLimitMs: 1 };
+/** One dirty page after a round of most of a second is enough for a round 2. */
+const SLOW = { maxBandwidthBytesPerS: 5_000_000, downtimeLimitMs: 0, maxRounds: 3 };
 const HOLD_MS = 600_000;
 
 /** Until READY the source alone has the guest whole. */
@@ -50,13 +50,16 @@ async function release(point: FailpointName, migration: string): Promise<void> {
   await testbed.releaseFailpoint(at, migration);
 }
 
-/** Waits until the witness has the guest settled on a host, running, or lost. */
-async function settledOwner(): Promise<string> {
+/**
+ * Waits until the witness has the guest settled on a host, running, or lost. Where it must not be lost, a lease that a
+ * slow machine missed is waited over.
+ */
+async function settledOwner(mayBeLost: boolean): Promise<string> {
   let entry: GuestEntry;
   await waitFor(
     async () => {
       entry = await testbed.guest(GUEST);
-      if (entry.lost !== '') return true;
+      if (entry.lost !== '') return mayBeLost;
       return entry.migration === '' && entry.state === GuestState.GUEST_STATE_RUNNING;
     },
     () =>
@@ -76,7 +79,7 @@ async function expectRunsOnlyOn(owner: string): Promise<void> {
   for (const host of HOSTS) {
     if (host === owner) continue;
     const now = (await testbed.operations(host, GUEST)) ?? -1;
-    expect(now, `the other copy, on ${host}, must not run`).toBe(before.get(host));
+    expect(now, `the other copy, on ${host}, must not run`).toBeLessThanOrEqual(before.get(host)!);
   }
   expect(await testbed.audit(GUEST)).toMatchObject({ faultCount: 0n, faults: [] });
 }
@@ -87,8 +90,9 @@ describe.each(FAILPOINTS)('killed at %s', (point) => {
     const { migration: name } = migration.progress!;
     await testbed.killHost('host-1');
     await release(point, name);
-    const owner = await settledOwner();
-    if (SOURCE_ONLY.includes(point)) {
+    const isLost = SOURCE_ONLY.includes(point);
+    const owner = await settledOwner(isLost);
+    if (isLost) {
       expect((await testbed.guest(GUEST)).lost).toMatch(/host-1/);
       return;
     }
@@ -101,7 +105,7 @@ describe.each(FAILPOINTS)('killed at %s', (point) => {
     const { migration: name } = migration.progress!;
     await testbed.killHost('host-2');
     await release(point, name);
-    const owner = await settledOwner();
+    const owner = await settledOwner(point === 'after-commit');
     if (point === 'after-commit' && owner === '') {
       // COMMIT was on its way: the destination had resumed and settled before it died.
       expect((await testbed.guest(GUEST)).lost).toMatch(/host-2/);
@@ -117,7 +121,7 @@ describe.each(FAILPOINTS)('killed at %s', (point) => {
     await testbed.killCoordinator();
     await testbed.startCoordinator();
     await release(point, name);
-    const owner = await settledOwner();
+    const owner = await settledOwner(false);
     expect(HOSTS).toContain(owner);
     await expectRunsOnlyOn(owner);
   });
@@ -128,8 +132,38 @@ describe.each(FAILPOINTS)('killed at %s', (point) => {
     await testbed.killCoordinator();
     await release(point, name);
     await testbed.startCoordinator();
-    const owner = await settledOwner();
+    const owner = await settledOwner(false);
     expect(HOSTS).toContain(owner);
     await expectRunsOnlyOn(owner);
+  });
+});
+
+describe('a source that was stalled beyond its lease', () => {
+  it('takes the guest back when its destination died: "nobody has it" is no answer to who has it', async () => {
+    const migration = await heldAt('before-resume');
+    const { migration: name } = migration.progress!;
+    testbed.signalHost('host-1', 'SIGSTOP');
+    await testbed.killHost('host-2');
+    await testbed.hostIsDead('host-1');
+    await testbed.hostIsDead('host-2');
+    testbed.signalHost('host-1', 'SIGCONT');
+    await release('before-resume', name);
+    expect(await settledOwner(false)).toBe('host-1');
+    await expectRunsOnlyOn('host-1');
+  });
+
+  it('discards the guest when its destination got it meanwhile', async () => {
+    const migration = await heldAt('before-commit');
+    const { migration: name } = migration.progress!;
+    testbed.signalHost('host-1', 'SIGSTOP');
+    await testbed.hostIsDead('host-1');
+    await waitFor(
+      async () => (await testbed.operations('host-2', GUEST)) !== 0,
+      'the guest to run at host-2',
+    );
+    testbed.signalHost('host-1', 'SIGCONT');
+    await release('before-commit', name);
+    expect(await settledOwner(false)).toBe('host-2');
+    await expectRunsOnlyOn('host-2');
   });
 });

@@ -6,7 +6,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FailpointAction, type MigrationOptions } from '../../proto/generated/godwit/v1/migration.ts';
 import { endAllProcesses, waitFor } from '../support/processes.ts';
-import { guestSpec, Testbed } from '../support/testbed.ts';
+import { guestSpec, LONG_LEASE_MS, Testbed } from '../support/testbed.ts';
 
 const GUEST = 'staying';
 /** More than fits beside it on a host of the testbed (256 MiB). */
@@ -15,7 +15,7 @@ const LARGE = 250n * 1024n * 1024n;
 let testbed: Testbed;
 
 beforeAll(async () => {
-  testbed = await Testbed.start(['host-1', 'host-2', 'host-3']);
+  testbed = await Testbed.start(['host-1', 'host-2', 'host-3'], LONG_LEASE_MS);
   await testbed.createGuest(guestSpec(GUEST, { memoryBytes: 16n * 1024n * 1024n }), 'host-1');
   await testbed.createGuest(guestSpec('filler', { memoryBytes: LARGE }), 'host-3');
 });

@@ -100,6 +100,8 @@ describe('a guest moves whole and runs on', () => {
     ['stop-and-copy', 'uniform', 1, 1],
     ['stop-and-copy', 'hot-cold', 4, 1],
     ['stop-and-copy', 'kv', 1, 4],
+    // As many as there may be, all at once.
+    ['pre-copy', 'uniform', 1, 16],
   ])('%s, %s, %i vCPUs, %i channels', async (technique, workload, vcpus, channels) => {
     const moving = await make(guestSpec(workload, 4000, vcpus), optionsOf(technique, { channels }));
     await moving.begin();

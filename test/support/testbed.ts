@@ -25,6 +25,8 @@ import type { FailpointName } from '../../proto/names.ts';
 import { callStream, callUnary, clientFor } from '../../proto/rpc.ts';
 import { endAllProcesses, type StartedProcess, startNode, waitFor } from './processes.ts';
 
+/** For tests in which nobody dies: no machine is so slow that it loses it. */
+export const LONG_LEASE_MS = 60_000;
 const MEMORY_BYTES_PER_HOST = 256 * 1024 * 1024;
 
 interface RunningHost {
@@ -121,6 +123,11 @@ export class Testbed {
     client.close();
     process.kill('SIGKILL');
     await process.end();
+  }
+
+  /** Stops a host's process as it is (SIGSTOP), or lets it go on (SIGCONT). */
+  signalHost(name: string, signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#host(name).process.kill(signal);
   }
 
   async killCoordinator(): Promise<void> {

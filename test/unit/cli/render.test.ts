@@ -76,8 +76,8 @@ describe('measures', () => {
 describe('the progress line', () => {
   test('says round, bytes, bandwidth, dirty rate, expected downtime and the time that remains', () => {
     expect(progressText(progress())).toBe(
-      'active  round 2  25.0 % of 1.00 MiB  sent 3.00 MiB  1.50 GiB/s  dirty rate 5,000 pages/s  ' +
-        'expected downtime 12.0 ms  ETA 2.50 s',
+      'active  round 2  25.0 % of 1.00 MiB  ETA 2.50 s  expected downtime 12.0 ms  1.50 GiB/s  ' +
+        'dirty rate 5,000 pages/s  sent 3.00 MiB',
     );
   });
 
@@ -89,7 +89,7 @@ describe('the progress line', () => {
 
   test('says that a migration does not converge, and at which failpoint it stands', () => {
     const text = progressText(progress({ remainingMs: -1, failpoint: 'round-2', note: 'too hot' }));
-    expect(text).toMatch(/does not converge {2}at failpoint round-2 {2}too hot$/);
+    expect(text).toMatch(/does not converge {2}.* {2}at failpoint round-2 {2}too hot$/);
   });
 });
 

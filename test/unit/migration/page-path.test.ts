@@ -43,10 +43,10 @@ interface Path {
   close(): void;
 }
 
-async function makePath(channelCount: number, bytesPerS: number): Promise<Path> {
-  const memory = new SharedArrayBuffer(PAGE_COUNT * PAGE_BYTES);
-  const there = new SharedArrayBuffer(PAGE_COUNT * PAGE_BYTES);
-  const touched = new Uint8Array(PAGE_COUNT);
+async function makePath(channelCount: number, bytesPerS: number, pageCount = PAGE_COUNT): Promise<Path> {
+  const memory = new SharedArrayBuffer(pageCount * PAGE_BYTES);
+  const there = new SharedArrayBuffer(pageCount * PAGE_BYTES);
+  const touched = new Uint8Array(pageCount);
   const senders: ChannelSender[] = [];
   const sockets: Socket[] = [];
   let failure: Error | undefined;
@@ -55,7 +55,7 @@ async function makePath(channelCount: number, bytesPerS: number): Promise<Path> 
   for (let channel = 0; channel < channelCount; channel++) {
     const placer = new PagePlacer(there, touched);
     const { onread } = new ChannelReceiver(
-      { pageCount: PAGE_COUNT, channel, channelCount },
+      { pageCount, channel, channelCount },
       {
         received: () => {},
         place: (frame) => placer.target(frame as Parameters<PagePlacer['target']>[0]),
@@ -191,4 +191,22 @@ test('a page with one byte that is not zero is no zero page, wherever the byte i
     expect(isZeroPage(words, 1)).toBe(false);
     memory[byte] = 0;
   }
+});
+
+test('pages beyond 4 GiB arrive at their places, alone, in long runs and as zeroes', async () => {
+  const pagesIn4Gib = 2 ** 32 / PAGE_BYTES;
+  // Never touched, the rest of it takes no memory.
+  const path = await makePath(2, 0, pagesIn4Gib + PAGE_COUNT);
+  const pages = [3, 5, 6, ...Array.from({ length: 40 }, (_, index) => 600 + index)];
+  const beyond = pages.map((page) => pagesIn4Gib + page);
+  for (const page of beyond) path.source.fill(page % 251, page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
+  path.source.fill(0, beyond[0]! * PAGE_BYTES, (beyond[0]! + 1) * PAGE_BYTES);
+  path.destination.fill(9, beyond[1]! * PAGE_BYTES, (beyond[1]! + 1) * PAGE_BYTES);
+  await path.send(beyond);
+  for (const page of [...pages, ...beyond]) {
+    const [start, end] = [page * PAGE_BYTES, (page + 1) * PAGE_BYTES];
+    const same = Buffer.from(path.destination.subarray(start, end)).equals(path.source.subarray(start, end));
+    expect(same, `page ${page}`).toBe(true);
+  }
+  path.close();
 });

@@ -46,8 +46,8 @@ const sourceReport = SourceReport.fromPartial({
   commitSentAtMs: 10_537,
   freedAtMs: 10_600,
   rounds: [
-    RoundReport.fromPartial({ round: 1, startMs: 12, durationMs: 400, pages: 256n, sentBytes: 900_000n }),
-    RoundReport.fromPartial({ round: 2, final: true, startMs: 500, pages: 20n, resentPages: 20n }),
+    RoundReport.fromPartial({ round: 1, startMs: 10_012, durationMs: 400, pages: 256n, sentBytes: 900_000n }),
+    RoundReport.fromPartial({ round: 2, final: true, startMs: 10_500, pages: 20n, resentPages: 20n }),
   ],
   transferredBytes: 1_000_000n,
   precopyBytes: 900_000n,
@@ -91,6 +91,11 @@ const facts: TrialFacts = {
 };
 
 describe('the record of a trial', () => {
+  it('counts the beginnings of rounds from the acceptance', () => {
+    const { rounds } = trialRecord(facts);
+    expect(rounds?.map(({ start_ms }) => start_ms)).toEqual([12, 500]);
+  });
+
   it('takes every time from its own start and end, in one clock', () => {
     expect(trialRecord(facts)).toMatchObject({
       technique: 'pre-copy',

@@ -65,6 +65,8 @@ export const GuestState = {
   GUEST_STATE_HANDED_OVER: 4,
   /** GUEST_STATE_PARKED - It may not run, since its host does not know whether the guest is still its own. */
   GUEST_STATE_PARKED: 5,
+  /** GUEST_STATE_FAILED - A vCPU thread of it died: it stands still for good and can only be destroyed. */
+  GUEST_STATE_FAILED: 6,
 } as const;
 
 export type GuestState = typeof GuestState[keyof typeof GuestState];
@@ -76,6 +78,7 @@ export namespace GuestState {
   export type GUEST_STATE_INCOMING = typeof GuestState.GUEST_STATE_INCOMING;
   export type GUEST_STATE_HANDED_OVER = typeof GuestState.GUEST_STATE_HANDED_OVER;
   export type GUEST_STATE_PARKED = typeof GuestState.GUEST_STATE_PARKED;
+  export type GUEST_STATE_FAILED = typeof GuestState.GUEST_STATE_FAILED;
 }
 
 export function guestStateFromJSON(object: any): GuestState {
@@ -98,6 +101,9 @@ export function guestStateFromJSON(object: any): GuestState {
     case 5:
     case "GUEST_STATE_PARKED":
       return GuestState.GUEST_STATE_PARKED;
+    case 6:
+    case "GUEST_STATE_FAILED":
+      return GuestState.GUEST_STATE_FAILED;
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum GuestState");
   }
@@ -117,6 +123,8 @@ export function guestStateToJSON(object: GuestState): string {
       return "GUEST_STATE_HANDED_OVER";
     case GuestState.GUEST_STATE_PARKED:
       return "GUEST_STATE_PARKED";
+    case GuestState.GUEST_STATE_FAILED:
+      return "GUEST_STATE_FAILED";
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum GuestState");
   }
