@@ -16,8 +16,10 @@ import { footprint } from './footprint.ts';
 import { pacing } from './pacing.ts';
 import type { Row } from './row.ts';
 import { scale } from './scale.ts';
+import { shaped } from './shaped.ts';
 
-const PARTS: Readonly<Record<string, () => Promise<Row[]>>> = { barrier, downtime, footprint, pacing, scale };
+type Part = () => Promise<Row[]>;
+const PARTS: Readonly<Record<string, Part>> = { barrier, downtime, footprint, pacing, shaped, scale };
 const OUT = join(dirname(fileURLToPath(import.meta.url)), 'results', 'latest.json');
 
 interface Results {

@@ -10,7 +10,7 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
  * npm and the launcher pass on a Ctrl-C that the terminal has sent already: what comes so soon is the same
  * one.
  */
-const SAME_PRESS_MS = 500;
+const SAME_PRESS_MS = 1000;
 
 /** What an interrupted command's work ends with. */
 export class Interrupted extends Error {

@@ -200,7 +200,7 @@ function rpcError(error: ServiceError, client: Client, settings: StreamSettings)
   const address = client.getChannel().getTarget().replace(/^dns:/, '');
   if (code === 'UNAVAILABLE') {
     return made(
-      `${what}: no answer from ${address} (${details}); check that it runs and that this is its address`,
+      `${what}: no answer from ${address} (${details.replace(/ Resolution note: $/, '')}); check that it runs and that this is its address`,
     );
   }
   if (code === 'DEADLINE_EXCEEDED' && settings.deadlineMs !== undefined) {
@@ -325,7 +325,9 @@ function bind(server: Server, listen: string): Promise<number> {
       if (error === null) resolve(port);
       else {
         const advice = 'take another port (0: any free one) or end who has it';
-        reject(new Error(`listen on ${listen}: ${error.message}; ${advice}`, { cause: error }));
+        // grpc-js puts each address's own error into brackets behind a sentence of its own.
+        const why = /resolved errors: \[(.*)\]$/.exec(error.message)?.[1] ?? error.message;
+        reject(new Error(`listen on ${listen}: ${why}; ${advice}`, { cause: error }));
       }
     });
   });

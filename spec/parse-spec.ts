@@ -71,13 +71,20 @@ function readText(file: string): string {
     bytes = readFileSync(file);
   } catch (error) {
     if (error instanceof SpecError) throw error;
-    throw failed(`cannot read the spec: ${errorText(error)}`);
+    throw failed(`cannot read the spec: ${readingProblem(error)}`);
   }
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
     throw failed('found bytes that are not UTF-8; allowed is a text in UTF-8');
   }
+}
+
+function readingProblem(error: unknown): string {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'ENOENT') return 'there is no such file';
+  if (code === 'EISDIR') return 'it is a folder; name the file in it';
+  return errorText(error);
 }
 
 /** What the coordinator and the hosts would refuse, should the form and the rules let it pass. */

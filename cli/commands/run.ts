@@ -122,6 +122,8 @@ async function runTrials(
   const name = ({ technique, trial, trialCount, guest }: TrialLabel): string =>
     `${technique}${trialCount === 1 ? '' : ` ${trial}/${trialCount}`}${guest === undefined ? '' : ` ${guest}`}`;
   try {
+    // Nobody there: told once, before any trial.
+    await client.hosts();
     return await runExperiment({
       spec,
       client,
