@@ -97,8 +97,9 @@ export class Switchover {
     }
     this.isCommitted = true;
     const resumed = main.expect('RESUMED');
-    main.sender.send('COMMIT', {});
+    // Before it is written: the destination may run before this thread looks at the clock again.
     this.times.commitSentAtMs = nowMs();
+    main.sender.send('COMMIT', {});
     this.sentBytes.committed = this.#sentBytes();
     await this.#afterCommit(main, resumed);
   }

@@ -159,7 +159,7 @@ describe('a guest that does not converge', () => {
     await moving.begin();
     const { outcome, result } = await moving.ends();
     expect(outcome.phase).toBe(MIGRATION_PHASE_FAILED);
-    expect(outcome.reason).toContain('does not converge (max-rounds): after 2 rounds');
+    expect(outcome.reason).toContain('does not converge (max-rounds): in round 2');
     expect(result.phase).toBe(MIGRATION_PHASE_FAILED);
     expect(result.reason).toContain('does not converge');
     expect(moving.abandoned).toHaveLength(1);
