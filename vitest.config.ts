@@ -29,10 +29,20 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'processes',
-          include: ['test/{integration,fault,networks}/**/*.test.ts'],
+          include: ['test/{integration,fault}/**/*.test.ts'],
           fileParallelism: false,
           maxWorkers: 1,
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'networks',
+          include: ['test/networks/**/*.test.ts'],
+          fileParallelism: false,
+          maxWorkers: 1,
+          sequence: { groupOrder: 2 },
         },
       },
       {
@@ -45,7 +55,7 @@ export default defineConfig({
           // The first run on a slow machine makes a Debian, and builds an image on it.
           testTimeout: 40 * 60_000,
           hookTimeout: 40 * 60_000,
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 3 },
         },
       },
     ],

@@ -3,12 +3,10 @@
  * (a crash, a file that does not load, an error outside every test) counts as one failure, so that it
  * cannot pass.
  *
- * Arguments: vitest's JSON report, vitest's exit code, the output of the checks, the exit code of the
- * checks, and report and exit code of vitest's run of the containers.
+ * Arguments: for each run of tests vitest's JSON report and its exit code, then the output of the checks and their
+ * exit code.
  */
 import { readFileSync } from 'node:fs';
-
-const [testsFile, testsStatus, checksFile, checksStatus, dockerFile, dockerStatus] = process.argv.slice(2);
 
 /** The counts of vitest's JSON report; all zero when it was not written or is cut off. */
 function countTests(file) {
@@ -38,15 +36,20 @@ function countChecks(file) {
   return { passed: countOf(/^ok {6}\S/), failed: countOf(/^FAILED {2}\S/), skipped: 0 };
 }
 
-const tests = countTests(testsFile);
-const checks = countChecks(checksFile);
-const docker = countTests(dockerFile);
-if (tests.failed === 0 && (testsStatus !== '0' || tests.passed === 0)) tests.failed = 1;
-if (checks.failed === 0 && (checksStatus !== '0' || checks.passed === 0)) checks.failed = 1;
-// All of these may be skipped, where no Docker engine can be run, but each has to be there.
-if (docker.failed === 0 && (dockerStatus !== '0' || docker.passed + docker.skipped === 0)) docker.failed = 1;
+/** A run has to be there: all of its tests may be skipped, where the machine cannot do them, but not be missing. */
+function withVerdict(counts, status) {
+  const isThere = counts.passed + counts.skipped > 0;
+  if (counts.failed === 0 && (status !== '0' || !isThere)) counts.failed = 1;
+  return counts;
+}
 
-const sum = (name) => tests[name] + checks[name] + docker[name];
+const files = process.argv.slice(2);
+const all = [];
+for (let index = 0; index < files.length; index += 2) {
+  const [file, status] = [files[index], files[index + 1]];
+  all.push(withVerdict(file.endsWith('.json') ? countTests(file) : countChecks(file), status));
+}
+const sum = (name) => all.reduce((total, counts) => total + counts[name], 0);
 const failed = sum('failed');
 console.log(`${sum('passed')} passed, ${failed} failed, ${sum('skipped')} skipped`);
 process.exitCode = failed > 0 ? 1 : 0;

@@ -17,6 +17,8 @@ const HOSTS = ['host-1', 'host-2'] as const;
 /** One dirty page after a round of most of a second is enough for a round 2. */
 const SLOW = { maxBandwidthBytesPerS: 5_000_000, downtimeLimitMs: 0, maxRounds: 3 };
 const HOLD_MS = 600_000;
+/** How long a dead host is waited for, in most of these cases. */
+const LEASE_MS = 5000;
 
 /** Until READY the source alone has the guest whole. */
 const SOURCE_ONLY: readonly FailpointName[] = ['setup', 'round-1', 'round-2', 'final-pages'];
@@ -24,7 +26,7 @@ const SOURCE_ONLY: readonly FailpointName[] = ['setup', 'round-1', 'round-2', 'f
 let testbed: Testbed;
 
 beforeEach(async () => {
-  testbed = await Testbed.start(HOSTS);
+  testbed = await Testbed.start(HOSTS, LEASE_MS, { GODWIT_PATIENCE: '3' });
   await testbed.createGuest(guestSpec(GUEST), 'host-1');
 });
 
