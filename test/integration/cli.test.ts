@@ -280,9 +280,11 @@ describe('a testbed that is up', () => {
     ]);
     expect(await json('migrate', 'web', '--audit')).toMatchObject({
       guest: 'web',
-      phase: 'MIGRATION_PHASE_COMPLETED',
+      technique: 'pre-copy',
+      status: 'completed',
       owner: 'host-1',
-      options: { technique: 'pre-copy', on_timeout: 'ON_TIMEOUT_STOP_AND_COPY' },
+      source: 'host-2',
+      destination: 'host-1',
       audit: { pages_checked: 1024, fault_count: 0 },
     });
     expect(await done('audit', 'web')).toMatch(/^guest web: clean \(1,024 pages checked against the ledger/);
