@@ -6,6 +6,7 @@ import { addClean } from './commands/clean.ts';
 import { addCreate } from './commands/create.ts';
 import { addDestroy } from './commands/destroy.ts';
 import { addDoctor } from './commands/doctor.ts';
+import { addDrain } from './commands/drain.ts';
 import { addGuests } from './commands/guests.ts';
 import { addHosts } from './commands/hosts.ts';
 import { addLink } from './commands/link.ts';
@@ -36,7 +37,7 @@ Exit code: 0 everything done and every audit clean, 1 something failed, 2 bad us
   addRun(godwit, version);
   addUp(godwit);
   for (const add of [addHosts, addGuests, addCreate, addDestroy, addMigrate, addCancel]) add(godwit);
-  for (const add of [addLink, addProbe]) add(godwit);
+  for (const add of [addDrain, addLink, addProbe]) add(godwit);
   for (const add of [addAudit, addWatch, addDoctor, addClean]) add(godwit);
   return godwit;
 }

@@ -2,6 +2,7 @@
 
 import { serve } from '../proto/rpc.ts';
 import { systemClock } from './clock.ts';
+import { Drains } from './drains.ts';
 import { EventLog } from './events.ts';
 import { GuestWatch } from './guest-watch.ts';
 import { Guests } from './guests.ts';
@@ -40,7 +41,7 @@ export async function startCoordinator(settings: CoordinatorSettings): Promise<C
   const store = new OwnershipStore(settings.statePath);
   const hosts = new HostClients();
   const parts = connectParts(store, hosts, settings.leaseMs);
-  const { events, migrations, registry, watch, witness } = parts;
+  const { drains, events, migrations, registry, watch, witness } = parts;
   const server = await serve([coordinatorService(parts)], settings.listen, settings.socketPath).catch(
     (error: unknown) => {
       store.close();
@@ -59,6 +60,7 @@ export async function startCoordinator(settings: CoordinatorSettings): Promise<C
   const close = async (): Promise<void> => {
     clearInterval(timer);
     witness.close();
+    drains.close();
     const closed = server.close();
     // The migrations' callers wait for reports that come no more: their streams end with the migrations.
     await migrations.close();
@@ -102,6 +104,7 @@ function connectParts(store: OwnershipStore, hosts: HostClients, leaseMs: number
   const hasEnded = (migration: string): boolean => migrations.hasEnded(migration);
   const guests = new Guests({ ...common, migrationOf, hasEnded });
   const migrations = new Migrations({ ...common, guests });
+  const drains = new Drains({ ...common, guests, migrations });
   const networks = new Networks({ events, hosts, placement });
-  return { admission, clock, events, guests, migrations, networks, registry, watch, witness };
+  return { admission, clock, drains, events, guests, migrations, networks, registry, watch, witness };
 }

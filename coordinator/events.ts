@@ -11,6 +11,8 @@ import { COORDINATOR_LIMITS } from './limits.ts';
 export type EventKind =
   | 'host-registered'
   | 'host-lost'
+  | 'host-draining'
+  | 'host-undrained'
   | 'guest-created'
   | 'guest-destroyed'
   | 'guest-lost'

@@ -14,6 +14,8 @@ export const COORDINATOR_LIMITS = {
   leaseMsMax: DEADLINES_MS.resolve / 2,
   /** Migrations of which one host is the source or the destination. */
   migrationsPerHostMax: 8,
+  /** Migrations that the draining of one host runs at once: more would only share its link. */
+  drainMovesMax: 2,
   endedMigrationsMax: 100,
   /** Closed handovers that are remembered for late questions, for each guest. */
   closedHandoversMax: 100,

@@ -4,6 +4,7 @@
  */
 
 import { parseArgs } from 'node:util';
+import { durationMs } from '../proto/duration.ts';
 import { errorText } from '../proto/errors.ts';
 import { type Coordinator, type CoordinatorSettings, startCoordinator } from './coordinator.ts';
 import { COORDINATOR_LIMITS } from './limits.ts';
@@ -23,8 +24,7 @@ function usageError(problem: string): never {
 }
 
 function readLeaseMs(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)(ms|s)$/.exec(text);
-  const leaseMs = Number(match?.[1]) * (match?.[2] === 's' ? 1000 : 1);
+  const leaseMs = durationMs(text) ?? Number.NaN;
   const { leaseMsMin, leaseMsMax } = COORDINATOR_LIMITS;
   if (leaseMs >= leaseMsMin && leaseMs <= leaseMsMax) return leaseMs;
   return usageError(`--lease ${text}: expected ${leaseMsMin}ms to ${leaseMsMax / 1000}s, such as 10s`);

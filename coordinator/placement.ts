@@ -40,11 +40,12 @@ export class Placement {
   }
 
   /**
-   * The host of this name, with room; or, when the name is empty, the live host with the most room.
-   * @throws RpcError NOT_FOUND, FAILED_PRECONDITION (dead) or RESOURCE_EXHAUSTED (no room).
+   * The host of this name, with room; or, when the name is empty, the live host with the most room. Never one that
+   * is being drained.
+   * @throws RpcError NOT_FOUND, FAILED_PRECONDITION (dead, draining) or RESOURCE_EXHAUSTED (no room).
    */
   choose(host: string, guest: string, memoryBytes: number, except?: string): KnownHost {
-    const chosen = host === '' ? this.#roomiest(guest, except) : this.liveHost(host);
+    const chosen = host === '' ? this.#roomiest(guest, except) : this.#takingHost(host);
     const freeBytes = this.freeBytes(chosen, guest);
     if (freeBytes >= memoryBytes) return chosen;
     throw new RpcError(
@@ -70,18 +71,29 @@ export class Placement {
     return freeBytes;
   }
 
+  #takingHost(host: string): KnownHost {
+    const known = this.liveHost(host);
+    if (!known.isDraining) return known;
+    throw new RpcError(
+      'FAILED_PRECONDITION',
+      `${host} is being drained and takes no guests; take another host, or \`godwit drain ${host} --undo\``,
+    );
+  }
+
   #roomiest(guest: string, except: string | undefined): KnownHost {
     const { registry } = this.#modules;
     const live = registry
       .hosts()
       .filter(({ host }) => host !== except && registry.liveness(host) === 'alive');
-    const [first, ...others] = live;
+    const [first, ...others] = live.filter(({ isDraining }) => !isDraining);
     if (first === undefined) {
       const other = except === undefined ? '' : ` other than ${except}`;
-      throw new RpcError(
-        'FAILED_PRECONDITION',
-        `no live host${other}; start one, or wait until it registers`,
-      );
+      const found =
+        live.length === 0
+          ? `no live host${other}`
+          : `no live host${other} takes guests: ${live.map(({ host }) => host).join(', ')} ` +
+            `${live.length === 1 ? 'is' : 'are'} being drained`;
+      throw new RpcError('FAILED_PRECONDITION', `${found}; start one, or wait until it registers`);
     }
     return others.reduce(
       (best, host) => (this.freeBytes(host, guest) > this.freeBytes(best, guest) ? host : best),

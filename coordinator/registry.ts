@@ -32,6 +32,8 @@ export interface KnownHost {
   readonly leaseEndsAtMs: number;
   readonly stats: HostStats | undefined;
   readonly held: ReadonlyMap<string, HeldGuest>;
+  /** It takes no guests. */
+  readonly isDraining: boolean;
 }
 
 export interface RegistryModules {
@@ -121,6 +123,8 @@ export class Registry {
       leaseEndsAtMs: nowMs + this.leaseMs * LEASE_MARGIN,
       stats: former?.incarnation === incarnation ? former.stats : undefined,
       held: heldByName(request.guests),
+      // A process that has taken over the name was started to be used.
+      isDraining: former?.incarnation === incarnation && former.isDraining,
     });
     this.#reportedDead.delete(host);
     this.#modules.events.emit('host-registered', host, `at ${address}, ${request.guests.length} guests`);
@@ -139,6 +143,15 @@ export class Registry {
       held: heldByName(request.guests),
     });
     return true;
+  }
+
+  /** Whether a host takes guests, from now on; without effect on one that is not known. */
+  setDraining(host: string, isDraining: boolean): void {
+    const known = this.#hosts.get(host);
+    if (known === undefined || known.isDraining === isDraining) return;
+    this.#hosts.set(host, { ...known, isDraining });
+    if (isDraining) this.#modules.events.emit('host-draining', host, 'it takes no guests');
+    else this.#modules.events.emit('host-undrained', host, 'it takes guests again');
   }
 
   /** Emits host-lost once for each host whose lease has ended. */

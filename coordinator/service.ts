@@ -11,6 +11,7 @@ import {
 } from '../proto/generated/godwit/v1/coordinator.ts';
 import { type ServedService, streamHandler, unaryHandler } from '../proto/rpc.ts';
 import type { Clock } from './clock.ts';
+import type { Drains } from './drains.ts';
 import type { EventLog } from './events.ts';
 import type { GuestWatch } from './guest-watch.ts';
 import type { Guests } from './guests.ts';
@@ -23,6 +24,7 @@ import type { Witness } from './witness.ts';
 export interface ServiceModules {
   admission: HostAdmission;
   clock: Clock;
+  drains: Drains;
   events: EventLog;
   guests: Guests;
   migrations: Migrations;
@@ -65,7 +67,7 @@ function handlersForHosts(modules: ServiceModules): Pick<CoordinatorServiceServe
 type ForPeople = Exclude<keyof typeof CoordinatorServiceService, ForHosts>;
 
 function handlersForPeople(modules: ServiceModules): Pick<CoordinatorServiceServer, ForPeople> {
-  const { events, guests, migrations, networks } = modules;
+  const { drains, events, guests, migrations, networks } = modules;
   return {
     createGuest: unaryHandler(async ({ spec, host }) => ({ host: await guests.create(spec, host) })),
     destroyGuest: unaryHandler(async ({ guest }) => {
@@ -73,6 +75,11 @@ function handlersForPeople(modules: ServiceModules): Pick<CoordinatorServiceServ
       return {};
     }),
     listHosts: unaryHandler(() => ({ hosts: hostEntries(modules) })),
+    drainHost: streamHandler(({ host }, { signal }) => drains.drain(host, signal)),
+    undrainHost: unaryHandler(({ host }) => {
+      drains.undrain(host);
+      return {};
+    }),
     listGuests: unaryHandler(() => ({ guests: guests.list() })),
     getGuestStats: unaryHandler(({ guest, sinceMs }) => guests.stats(guest, sinceMs)),
     auditGuest: unaryHandler(async ({ guest }) => ({ report: await guests.audit(guest) })),
@@ -100,13 +107,14 @@ function handlersForPeople(modules: ServiceModules): Pick<CoordinatorServiceServ
 }
 
 function hostEntries({ clock, registry }: ServiceModules): HostEntry[] {
-  return registry.hosts().map(({ host, address, seenAtMs, stats, held }) => ({
+  return registry.hosts().map(({ host, address, seenAtMs, stats, held, isDraining }) => ({
     host,
     address,
     alive: registry.liveness(host) === 'alive',
     lastSeenMsAgo: clock.nowMs() - seenAtMs,
     stats,
     guests: [...held.values()],
+    draining: isDraining,
   }));
 }
 

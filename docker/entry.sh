@@ -8,12 +8,13 @@ case ${1:-} in
     exec node coordinator/main.ts --listen 0.0.0.0:7070 --state /var/lib/godwit/state.sqlite
     ;;
   host)
+    shift
     arguments=$(node docker/host-arguments.ts)
     # NET_ADMIN as an ambient capability, so that the tc and ip which the host starts have it as well.
     # The arguments are words without blanks.
     # shellcheck disable=SC2086
     exec godwit-net --inh-caps=+net_admin --ambient-caps=+net_admin \
-      node hosts/main.ts $arguments --coordinator "$coordinator" --listen 0.0.0.0:7071 --data-listen 0.0.0.0
+      node hosts/main.ts $arguments --coordinator "$coordinator" --listen 0.0.0.0:7071 --data-listen 0.0.0.0 "$@"
     ;;
   runner)
     # Docker gives a folder that it makes to root; any other owner is left alone.

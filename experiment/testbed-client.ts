@@ -7,6 +7,7 @@ import { DEADLINES_MS, PATIENCE } from '../proto/deadlines.ts';
 import { RpcError } from '../proto/errors.ts';
 import {
   CoordinatorServiceClient,
+  type CoordinatorServiceDrainHostResponse,
   type CoordinatorServiceGetGuestStatsResponse,
   type CoordinatorServiceGetNetworkResponse,
   type Event,
@@ -20,7 +21,7 @@ import type {
   MigrationReport,
 } from '../proto/generated/godwit/v1/migration.ts';
 import type { LinkComparison, LinkFault, NetworkShape } from '../proto/generated/godwit/v1/network.ts';
-import { callStream, callUnary, clientFor } from '../proto/rpc.ts';
+import { callStream, callUnary, clientFor, type MessageStream } from '../proto/rpc.ts';
 
 const CANCEL_RETRY_MS = 200;
 
@@ -58,6 +59,17 @@ export class TestbedClient {
       { what, deadlineMs: DEADLINES_MS.query },
     );
     return hosts;
+  }
+
+  /** Empties a host, which takes no guests from now on: what became of each guest, when it is known. */
+  drain(host: string): MessageStream<CoordinatorServiceDrainHostResponse> {
+    return callStream(this.#client, 'drainHost', { host }, { what: `drain ${host}` });
+  }
+
+  /** The host takes guests again. */
+  async undrain(host: string): Promise<void> {
+    const settings = { what: `undo the draining of ${host}`, deadlineMs: DEADLINES_MS.query };
+    await callUnary(this.#client, 'undrainHost', { host }, settings);
   }
 
   async guests(): Promise<GuestEntry[]> {

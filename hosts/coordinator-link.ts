@@ -8,12 +8,13 @@ import { DEADLINES_MS } from '../proto/deadlines.ts';
 import { isUnanswered, RpcError } from '../proto/errors.ts';
 import {
   CoordinatorServiceClient,
+  type CoordinatorServiceDrainHostResponse,
   type CoordinatorServiceResolveHandoverResponse,
   type CoordinatorServiceSettleHandoverResponse,
   type HeldGuest,
 } from '../proto/generated/godwit/v1/coordinator.ts';
 import type { HostStats } from '../proto/generated/godwit/v1/host.ts';
-import { callUnary, clientFor } from '../proto/rpc.ts';
+import { callStream, callUnary, clientFor, type MessageStream } from '../proto/rpc.ts';
 import { nowMs } from './clock.ts';
 import type { Lease } from './lease.ts';
 
@@ -121,6 +122,24 @@ export class CoordinatorLink {
       if (ruling.owner !== '') return ruling;
       throw new RpcError('UNAVAILABLE', `nobody is known to have guest "${guest}", but it is here`);
     });
+  }
+
+  /**
+   * Asks to have this host's guests moved elsewhere. Once: a coordinator that is away may be so because everything
+   * is being ended, and then nobody is to wait for it.
+   */
+  drain(withinMs: number): MessageStream<CoordinatorServiceDrainHostResponse> {
+    const { host } = this.#settings;
+    return callStream(
+      this.#client,
+      'drainHost',
+      { host },
+      {
+        what: `asking the coordinator to drain host "${host}"`,
+        deadlineMs: withinMs,
+        signal: this.#stop.signal,
+      },
+    );
   }
 
   async #untilAnswered<T>(isHere: () => boolean, ask: () => Promise<T>): Promise<T> {

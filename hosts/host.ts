@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { serve } from '../proto/rpc.ts';
 import { CoordinatorLink } from './coordinator-link.ts';
+import { drainHost, type LeftGuest } from './drain.ts';
 import { GuestTable } from './guest-table.ts';
 import { HandoverDesk } from './handover-desk.ts';
 import { HostNetwork, type NetworkBackend } from './host-network.ts';
@@ -36,6 +37,11 @@ export interface HostSettings {
 
 export interface Host {
   readonly address: string;
+  /**
+   * Has its guests moved elsewhere, for at most so long; answers those that are still here, which are parked. Nothing
+   * but close() is to follow.
+   */
+  drain(withinMs: number): Promise<LeftGuest[]>;
   close(): Promise<void>;
 }
 
@@ -90,7 +96,8 @@ export async function startHost(settings: HostSettings): Promise<Host> {
     await close();
     throw error;
   }
-  return { address: server.address, close };
+  const drain = (withinMs: number) => drainHost({ table, link, outgoing, incoming }, withinMs);
+  return { address: server.address, drain, close };
 }
 
 /** The service's address as others reach it: the port that it got, under the advertised name. */

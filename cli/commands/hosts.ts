@@ -23,10 +23,10 @@ async function listHosts({ coordinator, json }: TestbedOptions): Promise<void> {
   else console.log(tableText(['HOST', 'STATE', 'ADDRESS', 'GUESTS', 'USED', 'MEMORY'], hosts.map(row), 3));
 }
 
-function row({ host, alive, lastSeenMsAgo, address, stats, guests }: HostEntry): string[] {
+function row({ host, alive, draining, lastSeenMsAgo, address, stats, guests }: HostEntry): string[] {
   return [
     host,
-    alive ? 'alive' : `silent for ${durationText(lastSeenMsAgo)}`,
+    alive ? (draining ? 'draining' : 'alive') : `silent for ${durationText(lastSeenMsAgo)}`,
     address,
     String(guests.length),
     orUnknown(stats, ({ guestMemoryBytes }) => bytesText(Number(guestMemoryBytes))),

@@ -60,7 +60,10 @@ export const HOLD = {
   AUDIT: 2,
   /** For good. */
   STOP: 4,
-  /** Its handover is open and the host's lease has ended: until the witness has spoken (docs/ownership.md). */
+  /**
+   * Its handover is open and the host's lease has ended: until the witness has spoken (docs/ownership.md). Or it
+   * stays behind on a host that ends.
+   */
   LEASE: 8,
 } as const;
 export type Hold = (typeof HOLD)[keyof typeof HOLD];

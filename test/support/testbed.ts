@@ -91,6 +91,11 @@ export class Testbed {
     return this.#client;
   }
 
+  /** The coordinator's. */
+  get address(): string {
+    return this.#address;
+  }
+
   /** Starts it, or starts it again with the same address and the same record. */
   async startCoordinator(): Promise<void> {
     const state = join(this.#folder, 'state.sqlite');
@@ -101,8 +106,9 @@ export class Testbed {
     this.#client = clientFor(CoordinatorServiceClient, this.#address);
   }
 
-  async startHost(name: string): Promise<void> {
-    const args = ['--name', name, '--coordinator', this.#address];
+  /** @param more arguments besides those that every host of a testbed has */
+  async startHost(name: string, more: readonly string[] = []): Promise<void> {
+    const args = ['--name', name, '--coordinator', this.#address, ...more];
     const process = startNode(
       ['hosts/main.ts', ...args, '--memory', String(MEMORY_BYTES_PER_HOST), '--owned'],
       { env: this.#env },
@@ -123,6 +129,13 @@ export class Testbed {
     client.close();
     process.kill('SIGKILL');
     await process.end();
+  }
+
+  /** Asks a host to end (SIGTERM), and does not wait for it. */
+  askToEnd(name: string): StartedProcess {
+    const { process } = this.#host(name);
+    process.kill('SIGTERM');
+    return process;
   }
 
   /** Stops a host's process as it is (SIGSTOP), or lets it go on (SIGCONT). */

@@ -40,6 +40,22 @@ test('a host lives a lease and a tenth from each heartbeat, then is dead until i
   expect(registry.liveness('a')).toBe('alive');
 });
 
+test('a host that is drained stays so until it is undone, or another process has its name', () => {
+  const registry = registryWith(0);
+  const isDraining = (): boolean | undefined => registry.find('a')?.isDraining;
+  registry.grant(request('a'));
+  expect(isDraining()).toBe(false);
+  registry.setDraining('a', true);
+  registry.renew(beat('a'));
+  registry.grant(request('a'));
+  expect(isDraining()).toBe(true);
+  registry.setDraining('a', false);
+  expect(isDraining()).toBe(false);
+  registry.setDraining('a', true);
+  registry.grant(request('a', 'p2'));
+  expect(isDraining()).toBe(false);
+});
+
 test('a new coordinator calls nobody dead for the longest lease that the one before may have given', () => {
   const registry = registryWith(5_000, new Map([['a', 'former']]));
   nowMs = 5_499;

@@ -148,6 +148,30 @@ export interface HostEntry {
     | undefined;
   /** The heartbeat's own entries: what the host says that it holds. */
   guests: HeldGuest[];
+  /**
+   * It takes no guests: it is being drained, or is drained. Lasts until UndrainHost, or until another process has
+   * the host's name.
+   */
+  draining: boolean;
+}
+
+export interface CoordinatorServiceDrainHostRequest {
+  host: string;
+}
+
+export interface CoordinatorServiceDrainHostResponse {
+  guest: string;
+  /** Where it is now; empty when it is lost, or was destroyed meanwhile. */
+  host: string;
+  /** Why it could not be moved, or empty. */
+  reason: string;
+}
+
+export interface CoordinatorServiceUndrainHostRequest {
+  host: string;
+}
+
+export interface CoordinatorServiceUndrainHostResponse {
 }
 
 export interface CoordinatorServiceListGuestsRequest {
@@ -274,8 +298,8 @@ export interface Event {
   /** Milliseconds since 1970, the coordinator's clock. */
   atMs: number;
   /**
-   * host-registered, host-lost, guest-created, guest-destroyed, guest-lost, guest-found, guest-adopted,
-   * guest-discarded, migration-started, migration-phase, migration-ended, handover-begun, handover-settled,
+   * host-registered, host-lost, host-draining, host-undrained, guest-created, guest-destroyed, guest-lost,
+   * guest-found, guest-adopted, guest-discarded, migration-started, migration-phase, migration-ended, handover-begun, handover-settled,
    * network-shaped, network-fault.
    */
   kind: string;
@@ -1911,7 +1935,7 @@ export const CoordinatorServiceListHostsResponse: MessageFns<CoordinatorServiceL
 };
 
 function createBaseHostEntry(): HostEntry {
-  return { host: "", address: "", alive: false, lastSeenMsAgo: 0, stats: undefined, guests: [] };
+  return { host: "", address: "", alive: false, lastSeenMsAgo: 0, stats: undefined, guests: [], draining: false };
 }
 
 export const HostEntry: MessageFns<HostEntry> = {
@@ -1933,6 +1957,9 @@ export const HostEntry: MessageFns<HostEntry> = {
     }
     for (const v of message.guests) {
       HeldGuest.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.draining !== false) {
+      writer.uint32(56).bool(message.draining);
     }
     return writer;
   },
@@ -1998,6 +2025,14 @@ export const HostEntry: MessageFns<HostEntry> = {
             message.guests.push(HeldGuest.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.draining = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2022,6 +2057,7 @@ export const HostEntry: MessageFns<HostEntry> = {
         : 0,
       stats: isSet(object.stats) ? HostStats.fromJSON(object.stats) : undefined,
       guests: globalThis.Array.isArray(object?.guests) ? object.guests.map((e: any) => HeldGuest.fromJSON(e)) : [],
+      draining: isSet(object.draining) ? globalThis.Boolean(object.draining) : false,
     };
   },
 
@@ -2045,6 +2081,9 @@ export const HostEntry: MessageFns<HostEntry> = {
     if (message.guests?.length) {
       obj.guests = message.guests.map((e) => HeldGuest.toJSON(e));
     }
+    if (message.draining !== false) {
+      obj.draining = message.draining;
+    }
     return obj;
   },
 
@@ -2061,6 +2100,310 @@ export const HostEntry: MessageFns<HostEntry> = {
       ? HostStats.fromPartial(object.stats)
       : undefined;
     message.guests = object.guests?.map((e) => HeldGuest.fromPartial(e)) || [];
+    message.draining = object.draining ?? false;
+    return message;
+  },
+};
+
+function createBaseCoordinatorServiceDrainHostRequest(): CoordinatorServiceDrainHostRequest {
+  return { host: "" };
+}
+
+export const CoordinatorServiceDrainHostRequest: MessageFns<CoordinatorServiceDrainHostRequest> = {
+  encode(message: CoordinatorServiceDrainHostRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.host !== "") {
+      writer.uint32(10).string(message.host);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoordinatorServiceDrainHostRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoordinatorServiceDrainHostRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CoordinatorServiceDrainHostRequest {
+    return { host: isSet(object.host) ? globalThis.String(object.host) : "" };
+  },
+
+  toJSON(message: CoordinatorServiceDrainHostRequest): unknown {
+    const obj: any = {};
+    if (message.host !== "") {
+      obj.host = message.host;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CoordinatorServiceDrainHostRequest>, I>>(
+    base?: I,
+  ): CoordinatorServiceDrainHostRequest {
+    return CoordinatorServiceDrainHostRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CoordinatorServiceDrainHostRequest>, I>>(
+    object: I,
+  ): CoordinatorServiceDrainHostRequest {
+    const message = createBaseCoordinatorServiceDrainHostRequest();
+    message.host = object.host ?? "";
+    return message;
+  },
+};
+
+function createBaseCoordinatorServiceDrainHostResponse(): CoordinatorServiceDrainHostResponse {
+  return { guest: "", host: "", reason: "" };
+}
+
+export const CoordinatorServiceDrainHostResponse: MessageFns<CoordinatorServiceDrainHostResponse> = {
+  encode(message: CoordinatorServiceDrainHostResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.guest !== "") {
+      writer.uint32(10).string(message.guest);
+    }
+    if (message.host !== "") {
+      writer.uint32(18).string(message.host);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoordinatorServiceDrainHostResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoordinatorServiceDrainHostResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.guest = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CoordinatorServiceDrainHostResponse {
+    return {
+      guest: isSet(object.guest) ? globalThis.String(object.guest) : "",
+      host: isSet(object.host) ? globalThis.String(object.host) : "",
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: CoordinatorServiceDrainHostResponse): unknown {
+    const obj: any = {};
+    if (message.guest !== "") {
+      obj.guest = message.guest;
+    }
+    if (message.host !== "") {
+      obj.host = message.host;
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CoordinatorServiceDrainHostResponse>, I>>(
+    base?: I,
+  ): CoordinatorServiceDrainHostResponse {
+    return CoordinatorServiceDrainHostResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CoordinatorServiceDrainHostResponse>, I>>(
+    object: I,
+  ): CoordinatorServiceDrainHostResponse {
+    const message = createBaseCoordinatorServiceDrainHostResponse();
+    message.guest = object.guest ?? "";
+    message.host = object.host ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseCoordinatorServiceUndrainHostRequest(): CoordinatorServiceUndrainHostRequest {
+  return { host: "" };
+}
+
+export const CoordinatorServiceUndrainHostRequest: MessageFns<CoordinatorServiceUndrainHostRequest> = {
+  encode(message: CoordinatorServiceUndrainHostRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.host !== "") {
+      writer.uint32(10).string(message.host);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoordinatorServiceUndrainHostRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoordinatorServiceUndrainHostRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.host = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CoordinatorServiceUndrainHostRequest {
+    return { host: isSet(object.host) ? globalThis.String(object.host) : "" };
+  },
+
+  toJSON(message: CoordinatorServiceUndrainHostRequest): unknown {
+    const obj: any = {};
+    if (message.host !== "") {
+      obj.host = message.host;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CoordinatorServiceUndrainHostRequest>, I>>(
+    base?: I,
+  ): CoordinatorServiceUndrainHostRequest {
+    return CoordinatorServiceUndrainHostRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CoordinatorServiceUndrainHostRequest>, I>>(
+    object: I,
+  ): CoordinatorServiceUndrainHostRequest {
+    const message = createBaseCoordinatorServiceUndrainHostRequest();
+    message.host = object.host ?? "";
+    return message;
+  },
+};
+
+function createBaseCoordinatorServiceUndrainHostResponse(): CoordinatorServiceUndrainHostResponse {
+  return {};
+}
+
+export const CoordinatorServiceUndrainHostResponse: MessageFns<CoordinatorServiceUndrainHostResponse> = {
+  encode(_: CoordinatorServiceUndrainHostResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoordinatorServiceUndrainHostResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoordinatorServiceUndrainHostResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): CoordinatorServiceUndrainHostResponse {
+    return {};
+  },
+
+  toJSON(_: CoordinatorServiceUndrainHostResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CoordinatorServiceUndrainHostResponse>, I>>(
+    base?: I,
+  ): CoordinatorServiceUndrainHostResponse {
+    return CoordinatorServiceUndrainHostResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CoordinatorServiceUndrainHostResponse>, I>>(
+    _: I,
+  ): CoordinatorServiceUndrainHostResponse {
+    const message = createBaseCoordinatorServiceUndrainHostResponse();
     return message;
   },
 };
@@ -4220,6 +4563,38 @@ export const CoordinatorServiceService = {
     responseDeserialize: (value: Buffer): CoordinatorServiceListHostsResponse =>
       CoordinatorServiceListHostsResponse.decode(value),
   },
+  /**
+   * Empties a host: it takes no guests from now on, and those that it has are moved to where there is most room.
+   * A message for each when its fate is known, and the end when none is left to try. Asked again, it tries again.
+   * When the caller goes away no further move begins; the host goes on taking no guests.
+   */
+  drainHost: {
+    path: "/godwit.v1.CoordinatorService/DrainHost" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: CoordinatorServiceDrainHostRequest): Buffer =>
+      Buffer.from(CoordinatorServiceDrainHostRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CoordinatorServiceDrainHostRequest =>
+      CoordinatorServiceDrainHostRequest.decode(value),
+    responseSerialize: (value: CoordinatorServiceDrainHostResponse): Buffer =>
+      Buffer.from(CoordinatorServiceDrainHostResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CoordinatorServiceDrainHostResponse =>
+      CoordinatorServiceDrainHostResponse.decode(value),
+  },
+  /** It takes guests again; a drain that runs begins no further move. */
+  undrainHost: {
+    path: "/godwit.v1.CoordinatorService/UndrainHost" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CoordinatorServiceUndrainHostRequest): Buffer =>
+      Buffer.from(CoordinatorServiceUndrainHostRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CoordinatorServiceUndrainHostRequest =>
+      CoordinatorServiceUndrainHostRequest.decode(value),
+    responseSerialize: (value: CoordinatorServiceUndrainHostResponse): Buffer =>
+      Buffer.from(CoordinatorServiceUndrainHostResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CoordinatorServiceUndrainHostResponse =>
+      CoordinatorServiceUndrainHostResponse.decode(value),
+  },
   listGuests: {
     path: "/godwit.v1.CoordinatorService/ListGuests" as const,
     requestStream: false as const,
@@ -4382,6 +4757,14 @@ export interface CoordinatorServiceServer extends UntypedServiceImplementation {
   createGuest: handleUnaryCall<CoordinatorServiceCreateGuestRequest, CoordinatorServiceCreateGuestResponse>;
   destroyGuest: handleUnaryCall<CoordinatorServiceDestroyGuestRequest, CoordinatorServiceDestroyGuestResponse>;
   listHosts: handleUnaryCall<CoordinatorServiceListHostsRequest, CoordinatorServiceListHostsResponse>;
+  /**
+   * Empties a host: it takes no guests from now on, and those that it has are moved to where there is most room.
+   * A message for each when its fate is known, and the end when none is left to try. Asked again, it tries again.
+   * When the caller goes away no further move begins; the host goes on taking no guests.
+   */
+  drainHost: handleServerStreamingCall<CoordinatorServiceDrainHostRequest, CoordinatorServiceDrainHostResponse>;
+  /** It takes guests again; a drain that runs begins no further move. */
+  undrainHost: handleUnaryCall<CoordinatorServiceUndrainHostRequest, CoordinatorServiceUndrainHostResponse>;
   listGuests: handleUnaryCall<CoordinatorServiceListGuestsRequest, CoordinatorServiceListGuestsResponse>;
   getGuestStats: handleUnaryCall<CoordinatorServiceGetGuestStatsRequest, CoordinatorServiceGetGuestStatsResponse>;
   auditGuest: handleUnaryCall<CoordinatorServiceAuditGuestRequest, CoordinatorServiceAuditGuestResponse>;
@@ -4526,6 +4909,36 @@ export interface CoordinatorServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CoordinatorServiceListHostsResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Empties a host: it takes no guests from now on, and those that it has are moved to where there is most room.
+   * A message for each when its fate is known, and the end when none is left to try. Asked again, it tries again.
+   * When the caller goes away no further move begins; the host goes on taking no guests.
+   */
+  drainHost(
+    request: CoordinatorServiceDrainHostRequest,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<CoordinatorServiceDrainHostResponse>;
+  drainHost(
+    request: CoordinatorServiceDrainHostRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<CoordinatorServiceDrainHostResponse>;
+  /** It takes guests again; a drain that runs begins no further move. */
+  undrainHost(
+    request: CoordinatorServiceUndrainHostRequest,
+    callback: (error: ServiceError | null, response: CoordinatorServiceUndrainHostResponse) => void,
+  ): ClientUnaryCall;
+  undrainHost(
+    request: CoordinatorServiceUndrainHostRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CoordinatorServiceUndrainHostResponse) => void,
+  ): ClientUnaryCall;
+  undrainHost(
+    request: CoordinatorServiceUndrainHostRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CoordinatorServiceUndrainHostResponse) => void,
   ): ClientUnaryCall;
   listGuests(
     request: CoordinatorServiceListGuestsRequest,
