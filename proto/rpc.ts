@@ -200,7 +200,8 @@ function rpcError(error: ServiceError, client: Client, settings: StreamSettings)
   const address = client.getChannel().getTarget().replace(/^dns:/, '');
   if (code === 'UNAVAILABLE') {
     return made(
-      `${what}: no answer from ${address} (${details.replace(/ Resolution note: $/, '')}); check that it runs and that this is its address`,
+      `${what}: no answer from ${address} (${details.replace(/ Resolution note: $/, '')}); ` +
+        'check that it runs and that this is its address',
     );
   }
   if (code === 'DEADLINE_EXCEEDED' && settings.deadlineMs !== undefined) {
