@@ -12,6 +12,7 @@ import { lookup } from 'node:dns/promises';
 import { errorText, RpcError } from '../proto/errors.ts';
 import { type LinkFault, LinkFaultKind, type NetworkShape } from '../proto/generated/godwit/v1/network.ts';
 import { linkFaultProblem, NO_FAULT, networkShapeProblems, unshapedNetwork } from '../proto/network-shape.ts';
+import { nowMs } from './clock.ts';
 import { type BackendPlan, backendPlan, relayProblems } from './network/backend-plan.ts';
 import { type KernelFeatures, kernelFeatures } from './network/kernel-features.ts';
 import { Nic } from './network/nic.ts';
@@ -43,6 +44,8 @@ export class HostNetwork {
   #nic: Promise<Nic> | undefined;
   #shape: NetworkShape | undefined;
   #fault: LinkFault = NO_FAULT;
+  /** A reset is over at once, and a stall ends by itself. */
+  #faultEndMs = 0;
   /** Whether the relay does a part of the shape. */
   #relayShapes = false;
   /** Paths that go past the relay now. */
@@ -70,7 +73,7 @@ export class HostNetwork {
   }
 
   get fault(): LinkFault {
-    return this.#fault;
+    return nowMs() < this.#faultEndMs ? this.#fault : NO_FAULT;
   }
 
   /**
@@ -125,8 +128,10 @@ export class HostNetwork {
             'or start the host with --nic',
         );
       }
+      const endMs = faultEndMs(fault);
       if (!isEnd || this.#nic !== undefined) await (await this.#startedNic()).setFault(fault);
       this.#fault = fault;
+      this.#faultEndMs = endMs;
     });
   }
 
@@ -145,7 +150,7 @@ export class HostNetwork {
   }
 
   get #usesNic(): boolean {
-    const isFaulty = this.#fault.kind !== LinkFaultKind.LINK_FAULT_KIND_NONE;
+    const isFaulty = this.fault.kind !== LinkFaultKind.LINK_FAULT_KIND_NONE;
     return this.#settings.alwaysNic || this.#relayShapes || isFaulty;
   }
 
@@ -187,6 +192,13 @@ export class HostNetwork {
 }
 
 const NO_PLAN: BackendPlan = { tc: undefined, relay: undefined, problems: [] };
+
+/** When a fault that begins now ends by itself, ms. */
+function faultEndMs({ kind, durationMs }: LinkFault): number {
+  if (kind === LinkFaultKind.LINK_FAULT_KIND_RESET) return 0;
+  if (kind === LinkFaultKind.LINK_FAULT_KIND_STALL) return nowMs() + durationMs;
+  return Number.POSITIVE_INFINITY;
+}
 
 /** tc tells packets by addresses, and hosts may have registered with names. */
 async function ipv4Addresses(

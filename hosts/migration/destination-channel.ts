@@ -35,10 +35,9 @@ export class DestinationChannel {
       this.sender.lose(error);
       hooks.lost(error);
     };
-    this.#socket.on('error', (error) => lose(new Error(`channel ${this.index}: ${error.message}`)));
-    this.#socket.on('close', () =>
-      lose(new Error(`channel ${this.index}: the source closed the connection`)),
-    );
+    const failed = `channel ${this.index}: the data connection to the source`;
+    this.#socket.on('error', ({ message }) => lose(new Error(`${failed} failed (${message})`)));
+    this.#socket.on('close', () => lose(new Error(`${failed} was closed by it`)));
   }
 
   /** Ends the connection after everything sent has left. */

@@ -28,8 +28,11 @@ export class SourceChannel {
     this.#silence = silence;
     this.sender = new ChannelSender(socket, silence);
     socket.on('data', (chunk) => this.#onData(chunk));
-    socket.on('error', (error) => this.lose(new Error(`the connection failed: ${error.message}`)));
-    socket.on('close', () => this.lose(new Error('the destination closed the connection')));
+    const advice = 'migrate again when that host and the network between are up';
+    socket.on('error', ({ message }) =>
+      this.lose(new Error(`the data connection to the destination was lost (${message}); ${advice}`)),
+    );
+    socket.on('close', () => this.lose(new Error(`the destination closed the data connection; ${advice}`)));
   }
 
   get remoteAddress(): string {

@@ -7,16 +7,14 @@
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { GuestEntry } from '../../proto/generated/godwit/v1/coordinator.ts';
 import { GuestState } from '../../proto/generated/godwit/v1/guest.ts';
-import { FailpointAction } from '../../proto/generated/godwit/v1/migration.ts';
 import { FAILPOINTS, type FailpointName } from '../../proto/names.ts';
+import { expectRunsOnlyOn, HOSTS, heldAt, release } from '../support/one-copy.ts';
 import { endAllProcesses, waitFor } from '../support/processes.ts';
-import { guestSpec, type RunningMigration, Testbed } from '../support/testbed.ts';
+import { guestSpec, Testbed } from '../support/testbed.ts';
 
 const GUEST = 'moving';
-const HOSTS = ['host-1', 'host-2'] as const;
 /** One dirty page after a round of most of a second is enough for a round 2. */
 const SLOW = { maxBandwidthBytesPerS: 5_000_000, downtimeLimitMs: 0, maxRounds: 3 };
-const HOLD_MS = 600_000;
 /** How long a dead host is waited for, in most of these cases. */
 const LEASE_MS = 5000;
 
@@ -36,22 +34,6 @@ afterEach(async () => {
 
 afterAll(endAllProcesses);
 
-async function heldAt(point: FailpointName): Promise<RunningMigration> {
-  const failpoints = [{ point, action: FailpointAction.FAILPOINT_ACTION_HOLD, durationMs: HOLD_MS }];
-  const migration = testbed.migrate(GUEST, 'host-2', { ...SLOW, failpoints });
-  if (point === 'before-resume') {
-    const name = await migration.name();
-    await testbed.destinationStands('host-2', GUEST, name);
-  } else await migration.stands(point);
-  return migration;
-}
-
-/** Lets the survivor of the two hosts go on. It may have ended the migration by itself already. */
-async function release(point: FailpointName, migration: string): Promise<void> {
-  const at = point === 'before-resume' ? 'host-2' : 'host-1';
-  await testbed.releaseFailpoint(at, migration);
-}
-
 /**
  * Waits until the witness has the guest settled on a host, running, or lost. Where it must not be lost, a lease that a
  * slow machine missed is waited over.
@@ -70,28 +52,12 @@ async function settledOwner(mayBeLost: boolean): Promise<string> {
   return entry!.owner;
 }
 
-/** One copy makes progress, and no other host has one that does. */
-async function expectRunsOnlyOn(owner: string): Promise<void> {
-  const before = new Map<string, number>();
-  for (const host of HOSTS) before.set(host, (await testbed.operations(host, GUEST)) ?? -1);
-  await waitFor(async () => {
-    const now = await testbed.operations(owner, GUEST);
-    return now !== undefined && now > before.get(owner)! + 100;
-  }, `the guest to make progress on ${owner}`);
-  for (const host of HOSTS) {
-    if (host === owner) continue;
-    const now = (await testbed.operations(host, GUEST)) ?? -1;
-    expect(now, `the other copy, on ${host}, must not run`).toBeLessThanOrEqual(before.get(host)!);
-  }
-  expect(await testbed.audit(GUEST)).toMatchObject({ faultCount: 0n, faults: [] });
-}
-
 describe.each(FAILPOINTS)('killed at %s', (point) => {
   it('the source: the guest is lost and reported, or runs at the destination', async () => {
-    const migration = await heldAt(point);
+    const migration = await heldAt(testbed, GUEST, point, SLOW);
     const { migration: name } = migration.progress!;
     await testbed.killHost('host-1');
-    await release(point, name);
+    await release(testbed, point, name);
     const isLost = SOURCE_ONLY.includes(point);
     const owner = await settledOwner(isLost);
     if (isLost) {
@@ -99,14 +65,14 @@ describe.each(FAILPOINTS)('killed at %s', (point) => {
       return;
     }
     expect(owner).toBe('host-2');
-    await expectRunsOnlyOn('host-2');
+    await expectRunsOnlyOn(testbed, GUEST, 'host-2');
   });
 
   it('the destination: the guest runs on at the source, or is lost with its new host', async () => {
-    const migration = await heldAt(point);
+    const migration = await heldAt(testbed, GUEST, point, SLOW);
     const { migration: name } = migration.progress!;
     await testbed.killHost('host-2');
-    await release(point, name);
+    await release(testbed, point, name);
     const owner = await settledOwner(point === 'after-commit');
     if (point === 'after-commit' && owner === '') {
       // COMMIT was on its way: the destination had resumed and settled before it died.
@@ -114,48 +80,48 @@ describe.each(FAILPOINTS)('killed at %s', (point) => {
       return;
     }
     expect(owner).toBe('host-1');
-    await expectRunsOnlyOn('host-1');
+    await expectRunsOnlyOn(testbed, GUEST, 'host-1');
   });
 
   it('the coordinator: the guest runs once, and the restarted coordinator knows where', async () => {
-    const migration = await heldAt(point);
+    const migration = await heldAt(testbed, GUEST, point, SLOW);
     const { migration: name } = migration.progress!;
     await testbed.killCoordinator();
     await testbed.startCoordinator();
-    await release(point, name);
+    await release(testbed, point, name);
     const owner = await settledOwner(false);
     expect(HOSTS).toContain(owner);
-    await expectRunsOnlyOn(owner);
+    await expectRunsOnlyOn(testbed, GUEST, owner);
   });
 
   it('the coordinator, back only after the migration has gone on: the guest runs once', async () => {
-    const migration = await heldAt(point);
+    const migration = await heldAt(testbed, GUEST, point, SLOW);
     const { migration: name } = migration.progress!;
     await testbed.killCoordinator();
-    await release(point, name);
+    await release(testbed, point, name);
     await testbed.startCoordinator();
     const owner = await settledOwner(false);
     expect(HOSTS).toContain(owner);
-    await expectRunsOnlyOn(owner);
+    await expectRunsOnlyOn(testbed, GUEST, owner);
   });
 });
 
 describe('a source that was stalled beyond its lease', () => {
   it('takes the guest back when its destination died: "nobody has it" is no answer to who has it', async () => {
-    const migration = await heldAt('before-resume');
+    const migration = await heldAt(testbed, GUEST, 'before-resume', SLOW);
     const { migration: name } = migration.progress!;
     testbed.signalHost('host-1', 'SIGSTOP');
     await testbed.killHost('host-2');
     await testbed.hostIsDead('host-1');
     await testbed.hostIsDead('host-2');
     testbed.signalHost('host-1', 'SIGCONT');
-    await release('before-resume', name);
+    await release(testbed, 'before-resume', name);
     expect(await settledOwner(false)).toBe('host-1');
-    await expectRunsOnlyOn('host-1');
+    await expectRunsOnlyOn(testbed, GUEST, 'host-1');
   });
 
   it('discards the guest when its destination got it meanwhile', async () => {
-    const migration = await heldAt('before-commit');
+    const migration = await heldAt(testbed, GUEST, 'before-commit', SLOW);
     const { migration: name } = migration.progress!;
     testbed.signalHost('host-1', 'SIGSTOP');
     await testbed.hostIsDead('host-1');
@@ -164,8 +130,8 @@ describe('a source that was stalled beyond its lease', () => {
       'the guest to run at host-2',
     );
     testbed.signalHost('host-1', 'SIGCONT');
-    await release('before-commit', name);
+    await release(testbed, 'before-commit', name);
     expect(await settledOwner(false)).toBe('host-2');
-    await expectRunsOnlyOn('host-2');
+    await expectRunsOnlyOn(testbed, GUEST, 'host-2');
   });
 });
