@@ -4,9 +4,9 @@
  * coordinator, as people do.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ShapeChange, shapeAt } from '../hosts/network/schedule.ts';
 import { errorText } from '../proto/errors.ts';
 import type { LinkFault, LinkShape } from '../proto/generated/godwit/v1/network.ts';
+import { type ShapeChange, shapeAt } from '../proto/network-schedule.ts';
 import { linkFaultName, NO_FAULT } from '../proto/network-shape.ts';
 import { linkRecord } from '../records/network-record.ts';
 import type { NetworkRecord } from '../records/result-record.ts';

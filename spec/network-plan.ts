@@ -6,7 +6,6 @@
  * counts once, while `link` stands for a NIC: what goes from A to B meets A's egress and B's ingress.
  */
 
-import type { ShapeChange } from '../hosts/network/schedule.ts';
 import {
   LinkDirection,
   type LinkFault,
@@ -14,6 +13,7 @@ import {
   type LinkShape,
   type NetworkShape,
 } from '../proto/generated/godwit/v1/network.ts';
+import type { ShapeChange } from '../proto/network-schedule.ts';
 import { UNSHAPED_LINK } from '../proto/network-shape.ts';
 import {
   type FaultSection,

@@ -1,7 +1,7 @@
 /** What ties the sections about links together, and what the fabric's hosts cannot do. */
 
-import { scheduleProblems } from '../hosts/network/schedule.ts';
 import { nameProblem } from '../proto/names.ts';
+import { scheduleProblems } from '../proto/network-schedule.ts';
 import { linkShapeProblems } from '../proto/network-shape.ts';
 import { linkShape, namedHosts, networkPlan, type ResolvedNetwork, sites } from './network-plan.ts';
 import { LINK_KEYS, type LinkKeys, linksIn, type NetworkSections } from './network-sections.ts';

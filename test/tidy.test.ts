@@ -17,11 +17,11 @@ const importsAllowed: Readonly<Record<string, readonly string[]>> = {
   proto: [],
   records: ['proto/'],
   workloads: ['proto/generated/godwit/v1/guest.ts', 'proto/guest-spec.ts', 'proto/names.ts', 'proto/page.ts'],
-  spec: ['proto/', 'workloads/', 'hosts/network/schedule.ts'],
+  spec: ['proto/', 'workloads/'],
   hosts: ['proto/', 'workloads/'],
   coordinator: ['proto/'],
   fabric: ['proto/'],
-  experiment: ['proto/', 'records/', 'spec/', 'hosts/network/schedule.ts'],
+  experiment: ['proto/', 'records/', 'spec/'],
 };
 
 /** The folders that may import everything. */

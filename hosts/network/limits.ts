@@ -74,9 +74,5 @@ export const PROBE_CONNECTIONS_MAX = 64;
 export const FLAG_SHARE = 0.03;
 export const FLAG_MS = 1;
 
-/** A schedule: a trace of an hour with ten points a second, and more. */
-export const SCHEDULE_CHANGES_MAX = 100_000;
-export const SCHEDULE_MS_MAX = 24 * 3_600_000;
-
 /** The nice value of a relay's thread, where the system allows it. */
 export const RELAY_PRIORITY = -15;

@@ -4,7 +4,6 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { askedPath, compareProbe } from '../../../hosts/network/comparison.ts';
 import { pathBudget } from '../../../hosts/network/path-budget.ts';
-import { parseRateTrace, runSchedule, scheduleProblems, shapeAt } from '../../../hosts/network/schedule.ts';
 import {
   LinkDirection,
   LinkFaultKind,
@@ -12,6 +11,7 @@ import {
   type NetworkShape,
   type ProbeResult,
 } from '../../../proto/generated/godwit/v1/network.ts';
+import { scheduleProblems, shapeAt } from '../../../proto/network-schedule.ts';
 import {
   linkFaultProblem,
   NO_FAULT,
@@ -112,45 +112,6 @@ describe('a schedule', () => {
     ];
     expect(scheduleProblems(base, changes)[0]).toContain('from 30 ms on: egress rate is 1');
     expect(scheduleProblems(base, changes.slice(0, 1))).toEqual([]);
-  });
-
-  test('reads a trace of times and rates, and names a line that is none', () => {
-    const text = '# time rate\n0 1000000\n0.5, 2000000  # faster\n\n1.5\t0\n';
-    expect(parseRateTrace(text, 'egress')).toEqual([
-      { atMs: 0, direction: 'egress', link: { rateBytesPerS: 1e6 } },
-      { atMs: 500, direction: 'egress', link: { rateBytesPerS: 2e6 } },
-      { atMs: 1500, direction: 'egress', link: { rateBytesPerS: 0 } },
-    ]);
-    for (const wrong of ['0 x', '1', '0 1 2', '-1 5', '2 5\n1 5']) {
-      expect(() => parseRateTrace(`# one\n${wrong}`)).toThrow(/line [23] of the rate trace/);
-    }
-  });
-
-  test('is driven to its last change, in order and never ahead of time', async () => {
-    const changes = [1, 5, 20].map((atMs) => ({ atMs, link: { delayMs: atMs } }));
-    const startMs = performance.now();
-    const applied: number[] = [];
-    const apply = (shape: NetworkShape) => {
-      applied.push(shape.egress!.delayMs);
-      expect(performance.now() - startMs).toBeGreaterThanOrEqual(applied.at(-1)!);
-      return Promise.resolve();
-    };
-    await runSchedule(base, changes, apply, new AbortController().signal);
-    expect(applied.at(-1)).toBe(20);
-    expect(applied).toEqual(applied.toSorted((a, b) => a - b));
-  });
-
-  test('ends when it is told to, however far the next change is', async () => {
-    const stop = new AbortController();
-    const applied: NetworkShape[] = [];
-    const apply = (shape: NetworkShape) => {
-      applied.push(shape);
-      stop.abort();
-      return Promise.resolve();
-    };
-    const changes = [0, 3_600_000].map((atMs) => ({ atMs, link: { delayMs: 1 } }));
-    await runSchedule(base, changes, apply, stop.signal);
-    expect(applied.length).toBe(1);
   });
 });
 
