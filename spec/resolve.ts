@@ -156,6 +156,7 @@ function guestSpec({ seed, guest }: Spec, trace: Buffer): GuestSpec {
     seed: BigInt(seed),
     content: guest.content,
     workload: workloadSpec(guest.workload, trace),
+    network: undefined,
   };
 }
 
@@ -173,6 +174,8 @@ function workloadSpec(workload: WorkloadSection, trace: Buffer): WorkloadSpec {
     scan: workload.scan ?? defaults.scan ?? 0,
     scanLength: workload['scan-length'] ?? defaults.scanLength ?? 0,
     phases: workload.phases?.map(workloadPhase) ?? [],
+    pagesPerRequest: 0,
+    responseBytes: 0,
     trace,
   };
 }

@@ -16,12 +16,19 @@ const linesMax = 600;
 const importsAllowed: Readonly<Record<string, readonly string[]>> = {
   proto: [],
   records: ['proto/'],
-  workloads: ['proto/generated/godwit/v1/guest.ts', 'proto/guest-spec.ts', 'proto/names.ts', 'proto/page.ts'],
+  workloads: [
+    'proto/generated/godwit/v1/guest.ts',
+    'proto/guest-request.ts',
+    'proto/guest-spec.ts',
+    'proto/names.ts',
+    'proto/page.ts',
+  ],
   spec: ['proto/', 'workloads/'],
   hosts: ['proto/', 'workloads/'],
   coordinator: ['proto/'],
   fabric: ['proto/'],
-  experiment: ['proto/', 'records/', 'spec/'],
+  clients: ['proto/'],
+  experiment: ['proto/', 'records/', 'spec/', 'clients/'],
 };
 
 /** The folders that may import everything. */

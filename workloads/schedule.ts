@@ -61,6 +61,7 @@ function rateUnit(context: WorkloadContext): Schedule['unit'] {
       return 'operations';
     case RateUnit.RATE_UNIT_PAGES_PER_S:
       return 'page-writes';
+    case RateUnit.RATE_UNIT_REQUESTS_ONLY:
     case RateUnit.RATE_UNIT_UNSPECIFIED:
       return context.spec.kind === 'kv' ? 'operations' : 'page-writes';
   }

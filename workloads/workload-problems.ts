@@ -4,6 +4,7 @@
  */
 
 import { RateUnit, type WorkloadPhase, type WorkloadSpec } from '../proto/generated/godwit/v1/guest.ts';
+import { RESPONSE_BODY_BYTES_MAX } from '../proto/guest-request.ts';
 import { PHASE_WORKLOADS } from '../proto/names.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
 import { phaseRateFactor, phasesOf } from './phases.ts';
@@ -19,6 +20,8 @@ export const WORKLOAD_LIMITS = {
    * safepoint.
    */
   scanLengthMax: 256,
+  /** For the same reason. */
+  pagesPerRequestMax: 256,
   phaseCountMax: 64,
   phaseMsMin: 1,
   phaseMsMax: 3_600_000,
@@ -43,6 +46,15 @@ export function fieldProblems(field: WorkloadField, spec: WorkloadSpec, pageCoun
       return rangeProblems('workload scan', spec.scan, 0, 1);
     case 'scanLength':
       return rangeProblems('workload scan-length', spec.scanLength, 1, WORKLOAD_LIMITS.scanLengthMax);
+    case 'pagesPerRequest':
+      return rangeProblems(
+        'workload pages-per-request',
+        spec.pagesPerRequest,
+        1,
+        WORKLOAD_LIMITS.pagesPerRequestMax,
+      );
+    case 'responseBytes':
+      return rangeProblems('workload response-bytes', spec.responseBytes, 0, RESPONSE_BODY_BYTES_MAX);
     case 'phases':
       return phasesProblems(spec, pageCount);
     case 'trace':

@@ -41,6 +41,7 @@ export function guestSpec(kind: string, rate: number, vcpuCount = 1, mebibytes =
       theta: kind === 'kv' ? 0.9 : 0,
       read: kind === 'kv' ? 0.5 : 0,
     }),
+    network: undefined,
   };
 }
 

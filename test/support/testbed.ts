@@ -53,9 +53,12 @@ export function guestSpec(name: string, changes: Partial<GuestSpec> = {}): Guest
       read: 0,
       scan: 0,
       scanLength: 0,
+      pagesPerRequest: 0,
+      responseBytes: 0,
       phases: [],
       trace: Buffer.alloc(0),
     },
+    network: undefined,
     ...changes,
   };
 }

@@ -19,8 +19,11 @@ export function guestSpec(name: string, memoryBytes = 1024 * 1024): GuestSpec {
       read: 0,
       scan: 0,
       scanLength: 0,
+      pagesPerRequest: 0,
+      responseBytes: 0,
       phases: [],
       trace: Buffer.alloc(0),
     },
+    network: undefined,
   };
 }

@@ -16,6 +16,8 @@ const WORKLOAD: WorkloadSpec = {
   read: 0.5,
   scan: 0.1,
   scanLength: 10,
+  pagesPerRequest: 0,
+  responseBytes: 0,
   phases: [],
   trace: Buffer.alloc(0),
 };
@@ -33,6 +35,7 @@ export function guestSpec(
     seed: 42n,
     content: { zero: 0.2, duplicate: 0.1, shared: 0.1, compressible: 0.5 },
     workload: { ...WORKLOAD, ...workload },
+    network: undefined,
   };
 }
 

@@ -23,6 +23,8 @@ export function specOf(kind: WorkloadKind, fields: Partial<WorkloadSpec> = {}): 
     read: 0,
     scan: 0,
     scanLength: 0,
+    pagesPerRequest: 0,
+    responseBytes: 0,
     phases: [],
     trace: Buffer.alloc(0),
   } as const;

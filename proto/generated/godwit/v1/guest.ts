@@ -14,7 +14,13 @@ export const protobufFileName = "godwit/v1/guest.proto";
 /** What a guest is: its memory, its vCPUs, what its memory holds at boot, and what it runs. */
 
 /** What a rate counts. */
-export const RateUnit = { RATE_UNIT_UNSPECIFIED: 0, RATE_UNIT_PAGES_PER_S: 1, RATE_UNIT_OPERATIONS_PER_S: 2 } as const;
+export const RateUnit = {
+  RATE_UNIT_UNSPECIFIED: 0,
+  RATE_UNIT_PAGES_PER_S: 1,
+  RATE_UNIT_OPERATIONS_PER_S: 2,
+  /** RATE_UNIT_REQUESTS_ONLY - kv and web: nothing of its own accord, only what clients ask for. */
+  RATE_UNIT_REQUESTS_ONLY: 3,
+} as const;
 
 export type RateUnit = typeof RateUnit[keyof typeof RateUnit];
 
@@ -22,6 +28,7 @@ export namespace RateUnit {
   export type RATE_UNIT_UNSPECIFIED = typeof RateUnit.RATE_UNIT_UNSPECIFIED;
   export type RATE_UNIT_PAGES_PER_S = typeof RateUnit.RATE_UNIT_PAGES_PER_S;
   export type RATE_UNIT_OPERATIONS_PER_S = typeof RateUnit.RATE_UNIT_OPERATIONS_PER_S;
+  export type RATE_UNIT_REQUESTS_ONLY = typeof RateUnit.RATE_UNIT_REQUESTS_ONLY;
 }
 
 export function rateUnitFromJSON(object: any): RateUnit {
@@ -35,6 +42,9 @@ export function rateUnitFromJSON(object: any): RateUnit {
     case 2:
     case "RATE_UNIT_OPERATIONS_PER_S":
       return RateUnit.RATE_UNIT_OPERATIONS_PER_S;
+    case 3:
+    case "RATE_UNIT_REQUESTS_ONLY":
+      return RateUnit.RATE_UNIT_REQUESTS_ONLY;
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum RateUnit");
   }
@@ -48,6 +58,8 @@ export function rateUnitToJSON(object: RateUnit): string {
       return "RATE_UNIT_PAGES_PER_S";
     case RateUnit.RATE_UNIT_OPERATIONS_PER_S:
       return "RATE_UNIT_OPERATIONS_PER_S";
+    case RateUnit.RATE_UNIT_REQUESTS_ONLY:
+      return "RATE_UNIT_REQUESTS_ONLY";
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum RateUnit");
   }
@@ -143,7 +155,40 @@ export interface GuestSpec {
   /** Decides the boot content and every random choice of the workload: the same seed, the same bytes. */
   seed: bigint;
   content: ContentModel | undefined;
-  workload: WorkloadSpec | undefined;
+  workload:
+    | WorkloadSpec
+    | undefined;
+  /** Unset: the guest has no NIC, and answers nobody. */
+  network: GuestNetwork | undefined;
+}
+
+/**
+ * The guest's NIC: a queue of requests and one of responses in the last pages of its memory (hosts/guest/virtqueue.ts), and
+ * how clients outside reach it. The workload must be one that answers requests: kv or web.
+ */
+export interface GuestNetwork {
+  /** The guest's own IPv4 address, which moves with it; empty when a forwarder keeps one for it. */
+  address: string;
+  /** address: the port on which the guest answers, UDP and TCP. Zero with a forwarder. */
+  port: number;
+  /** "address:port" of the forwarder to which the guest's host connects; empty when the guest has an address. */
+  forwarder: string;
+  /** What the host says to the forwarder. */
+  token: string;
+  announce: Announce | undefined;
+}
+
+/**
+ * How a guest that came to a host is made known, as QEMU's announce-* parameters. The first announcement is `delay_ms` after its
+ * first instruction there, the second `initial_ms` later, then each one `step_ms` later than the one before, at most `max_ms`.
+ */
+export interface Announce {
+  delayMs: number;
+  initialMs: number;
+  maxMs: number;
+  stepMs: number;
+  /** How many announcements in all; at least 1. */
+  rounds: number;
 }
 
 /** What the pages hold at boot. Shares of all pages, each from 0 to 1, zero + duplicate at most 1. */
@@ -160,7 +205,7 @@ export interface ContentModel {
 
 /** What the vCPUs run. Fields that a kind does not use are zero. */
 export interface WorkloadSpec {
-  /** A name from the registry in workloads/: idle, uniform, sequential, hot-cold, zipf, phased, kv, trace. */
+  /** A name from the registry in workloads/: idle, uniform, sequential, hot-cold, zipf, phased, kv, trace, web. */
   kind: string;
   /** The guest's target rate over all its vCPUs, in `rate_unit`; 0 means as fast as it can. */
   rate: number;
@@ -178,6 +223,9 @@ export interface WorkloadSpec {
   scanLength: number;
   /** phased: what to do, one after the other, for ever. */
   phases: WorkloadPhase[];
+  /** web: the pages that a request reads, and the size of its response's body in bytes. */
+  pagesPerRequest: number;
+  responseBytes: number;
   /** trace: pairs of little-endian uint32, a time in microseconds since the start and a page; times never fall. */
   trace: Buffer;
 }
@@ -235,6 +283,7 @@ function createBaseGuestSpec(): GuestSpec {
     seed: 0n,
     content: undefined,
     workload: undefined,
+    network: undefined,
   };
 }
 
@@ -269,6 +318,9 @@ export const GuestSpec: MessageFns<GuestSpec> = {
     }
     if (message.workload !== undefined) {
       WorkloadSpec.encode(message.workload, writer.uint32(58).fork()).join();
+    }
+    if (message.network !== undefined) {
+      GuestNetwork.encode(message.network, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -342,6 +394,14 @@ export const GuestSpec: MessageFns<GuestSpec> = {
             message.workload = WorkloadSpec.decode(reader, reader.uint32());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.network = GuestNetwork.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -375,6 +435,7 @@ export const GuestSpec: MessageFns<GuestSpec> = {
       seed: isSet(object.seed) ? BigInt(object.seed) : 0n,
       content: isSet(object.content) ? ContentModel.fromJSON(object.content) : undefined,
       workload: isSet(object.workload) ? WorkloadSpec.fromJSON(object.workload) : undefined,
+      network: isSet(object.network) ? GuestNetwork.fromJSON(object.network) : undefined,
     };
   },
 
@@ -401,6 +462,9 @@ export const GuestSpec: MessageFns<GuestSpec> = {
     if (message.workload !== undefined) {
       obj.workload = WorkloadSpec.toJSON(message.workload);
     }
+    if (message.network !== undefined) {
+      obj.network = GuestNetwork.toJSON(message.network);
+    }
     return obj;
   },
 
@@ -424,6 +488,293 @@ export const GuestSpec: MessageFns<GuestSpec> = {
     message.workload = (object.workload !== undefined && object.workload !== null)
       ? WorkloadSpec.fromPartial(object.workload)
       : undefined;
+    message.network = (object.network !== undefined && object.network !== null)
+      ? GuestNetwork.fromPartial(object.network)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseGuestNetwork(): GuestNetwork {
+  return { address: "", port: 0, forwarder: "", token: "", announce: undefined };
+}
+
+export const GuestNetwork: MessageFns<GuestNetwork> = {
+  encode(message: GuestNetwork, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.address !== "") {
+      writer.uint32(10).string(message.address);
+    }
+    if (message.port !== 0) {
+      writer.uint32(16).uint32(message.port);
+    }
+    if (message.forwarder !== "") {
+      writer.uint32(26).string(message.forwarder);
+    }
+    if (message.token !== "") {
+      writer.uint32(34).string(message.token);
+    }
+    if (message.announce !== undefined) {
+      Announce.encode(message.announce, writer.uint32(42).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GuestNetwork {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGuestNetwork();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.port = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.forwarder = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.token = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.announce = Announce.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GuestNetwork {
+    return {
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      port: isSet(object.port) ? globalThis.Number(object.port) : 0,
+      forwarder: isSet(object.forwarder) ? globalThis.String(object.forwarder) : "",
+      token: isSet(object.token) ? globalThis.String(object.token) : "",
+      announce: isSet(object.announce) ? Announce.fromJSON(object.announce) : undefined,
+    };
+  },
+
+  toJSON(message: GuestNetwork): unknown {
+    const obj: any = {};
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.port !== 0) {
+      obj.port = Math.round(message.port);
+    }
+    if (message.forwarder !== "") {
+      obj.forwarder = message.forwarder;
+    }
+    if (message.token !== "") {
+      obj.token = message.token;
+    }
+    if (message.announce !== undefined) {
+      obj.announce = Announce.toJSON(message.announce);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GuestNetwork>, I>>(base?: I): GuestNetwork {
+    return GuestNetwork.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GuestNetwork>, I>>(object: I): GuestNetwork {
+    const message = createBaseGuestNetwork();
+    message.address = object.address ?? "";
+    message.port = object.port ?? 0;
+    message.forwarder = object.forwarder ?? "";
+    message.token = object.token ?? "";
+    message.announce = (object.announce !== undefined && object.announce !== null)
+      ? Announce.fromPartial(object.announce)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseAnnounce(): Announce {
+  return { delayMs: 0, initialMs: 0, maxMs: 0, stepMs: 0, rounds: 0 };
+}
+
+export const Announce: MessageFns<Announce> = {
+  encode(message: Announce, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.delayMs !== 0) {
+      writer.uint32(9).double(message.delayMs);
+    }
+    if (message.initialMs !== 0) {
+      writer.uint32(17).double(message.initialMs);
+    }
+    if (message.maxMs !== 0) {
+      writer.uint32(25).double(message.maxMs);
+    }
+    if (message.stepMs !== 0) {
+      writer.uint32(33).double(message.stepMs);
+    }
+    if (message.rounds !== 0) {
+      writer.uint32(40).uint32(message.rounds);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Announce {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAnnounce();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.delayMs = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.initialMs = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.maxMs = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.stepMs = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.rounds = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Announce {
+    return {
+      delayMs: isSet(object.delayMs)
+        ? globalThis.Number(object.delayMs)
+        : isSet(object.delay_ms)
+        ? globalThis.Number(object.delay_ms)
+        : 0,
+      initialMs: isSet(object.initialMs)
+        ? globalThis.Number(object.initialMs)
+        : isSet(object.initial_ms)
+        ? globalThis.Number(object.initial_ms)
+        : 0,
+      maxMs: isSet(object.maxMs)
+        ? globalThis.Number(object.maxMs)
+        : isSet(object.max_ms)
+        ? globalThis.Number(object.max_ms)
+        : 0,
+      stepMs: isSet(object.stepMs)
+        ? globalThis.Number(object.stepMs)
+        : isSet(object.step_ms)
+        ? globalThis.Number(object.step_ms)
+        : 0,
+      rounds: isSet(object.rounds) ? globalThis.Number(object.rounds) : 0,
+    };
+  },
+
+  toJSON(message: Announce): unknown {
+    const obj: any = {};
+    if (message.delayMs !== 0) {
+      obj.delayMs = floatToJson(message.delayMs);
+    }
+    if (message.initialMs !== 0) {
+      obj.initialMs = floatToJson(message.initialMs);
+    }
+    if (message.maxMs !== 0) {
+      obj.maxMs = floatToJson(message.maxMs);
+    }
+    if (message.stepMs !== 0) {
+      obj.stepMs = floatToJson(message.stepMs);
+    }
+    if (message.rounds !== 0) {
+      obj.rounds = Math.round(message.rounds);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Announce>, I>>(base?: I): Announce {
+    return Announce.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Announce>, I>>(object: I): Announce {
+    const message = createBaseAnnounce();
+    message.delayMs = object.delayMs ?? 0;
+    message.initialMs = object.initialMs ?? 0;
+    message.maxMs = object.maxMs ?? 0;
+    message.stepMs = object.stepMs ?? 0;
+    message.rounds = object.rounds ?? 0;
     return message;
   },
 };
@@ -557,6 +908,8 @@ function createBaseWorkloadSpec(): WorkloadSpec {
     scan: 0,
     scanLength: 0,
     phases: [],
+    pagesPerRequest: 0,
+    responseBytes: 0,
     trace: Buffer.alloc(0),
   };
 }
@@ -595,6 +948,12 @@ export const WorkloadSpec: MessageFns<WorkloadSpec> = {
     }
     for (const v of message.phases) {
       WorkloadPhase.encode(v!, writer.uint32(82).fork()).join();
+    }
+    if (message.pagesPerRequest !== 0) {
+      writer.uint32(96).uint32(message.pagesPerRequest);
+    }
+    if (message.responseBytes !== 0) {
+      writer.uint32(104).uint32(message.responseBytes);
     }
     if (message.trace.length !== 0) {
       writer.uint32(90).bytes(message.trace);
@@ -695,6 +1054,22 @@ export const WorkloadSpec: MessageFns<WorkloadSpec> = {
             message.phases.push(WorkloadPhase.decode(reader, reader.uint32()));
             continue;
           }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.pagesPerRequest = reader.uint32();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.responseBytes = reader.uint32();
+            continue;
+          }
           case 11: {
             if (tag !== 90) {
               break;
@@ -741,6 +1116,16 @@ export const WorkloadSpec: MessageFns<WorkloadSpec> = {
       phases: globalThis.Array.isArray(object?.phases)
         ? object.phases.map((e: any) => WorkloadPhase.fromJSON(e))
         : [],
+      pagesPerRequest: isSet(object.pagesPerRequest)
+        ? globalThis.Number(object.pagesPerRequest)
+        : isSet(object.pages_per_request)
+        ? globalThis.Number(object.pages_per_request)
+        : 0,
+      responseBytes: isSet(object.responseBytes)
+        ? globalThis.Number(object.responseBytes)
+        : isSet(object.response_bytes)
+        ? globalThis.Number(object.response_bytes)
+        : 0,
       trace: isSet(object.trace) ? Buffer.from(bytesFromBase64(object.trace)) : Buffer.alloc(0),
     };
   },
@@ -777,6 +1162,12 @@ export const WorkloadSpec: MessageFns<WorkloadSpec> = {
     if (message.phases?.length) {
       obj.phases = message.phases.map((e) => WorkloadPhase.toJSON(e));
     }
+    if (message.pagesPerRequest !== 0) {
+      obj.pagesPerRequest = Math.round(message.pagesPerRequest);
+    }
+    if (message.responseBytes !== 0) {
+      obj.responseBytes = Math.round(message.responseBytes);
+    }
     if (message.trace.length !== 0) {
       obj.trace = base64FromBytes(message.trace);
     }
@@ -800,6 +1191,8 @@ export const WorkloadSpec: MessageFns<WorkloadSpec> = {
     message.scan = object.scan ?? 0;
     message.scanLength = object.scanLength ?? 0;
     message.phases = object.phases?.map((e) => WorkloadPhase.fromPartial(e)) || [];
+    message.pagesPerRequest = object.pagesPerRequest ?? 0;
+    message.responseBytes = object.responseBytes ?? 0;
     message.trace = object.trace ?? Buffer.alloc(0);
     return message;
   },
