@@ -11,6 +11,7 @@ import { HostStatistics } from './host-stats.ts';
 import { IncomingMoves } from './incoming-moves.ts';
 import { Lease } from './lease.ts';
 import { LinkProbes } from './link-probes.ts';
+import { MoverThreads } from './migration/mover-threads.ts';
 import { OutgoingMoves } from './outgoing-moves.ts';
 import { hostService } from './service.ts';
 
@@ -70,8 +71,9 @@ export async function startHost(settings: HostSettings): Promise<Host> {
     alwaysNic: settings.alwaysNic,
     data,
   });
-  const outgoing = new OutgoingMoves({ table, desk, link, statistics, network });
-  const incoming = new IncomingMoves({ table, desk, lease, statistics, network });
+  const threads = new MoverThreads(true);
+  const outgoing = new OutgoingMoves({ table, desk, link, statistics, network, threads });
+  const incoming = new IncomingMoves({ table, desk, lease, statistics, network, threads });
   const probes = new LinkProbes(settings.name, network);
   const service = hostService({ table, desk, outgoing, incoming, statistics, network, probes });
   const server = await serve([service], settings.listen);
@@ -81,6 +83,7 @@ export async function startHost(settings: HostSettings): Promise<Host> {
     desk.park();
     await server.close();
     await Promise.all([...table.entries()].map((entry) => table.remove(entry)));
+    await threads.close();
     await network.close();
     lease.close();
     statistics.close();

@@ -2,7 +2,7 @@
  * The destination's part of a migration as the host sees it: room, the connections, and what became of it.
  */
 
-import { RpcError } from '../proto/errors.ts';
+import { errorText, RpcError } from '../proto/errors.ts';
 import type { GuestSpec } from '../proto/generated/godwit/v1/guest.ts';
 import type {
   HostServiceGetIncomingResponse,
@@ -19,6 +19,7 @@ import type { HostNetwork } from './host-network.ts';
 import type { HostStatistics } from './host-stats.ts';
 import type { Lease } from './lease.ts';
 import { IncomingMigration } from './migration/incoming.ts';
+import type { MoverThreads } from './migration/mover-threads.ts';
 import type { Endpoint, NetworkPath } from './network-path.ts';
 
 interface IncomingParts {
@@ -27,6 +28,7 @@ interface IncomingParts {
   readonly lease: Lease;
   readonly statistics: HostStatistics;
   readonly network: HostNetwork;
+  readonly threads: MoverThreads;
 }
 
 /** How many ended migrations can still be asked about. */
@@ -53,14 +55,16 @@ export class IncomingMoves {
   readonly #lease: Lease;
   readonly #statistics: HostStatistics;
   readonly #network: HostNetwork;
+  readonly #threads: MoverThreads;
   readonly #moves = new Map<string, IncomingMove>();
 
-  constructor({ table, desk, lease, statistics, network }: IncomingParts) {
+  constructor({ table, desk, lease, statistics, network, threads }: IncomingParts) {
     this.#table = table;
     this.#desk = desk;
     this.#lease = lease;
     this.#statistics = statistics;
     this.#network = network;
+    this.#threads = threads;
   }
 
   find(migration: string): IncomingMigration | undefined {
@@ -68,14 +72,15 @@ export class IncomingMoves {
   }
 
   /**
-   * Makes room and connects to the source; when this answers, every channel is up.
+   * Makes room and connects to the source; when this answers, every channel is up and the vCPUs stand by. Pages
+   * come as soon as the channels are up.
    * @throws RpcError INVALID_ARGUMENT, ALREADY_EXISTS, RESOURCE_EXHAUSTED, or UNAVAILABLE when the source
    *   cannot be   reached; then nothing is left here.
    */
   async prepare(request: HostServicePrepareIncomingRequest): Promise<void> {
     const preparation = checked(request);
     const { spec } = preparation;
-    const entry = await this.#table.add(spec, 'incoming', request.epoch, () => Guest.incoming(spec));
+    const entry = await this.#table.add(spec, 'incoming', request.epoch, async () => Guest.incoming(spec));
     entry.migration = request.migration;
     entry.guest.control.leaseUntilMs = this.#lease.untilMs;
     let path: NetworkPath | undefined;
@@ -86,8 +91,10 @@ export class IncomingMoves {
       this.#desk.open(request.migration, 'destination', migration);
       move = this.#remember(request.migration, migration, path);
       await migration.connect();
+      await entry.guest.standsBy();
     } catch (error) {
       this.#moves.delete(request.migration);
+      move?.migration.cancel(errorText(error));
       if (move === undefined) await path?.close();
       else await this.#over(request.migration, move);
       await this.#table.remove(entry);
@@ -116,6 +123,7 @@ export class IncomingMoves {
     return new IncomingMigration(
       {
         migration,
+        threads: this.#threads,
         guest: entry.guest,
         options,
         token: request.token,

@@ -63,15 +63,18 @@ export class Guest {
   }
 
   /**
-   * Makes room for a guest that arrives: zeroed memory, and vCPU threads that stand parked, so that resuming
-   * it is only a wake-up. Each vCPU loads what lies in `shared.vcpuStates` when it first runs.
+   * Makes room for a guest that arrives: zeroed memory, and vCPU threads that will stand parked (`standsBy`),
+   * so that resuming it is only a wake-up. Each vCPU loads what lies in `shared.vcpuStates` when it first runs.
    *
-   * @throws as create
+   * @throws when the memory cannot be had
    */
-  static async incoming(spec: GuestSpec): Promise<Guest> {
-    const guest = new Guest(spec, 'awaited');
-    await guest.#begin(() => guest.#parked(DEADLINES_MS.threadStart));
-    return guest;
+  static incoming(spec: GuestSpec): Guest {
+    return new Guest(spec, 'awaited');
+  }
+
+  /** Resolves when the vCPU threads of an incoming guest stand parked. @throws when one does not start */
+  async standsBy(): Promise<void> {
+    await this.#parked(DEADLINES_MS.threadStart);
   }
 
   /** Its memory and everything else that its threads share. @throws when it is destroyed */

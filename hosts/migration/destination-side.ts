@@ -10,6 +10,7 @@
  * here.
  */
 
+import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import { nowMs } from '../clock.ts';
 import { ControlBlock } from '../guest/control-block.ts';
 import { HANDOVER } from '../guest/control-layout.ts';
@@ -112,6 +113,17 @@ export class DestinationSide {
     if (!this.#data.sharesClock) await this.#measureClock();
     this.#stage = 'moving';
     this.#main.sender.send('START', {});
+  }
+
+  /**
+   * Tells the source that it may pause the guest: the vCPUs' threads stand parked here. They start while
+   * pages arrive.
+   *
+   * @throws when one does not start
+   */
+  async standBy(): Promise<void> {
+    await this.#control.waitParkedAsync(DEADLINES_MS.threadStart);
+    this.#main.sender.send('STANDBY', {});
   }
 
   /** Tells the source that bytes still arrive, so that a slow link is not taken for a lost one. */
@@ -246,6 +258,7 @@ export class DestinationSide {
       case 'READY':
       case 'RESUMED':
       case 'LEDGER_DONE':
+      case 'STANDBY':
         // The decoder refuses them first, since they are the destination's.
         throw notNow(frame.type);
     }

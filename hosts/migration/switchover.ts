@@ -63,9 +63,13 @@ export class Switchover {
     digestOf(currentLedger(parts.data.shared));
   }
 
-  /** Stops the guest, with the handover on the witness's record. */
+  /**
+   * Stops the guest, with the handover on the witness's record, and not before the destination's vCPUs can
+   * run it.
+   */
   async pause(): Promise<void> {
-    const { witness, board, signal } = this.#parts;
+    const { witness, standby, silence, board, signal } = this.#parts;
+    await silence.during('STANDBY', standby);
     await witness.beginHandover();
     signal.throwIfAborted();
     this.sentBytes.paused = this.#sentBytes();

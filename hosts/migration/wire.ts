@@ -116,6 +116,7 @@ export const FRAMES = {
   LEDGER_END: rule(15, 'source', {}),
   LEDGER_DONE: rule(16, 'destination', {}),
   FAILURE: rule(17, 'both', { reason: text }),
+  STANDBY: rule(18, 'destination', {}),
 } as const;
 
 export type FrameType = keyof typeof FRAMES;

@@ -15,7 +15,7 @@ import { OutgoingMigration } from '../../hosts/migration/outgoing.ts';
 import { RunKind } from '../../hosts/migration/wire.ts';
 import type { SourceOutcome } from '../../proto/generated/godwit/v1/host.ts';
 import { MigrationPhase } from '../../proto/generated/godwit/v1/migration.ts';
-import { guestSpec, MIGRATION, optionsOf, TOKEN, until } from './engine-pair.ts';
+import { guestSpec, MIGRATION, optionsOf, THREADS, TOKEN, until } from './engine-pair.ts';
 import { WirePeer } from './wire-peer.ts';
 
 const { MIGRATION_PHASE_COMPLETED, MIGRATION_PHASE_FAILED } = MigrationPhase;
@@ -47,7 +47,13 @@ describe('the source', () => {
 
   async function listen(): Promise<void> {
     const listening = Promise.withResolvers<number>();
-    const settings = { migration: MIGRATION, guest, options: optionsOf('pre-copy'), token: TOKEN };
+    const settings = {
+      migration: MIGRATION,
+      threads: THREADS,
+      guest,
+      options: optionsOf('pre-copy'),
+      token: TOKEN,
+    };
     outgoing = new OutgoingMigration(
       { ...settings, listenAddress: '127.0.0.1' },
       {
@@ -181,7 +187,7 @@ describe('the destination', () => {
   let isConnected: Promise<void>;
 
   beforeAll(async () => {
-    guest = await Guest.incoming(spec);
+    guest = Guest.incoming(spec);
     guest.control.leaseUntilMs = Number.POSITIVE_INFINITY;
   });
 
@@ -207,7 +213,13 @@ describe('the destination', () => {
     server = listener;
     await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
     const { port } = listener.address() as { port: number };
-    const settings = { migration: MIGRATION, guest, options: optionsOf('pre-copy'), token: TOKEN };
+    const settings = {
+      migration: MIGRATION,
+      threads: THREADS,
+      guest,
+      options: optionsOf('pre-copy'),
+      token: TOKEN,
+    };
     incoming = new IncomingMigration(
       { ...settings, sourceAddress: '127.0.0.1', sourcePort: port, sourceBootId: bootId() },
       {

@@ -60,7 +60,9 @@ export class Guests {
   }
 
   async incoming(spec: GuestSpec): Promise<Guest> {
-    return this.#keep(await Guest.incoming(spec));
+    const guest = this.#keep(Guest.incoming(spec));
+    await guest.standsBy();
+    return guest;
   }
 
   async destroyAll(): Promise<void> {
