@@ -12,7 +12,7 @@ import { UNSHAPED_LINK, unshapedNetwork } from '../../proto/network-shape.ts';
 import { endAllProcesses, StartedProcess } from '../support/processes.ts';
 
 const kernel = await kernelFeatures();
-const needed = ['permitted', 'htb', 'ifb', 'redirect'] as const;
+const needed = ['namespaces', 'permitted', 'htb', 'ifb', 'redirect'] as const;
 const missing = needed.flatMap((feature) => (kernel[feature] ? [] : [kernel.missing[feature]]))[0];
 const about = missing === undefined ? '' : ` (skipped, this machine cannot: ${missing})`;
 
@@ -85,6 +85,25 @@ describe.skipIf(missing !== undefined)(`tc between namespaces${about}`, () => {
     await expect(absent.setShape(egress, new Map())).rejects.toThrow(
       /tc -n \S+ qdisc add dev none .*Cannot find/,
     );
+  });
+
+  test('finds out what the kernel offers with NET_ADMIN alone, and leaves no device', async () => {
+    await makeNamespaces();
+    const devices = () => run(['ip', '-n', source.namespace, '-brief', 'link']);
+    const before = await devices();
+    const features = new URL('../../hosts/network/kernel-features.ts', import.meta.url);
+    const script =
+      `import { kernelFeatures } from '${features}'; ` +
+      'console.log(JSON.stringify(await kernelFeatures()));';
+    const child = new StartedProcess('ip', [
+      ...['netns', 'exec', source.namespace],
+      ...['setpriv', '--inh-caps=-all', '--bounding-set=-all,+net_admin'],
+      ...[process.execPath, '--input-type=module', '--eval', script],
+    ]);
+    expect((await child.end()).code, child.describe()).toBe(0);
+    const { missing: _, ...found } = kernel;
+    expect(JSON.parse(child.stdout)).toMatchObject({ ...found, namespaces: false });
+    expect(await devices()).toBe(before);
   });
 
   test('leads a probe that comes in through the IFB', async () => {
