@@ -3,8 +3,8 @@
 import { RpcError } from '../proto/errors.ts';
 import type { GuestSpec } from '../proto/generated/godwit/v1/guest.ts';
 import { type HostServiceServer, HostServiceService } from '../proto/generated/godwit/v1/host.ts';
+import { workloadPageCount } from '../proto/guest-network.ts';
 import { guestSpecProblems } from '../proto/guest-spec.ts';
-import { PAGE_BYTES } from '../proto/page.ts';
 import { type ServedService, streamHandler, unaryHandler } from '../proto/rpc.ts';
 import { workloadProblems } from '../workloads/registry.ts';
 import { nowMs } from './clock.ts';
@@ -149,7 +149,7 @@ function checkedSpec(spec: GuestSpec | undefined): GuestSpec {
   if (spec === undefined) throw new RpcError('INVALID_ARGUMENT', 'creating a guest: the request has no spec');
   const problems = guestSpecProblems(spec);
   if (problems.length === 0) {
-    problems.push(...workloadProblems(spec.workload!, Number(spec.memoryBytes) / PAGE_BYTES));
+    problems.push(...workloadProblems(spec.workload!, workloadPageCount(spec)));
   }
   if (problems.length > 0) throw new RpcError('INVALID_ARGUMENT', `creating a guest: ${problems.join('; ')}`);
   return spec;

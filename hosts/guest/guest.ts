@@ -6,12 +6,13 @@
 
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import type { AuditReport, GuestSpec } from '../../proto/generated/godwit/v1/guest.ts';
+import { workloadPageCount } from '../../proto/guest-network.ts';
 import { ControlBlock } from './control-block.ts';
 import { GuestAudit } from './guest-audit.ts';
 import { returnMemorySoon } from './memory-return.ts';
 import { OperationSeries } from './operation-series.ts';
 import { pageRanges, runWorker } from './page-workers.ts';
-import { allocateGuest, pageCountOf, type SharedGuest } from './shared-guest.ts';
+import { allocateGuest, type SharedGuest } from './shared-guest.ts';
 import { VcpuThread } from './vcpu-thread.ts';
 import type { FillWorkerData } from './worker-messages.ts';
 
@@ -182,7 +183,7 @@ export class Guest {
       const workerData: FillWorkerData = { shared, range };
       await runWorker(FILL_FILE, workerData, `filling guest ${this.spec.name}`, this.#ending.signal);
     };
-    await Promise.all(pageRanges(pageCountOf(this.spec)).map(fillRange));
+    await Promise.all(pageRanges(workloadPageCount(this.spec)).map(fillRange));
   }
 
   async #parked(withinMs: number): Promise<void> {
