@@ -9,6 +9,7 @@ import { type ServedService, streamHandler, unaryHandler } from '../proto/rpc.ts
 import { workloadProblems } from '../workloads/registry.ts';
 import { nowMs } from './clock.ts';
 import { Guest } from './guest/guest.ts';
+import type { GuestNics } from './guest-nics.ts';
 import type { GuestTable, HeldEntry } from './guest-table.ts';
 import type { HandoverDesk } from './handover-desk.ts';
 import type { HostNetwork } from './host-network.ts';
@@ -26,6 +27,7 @@ export interface HostParts {
   readonly statistics: HostStatistics;
   readonly network: HostNetwork;
   readonly probes: LinkProbes;
+  readonly nics: GuestNics;
 }
 
 export function hostService(parts: HostParts): ServedService {
@@ -48,11 +50,12 @@ type GuestHandlers = Pick<
   | 'getHostStats'
 >;
 
-function guestHandlers({ table, statistics }: HostParts): GuestHandlers {
+function guestHandlers({ table, statistics, nics }: HostParts): GuestHandlers {
   return {
     createGuest: unaryHandler(async ({ spec, epoch }) => {
       const checked = checkedSpec(spec);
-      await table.add(checked, 'owned', epoch, () => Guest.create(checked));
+      const make = async (): Promise<Guest> => Guest.create(checked, await nics.settings(checked, epoch));
+      await table.add(checked, 'owned', epoch, make);
       return {};
     }),
     destroyGuest: unaryHandler(async ({ guest }) => {
