@@ -187,7 +187,7 @@ describe('the destination', () => {
   let isConnected: Promise<void>;
 
   beforeAll(async () => {
-    guest = Guest.incoming(spec);
+    guest = await Guest.incoming(spec);
     guest.control.leaseUntilMs = Number.POSITIVE_INFINITY;
   });
 

@@ -113,7 +113,7 @@ export class EnginePair {
 
   static async create(spec: GuestSpec, options: MigrationOptions): Promise<EnginePair> {
     const source = await Guest.create(spec);
-    const destination = Guest.incoming(spec);
+    const destination = await Guest.incoming(spec);
     destination.control.leaseUntilMs = Number.POSITIVE_INFINITY;
     return new EnginePair(source, destination, options);
   }

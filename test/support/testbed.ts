@@ -55,6 +55,7 @@ export function guestSpec(name: string, changes: Partial<GuestSpec> = {}): Guest
       workingSetBytes: 1024n * 1024n,
       hot: 0.9,
     }),
+    network: undefined,
     ...changes,
   };
 }
