@@ -81,8 +81,10 @@ describe('docker compose up', () => {
 });
 
 describe('a lab', () => {
-  testContainers('of ten hosts moves a guest from one container to another', async (it) => {
-    await it.compose('--profile', 'lab', 'up', '--detach', '--scale', `host=${HOST_COUNT}`);
+  testContainers('of ten hosts moves a guest through a link that the kernel shapes', async (it) => {
+    const up = ['--profile', 'lab', 'up', '--detach', '--scale', `host=${HOST_COUNT}`];
+    const { code, text } = await it.tryCompose({ GODWIT_NETWORK: 'tc' }, ...up);
+    expect(code, text).toBe(0);
     const healthy = async (): Promise<string[]> =>
       (await it.docker({}, 'ps', '--quiet', '--filter', 'health=healthy')).split('\n').filter(Boolean);
     await waitUntil(
@@ -95,10 +97,17 @@ describe('a lab', () => {
     const expected = Array.from({ length: HOST_COUNT }, (_, index) => `host-${index + 1}`);
     expect(living.toSorted()).toEqual(expected.toSorted());
 
+    const inHost3 = (...command: string[]): Promise<string> =>
+      it.compose('exec', '-T', '--index', '3', 'host', ...command);
+    expect(await inHost3('ip', '-brief', 'link'), 'no device of a trial is left').not.toContain('gw-');
+    await it.godwit('link', 'host-3', '--rate', '100mbit');
+    expect(await inHost3('tc', 'class', 'show', 'dev', 'eth0')).toContain('class htb 1:1 root');
     await it.godwit('create', 'web-1', '--memory', '4MiB', '--host', 'host-3');
     await it.godwit('migrate', 'web-1', '--to', 'host-10');
     expect(await it.godwit('guests')).toMatch(/web-1\s.*host-10/);
     expect(await it.godwit('audit', 'web-1')).toContain('clean');
+    await it.godwit('link', 'host-3', '--unshape');
+    expect(await inHost3('tc', 'class', 'show', 'dev', 'eth0')).toBe('');
 
     const [coordinator = ''] = await it.containers('coordinator');
     expect(await it.rights('coordinator', coordinator)).toEqual({
