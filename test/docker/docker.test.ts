@@ -55,12 +55,13 @@ function newResults(it: Stack, before: ReadonlySet<string>): ResultRecord[] {
 
 describe('docker compose up', () => {
   testContainers(
-    'runs the experiment between containers and leaves its results in the folder',
+    'runs the quickstart between containers and leaves its results in the folder',
     async (it) => {
       const before = new Set(it.results().keys());
-      const { code, text } = await it.tryCompose(SMALL, 'up', '--exit-code-from', 'runner');
+      const { code, text } = await it.tryCompose({}, 'up', '--exit-code-from', 'runner');
       expect(code, text).toBe(0);
       const [record] = newResults(it, before);
+      expect(record?.spec.name).toBe('quickstart');
       expect(
         record?.trials.map(({ technique, status, audit }) => [technique, status, audit?.fault_count]),
       ).toEqual([
