@@ -57,6 +57,8 @@ export interface HeldGuest {
     | undefined;
   /** The migration that the guest is part of, or empty: one that an earlier coordinator began is known by it. */
   migration: string;
+  /** Why it can run no more, with GUEST_STATE_FAILED; else empty. */
+  failure: string;
 }
 
 export interface CoordinatorServiceHeartbeatRequest {
@@ -531,7 +533,7 @@ export const CoordinatorServiceRegisterHostResponse: MessageFns<CoordinatorServi
 };
 
 function createBaseHeldGuest(): HeldGuest {
-  return { guest: "", epoch: 0n, state: 0, spec: undefined, migration: "" };
+  return { guest: "", epoch: 0n, state: 0, spec: undefined, migration: "", failure: "" };
 }
 
 export const HeldGuest: MessageFns<HeldGuest> = {
@@ -553,6 +555,9 @@ export const HeldGuest: MessageFns<HeldGuest> = {
     }
     if (message.migration !== "") {
       writer.uint32(42).string(message.migration);
+    }
+    if (message.failure !== "") {
+      writer.uint32(50).string(message.failure);
     }
     return writer;
   },
@@ -610,6 +615,14 @@ export const HeldGuest: MessageFns<HeldGuest> = {
             message.migration = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.failure = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -629,6 +642,7 @@ export const HeldGuest: MessageFns<HeldGuest> = {
       state: isSet(object.state) ? guestStateFromJSON(object.state) : 0,
       spec: isSet(object.spec) ? GuestSpec.fromJSON(object.spec) : undefined,
       migration: isSet(object.migration) ? globalThis.String(object.migration) : "",
+      failure: isSet(object.failure) ? globalThis.String(object.failure) : "",
     };
   },
 
@@ -649,6 +663,9 @@ export const HeldGuest: MessageFns<HeldGuest> = {
     if (message.migration !== "") {
       obj.migration = message.migration;
     }
+    if (message.failure !== "") {
+      obj.failure = message.failure;
+    }
     return obj;
   },
 
@@ -662,6 +679,7 @@ export const HeldGuest: MessageFns<HeldGuest> = {
     message.state = object.state ?? 0;
     message.spec = (object.spec !== undefined && object.spec !== null) ? GuestSpec.fromPartial(object.spec) : undefined;
     message.migration = object.migration ?? "";
+    message.failure = object.failure ?? "";
     return message;
   },
 };
