@@ -42,7 +42,7 @@ export class Guest {
     this.spec = spec;
     const shared = allocateGuest(spec);
     this.control = new ControlBlock(shared.control, spec.vcpuCount);
-    this.series = new OperationSeries(shared);
+    this.series = new OperationSeries(shared, () => !this.running);
     const audit = new GuestAudit(shared, this.control, ledger, this.#ending.signal);
     const threads: VcpuThread[] = [];
     for (let vcpu = 0; vcpu < spec.vcpuCount; vcpu++) {
