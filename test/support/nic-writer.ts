@@ -1,6 +1,7 @@
 /**
- * A NIC at full speed on a thread of its own, as far as guest memory sees it: bursts of stores behind the write barrier,
- * all over the pages of its queues, for ever. The queues' indices stay as they are, so that the guest sees nothing of it.
+ * A NIC at full speed on a thread of its own, as far as guest memory sees it: bursts of stores behind the write
+ * barrier, all over the pages of its queues, for ever. The queues' indices stay as they are, so that the guest sees
+ * nothing of it.
  */
 
 import { workerData } from 'node:worker_threads';
