@@ -185,7 +185,7 @@ function rateUnit({ kind, rate }: WorkloadSection): RateUnit {
   if (rate === undefined && WORKLOAD_REGISTRY[kind].defaults.rate === undefined) {
     return RateUnit.RATE_UNIT_UNSPECIFIED;
   }
-  const of = rate?.of ?? (kind === 'kv' || kind === 'web' ? 'ops' : 'pages');
+  const of = rate?.of ?? (kind === 'kv' ? 'ops' : 'pages');
   return of === 'ops' ? RateUnit.RATE_UNIT_OPERATIONS_PER_S : RateUnit.RATE_UNIT_PAGES_PER_S;
 }
 
