@@ -108,6 +108,7 @@ export class GuestTable {
       spec: undefined,
       migration: entry.migration ?? '',
       failure: entry.guest.failure?.message ?? '',
+      ...(entry.guest.nicProblem !== '' && { nicProblem: entry.guest.nicProblem }),
     }));
   }
 

@@ -113,9 +113,7 @@ describe.each([
     const bytes = new Uint8Array(shared.memory);
     const slots = (workloadPageCount(spec) + (which === QUEUE.REQUESTS ? 0 : 128)) * PAGE_BYTES;
     bytes.fill(0xff, slots, slots + 4);
-    expect(queue.problem()).toMatchObject({
-      detail: expect.stringContaining('slot 0 says 4294967295 bytes'),
-    });
+    expect(queue.problem()?.detail).toContain('slot 0 says 4294967295 bytes');
     const packet = new Packet();
     expect(queue.take(packet)).toBe(true);
     expect(packet.message).toHaveLength(MESSAGE_BYTES_MAX);
@@ -144,16 +142,14 @@ describe('a queue between two threads', () => {
     };
     const producer = new Worker(new URL('../support/queue-producer.ts', import.meta.url), { workerData });
     workers.push(producer);
-    let failure: unknown;
-    producer.once('error', (error) => {
-      failure = error;
-    });
+    const failures: unknown[] = [];
+    producer.once('error', (error) => failures.push(error));
     const queue = new Virtqueue(shared, QUEUE.REQUESTS);
     const packet = new Packet();
     for (let index = 0; index < COUNT; ) {
       if (!queue.take(packet)) {
         await new Promise((resolve) => setImmediate(resolve));
-        if (failure !== undefined) throw failure;
+        expect(failures).toEqual([]);
         continue;
       }
       const { message: found, flow } = packet;

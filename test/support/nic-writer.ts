@@ -1,38 +1,40 @@
 /**
- * A NIC at full speed on a thread of its own, as far as guest memory sees it: bursts of requests of full length, and of
- * taking responses out, for ever. What it asks cannot be read, so that the guest refuses it at once.
+ * A NIC at full speed on a thread of its own, as far as guest memory sees it: bursts of stores behind the write
+ * barrier, all over the pages of its queues, for ever. The queues' indices stay as they are, so that the guest sees
+ * nothing of it.
  */
 
 import { workerData } from 'node:worker_threads';
 import { NIC_BELL } from '../../hosts/guest/control-layout.ts';
 import { NicControl } from '../../hosts/guest/nic-control.ts';
-import type { SharedGuest } from '../../hosts/guest/shared-guest.ts';
-import { Packet, QUEUE, Virtqueue } from '../../hosts/guest/virtqueue.ts';
-import { BURST_MESSAGES_MAX } from '../../hosts/guest-nic/limits.ts';
-import { FLOW_BYTES } from '../../hosts/guest-nic/uplink.ts';
-import { MESSAGE_BYTES_MAX } from '../../proto/guest-request.ts';
+import { PAGE_READY, PageTable } from '../../hosts/guest/page-table.ts';
+import { pageCountOf, type SharedGuest } from '../../hosts/guest/shared-guest.ts';
+import { QUEUE_PAGES, workloadPageCount } from '../../proto/guest-network.ts';
+import { PAGE_WORDS } from '../../proto/page.ts';
+
+const BURST_STORES = 64;
+/** Keeps a slot's length, the first word of a page and of its middle, as it is. */
+const WORD = 100;
 
 const shared = workerData as SharedGuest;
-const words = new Int32Array(shared.control);
+const words = new Int32Array(shared.memory);
+const controlWords = new Int32Array(shared.control);
 const control = new NicControl(shared.control);
-const requests = new Virtqueue(shared, QUEUE.REQUESTS);
-const responses = new Virtqueue(shared, QUEUE.RESPONSES);
-const packet = new Packet();
-const flow = Buffer.alloc(FLOW_BYTES);
-const message = Buffer.alloc(MESSAGE_BYTES_MAX);
-for (let number = 0; ; ) {
+const pageTable = new PageTable(shared.pageTable, pageCountOf(shared.spec));
+const firstPage = workloadPageCount(shared.spec);
+const pageCount = 2 * QUEUE_PAGES;
+for (let store = 1; ; ) {
   const rings = control.rings();
   if (!control.enter()) {
     // A resume rings.
-    Atomics.wait(words, NIC_BELL, rings);
+    Atomics.wait(controlWords, NIC_BELL, rings);
     continue;
   }
-  for (let count = 0; count < BURST_MESSAGES_MAX; count++) {
-    flow.writeUInt32LE(number);
-    message.fill(number & 0xff);
-    if (requests.put(flow, message)) number = (number + 1) >>> 0;
-    responses.take(packet);
+  for (let count = 0; count < BURST_STORES; count++, store++) {
+    // Odd, so that all pages have their turn, and neighbours do not follow each other.
+    const page = firstPage + ((store * 103) % pageCount);
+    if (pageTable.entries[page] !== PAGE_READY) pageTable.markDirty(page);
+    words[page * PAGE_WORDS + WORD] = store;
   }
   control.leave();
-  control.kick();
 }

@@ -1,4 +1,4 @@
-/** The other side of a queue, on a thread of its own: puts in numbered messages of all lengths as fast as there is room. */
+/** The other side of a queue, on a thread of its own: puts in numbered messages of all lengths, as fast as it can. */
 
 import { workerData } from 'node:worker_threads';
 import type { SharedGuest } from '../../hosts/guest/shared-guest.ts';

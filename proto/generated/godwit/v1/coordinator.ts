@@ -59,6 +59,8 @@ export interface HeldGuest {
   migration: string;
   /** Why it can run no more, with GUEST_STATE_FAILED; else empty. */
   failure: string;
+  /** What keeps clients from the guest, as far as the host knows; at most 300 characters. */
+  nicProblem?: string | undefined;
 }
 
 export interface CoordinatorServiceHeartbeatRequest {
@@ -196,6 +198,8 @@ export interface GuestEntry {
   migration: string;
   /** Why it was lost, or empty. */
   lost: string;
+  /** What keeps its clients from it, or empty. */
+  nicProblem: string;
 }
 
 export interface CoordinatorServiceGetGuestStatsRequest {
@@ -533,7 +537,7 @@ export const CoordinatorServiceRegisterHostResponse: MessageFns<CoordinatorServi
 };
 
 function createBaseHeldGuest(): HeldGuest {
-  return { guest: "", epoch: 0n, state: 0, spec: undefined, migration: "", failure: "" };
+  return { guest: "", epoch: 0n, state: 0, spec: undefined, migration: "", failure: "", nicProblem: undefined };
 }
 
 export const HeldGuest: MessageFns<HeldGuest> = {
@@ -558,6 +562,9 @@ export const HeldGuest: MessageFns<HeldGuest> = {
     }
     if (message.failure !== "") {
       writer.uint32(50).string(message.failure);
+    }
+    if (message.nicProblem !== undefined) {
+      writer.uint32(58).string(message.nicProblem);
     }
     return writer;
   },
@@ -623,6 +630,14 @@ export const HeldGuest: MessageFns<HeldGuest> = {
             message.failure = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.nicProblem = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -643,6 +658,11 @@ export const HeldGuest: MessageFns<HeldGuest> = {
       spec: isSet(object.spec) ? GuestSpec.fromJSON(object.spec) : undefined,
       migration: isSet(object.migration) ? globalThis.String(object.migration) : "",
       failure: isSet(object.failure) ? globalThis.String(object.failure) : "",
+      nicProblem: isSet(object.nicProblem)
+        ? globalThis.String(object.nicProblem)
+        : isSet(object.nic_problem)
+        ? globalThis.String(object.nic_problem)
+        : undefined,
     };
   },
 
@@ -666,6 +686,9 @@ export const HeldGuest: MessageFns<HeldGuest> = {
     if (message.failure !== "") {
       obj.failure = message.failure;
     }
+    if (message.nicProblem !== undefined) {
+      obj.nicProblem = message.nicProblem;
+    }
     return obj;
   },
 
@@ -680,6 +703,7 @@ export const HeldGuest: MessageFns<HeldGuest> = {
     message.spec = (object.spec !== undefined && object.spec !== null) ? GuestSpec.fromPartial(object.spec) : undefined;
     message.migration = object.migration ?? "";
     message.failure = object.failure ?? "";
+    message.nicProblem = object.nicProblem ?? undefined;
     return message;
   },
 };
@@ -2556,7 +2580,7 @@ export const CoordinatorServiceListGuestsResponse: MessageFns<CoordinatorService
 };
 
 function createBaseGuestEntry(): GuestEntry {
-  return { spec: undefined, owner: "", epoch: 0n, state: 0, migration: "", lost: "" };
+  return { spec: undefined, owner: "", epoch: 0n, state: 0, migration: "", lost: "", nicProblem: "" };
 }
 
 export const GuestEntry: MessageFns<GuestEntry> = {
@@ -2581,6 +2605,9 @@ export const GuestEntry: MessageFns<GuestEntry> = {
     }
     if (message.lost !== "") {
       writer.uint32(50).string(message.lost);
+    }
+    if (message.nicProblem !== "") {
+      writer.uint32(58).string(message.nicProblem);
     }
     return writer;
   },
@@ -2646,6 +2673,14 @@ export const GuestEntry: MessageFns<GuestEntry> = {
             message.lost = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.nicProblem = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2666,6 +2701,11 @@ export const GuestEntry: MessageFns<GuestEntry> = {
       state: isSet(object.state) ? guestStateFromJSON(object.state) : 0,
       migration: isSet(object.migration) ? globalThis.String(object.migration) : "",
       lost: isSet(object.lost) ? globalThis.String(object.lost) : "",
+      nicProblem: isSet(object.nicProblem)
+        ? globalThis.String(object.nicProblem)
+        : isSet(object.nic_problem)
+        ? globalThis.String(object.nic_problem)
+        : "",
     };
   },
 
@@ -2689,6 +2729,9 @@ export const GuestEntry: MessageFns<GuestEntry> = {
     if (message.lost !== "") {
       obj.lost = message.lost;
     }
+    if (message.nicProblem !== "") {
+      obj.nicProblem = message.nicProblem;
+    }
     return obj;
   },
 
@@ -2703,6 +2746,7 @@ export const GuestEntry: MessageFns<GuestEntry> = {
     message.state = object.state ?? 0;
     message.migration = object.migration ?? "";
     message.lost = object.lost ?? "";
+    message.nicProblem = object.nicProblem ?? "";
     return message;
   },
 };
