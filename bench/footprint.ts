@@ -13,6 +13,9 @@ const ROUNDS = 3;
 const MOVED_MIB = 4096;
 const MOVING_TARGET_MIB = 150;
 const SAMPLE_EVERY_MS = 100;
+/** A mapping's rights, size and resident part, of smaps (proc(5)). */
+const MAPPING = /^[0-9a-f]+-[0-9a-f]+ (\S+) .*\nSize:\s+(\d+) kB$[\s\S]*?^Rss:\s+(\d+) kB$/gm;
+const MAPPING_SLACK_KIB = 64;
 const HOST_SCRIPT = 'hosts/main.ts';
 const KIB_PER_MIB = 1024;
 
@@ -58,17 +61,19 @@ function ifAlive<Answer>(look: () => Answer): Answer | undefined {
 }
 
 /**
- * What a host has in memory beside its guest, in MiB; undefined while it has no guest. The guest's memory is
- * one mapping, the only one that is so large.
+ * What a host has in memory beside its guest, in MiB; undefined while it has no guest. The guest's memory is a
+ * mapping of its size and a page or two; what V8 reserves is larger, and nobody may write to it.
  */
 function besideGuestMib(pid: number, guestMib: number): number | undefined {
   const guestKib = guestMib * KIB_PER_MIB;
   const smaps = readFileSync(`/proc/${pid}/smaps`, 'utf8');
   let totalKib = 0;
   let ofGuestKib: number | undefined;
-  for (const [, size, resident] of smaps.matchAll(/^Size:\s+(\d+) kB$[\s\S]*?^Rss:\s+(\d+) kB$/gm)) {
+  for (const [, rights, size, resident] of smaps.matchAll(MAPPING)) {
     totalKib += Number(resident);
-    if (Number(size) >= guestKib) ofGuestKib = Math.min(guestKib, Number(resident));
+    const beyondKib = Number(size) - guestKib;
+    if (rights !== 'rw-p' || beyondKib < 0 || beyondKib > MAPPING_SLACK_KIB) continue;
+    ofGuestKib = Math.max(ofGuestKib ?? 0, Math.min(guestKib, Number(resident)));
   }
   return ofGuestKib === undefined ? undefined : (totalKib - ofGuestKib) / KIB_PER_MIB;
 }

@@ -103,16 +103,16 @@ async function idleRows(roundCount: number, memoryMib: number): Promise<Row[]> {
   const rate = (outcome: Outcome<Move>): Outcome<number> =>
     measured(outcome, ({ bytesPerS }) => mibPerS(bytesPerS));
   const one = found['godwit, 1 channel'];
-  const any = bestGodwit(found);
+  const ours = bestGodwit(found);
   return [
     row(named(speed, one), rate(one), {
       peer: measured(found['iperf3, 1 stream'], mibPerS),
       target: { at_least: 0.65 },
     }),
-    row(named(speed, any), rate(any), { peer: measured(found['iperf3, 4 streams'], mibPerS) }),
+    row(named(speed, ours), rate(ours), { peer: measured(found['iperf3, 4 streams'], mibPerS) }),
     against(time, one, found['QEMU pre-copy'], total, { at_most: 0.75 }),
-    against(time, any, bestMultifd(found), total, { at_most: 0.95 }),
-    against(time, any, found['QEMU post-copy'], total),
+    against(time, ours, bestMultifd(found), total, { at_most: 0.95 }),
+    against(time, ours, found['QEMU post-copy'], total),
     against(pause, one, found['QEMU pre-copy'], downtime, { at_most: 0.5 }),
     row(named(pause, one), measured(one, downtime), { target: { at_most: 5 } }),
   ];
@@ -125,9 +125,9 @@ async function writingRows(roundCount: number, memoryMib: number): Promise<Row[]
   const time = { work, measure: 'total time', unit: 'ms' };
   const ours = bestGodwit(found);
   const preCopy = best([found['QEMU pre-copy'], bestMultifd(found)], total);
-  const any = best([preCopy, found['QEMU post-copy']], total);
+  const theirs = best([preCopy, found['QEMU post-copy']], total);
   return [
-    against(time, ours, any, total, { at_most: 0.95 }),
+    against(time, ours, theirs, total, { at_most: 0.95 }),
     against(time, ours, preCopy, total),
     against({ ...time, measure: 'downtime' }, ours, preCopy, downtime),
   ];

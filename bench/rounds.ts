@@ -16,7 +16,8 @@ export async function inRounds<Contenders extends Readonly<Record<string, Run<un
   contenders: Contenders,
 ): Promise<{ [Name in keyof Contenders]: Outcome<Awaited<ReturnType<Contenders[Name]>>> }> {
   const outcomes = new Map<string, Outcome<unknown>>();
-  for (let round = 0; round < roundCount; round++) {
+  for (let round = 1; round <= roundCount; round++) {
+    console.log(`  round ${round} of ${roundCount}`);
     for (const [name, run] of Object.entries(contenders)) {
       const before = outcomes.get(name) ?? { name, samples: [] };
       if ('samples' in before) outcomes.set(name, await once(before, run));

@@ -3,14 +3,15 @@
  * A trial that did not complete, or whose audit found a fault, is no measurement but an error.
  */
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir, totalmem } from 'node:os';
+import { writeFileSync } from 'node:fs';
+import { totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PATIENCE } from '../proto/deadlines.ts';
 import { type ResultRecord, resultRecordSchema, type TrialRecord } from '../records/result-record.ts';
 import { Child } from './children.ts';
 import type { Move } from './move.ts';
+import { inTemporaryFolder } from './temporary-folder.ts';
 
 const GODWIT = join(dirname(dirname(fileURLToPath(import.meta.url))), 'cli', 'godwit.mjs');
 const BYTES_PER_MIB = 1024 ** 2;
@@ -26,9 +27,8 @@ export interface RunWatcher {
  * @throws Error with what went wrong in the first trial that did, or with the command's own message when it
  * did not come to trials
  */
-export async function runSpec(yaml: string, watcher?: RunWatcher): Promise<ResultRecord> {
-  const folder = mkdtempSync(join(tmpdir(), 'godwit-bench-'));
-  try {
+export function runSpec(yaml: string, watcher?: RunWatcher): Promise<ResultRecord> {
+  return inTemporaryFolder(async (folder) => {
     const spec = join(folder, 'spec.yaml');
     writeFileSync(spec, yaml);
     const out = ['--out', join(folder, 'out'), '--json'];
@@ -43,9 +43,7 @@ export async function runSpec(yaml: string, watcher?: RunWatcher): Promise<Resul
     } finally {
       await child.stop();
     }
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
+  });
 }
 
 /** Why a spec on this machine cannot have a guest of this size, or undefined: half of its memory is allowed. */

@@ -3,14 +3,14 @@
  * the other over TCP on loopback. Times and bytes are what the source says (`query-migrate`).
  */
 
-import { accessSync, constants, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { accessSync, constants, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import { Child } from '../children.ts';
 import type { Move } from '../move.ts';
+import { inTemporaryFolder } from '../temporary-folder.ts';
 import { type BootGuestSettings, bootGuestRom, COUNTERS_ADDRESS, READY_LINE } from './boot-guest.ts';
 import { asPeer } from './peer.ts';
 import { Qmp } from './qmp.ts';
@@ -53,12 +53,11 @@ export function qemuAccelerator(): 'kvm' | 'tcg' {
  * @throws PeerProblem when QEMU is missing, or does not do it
  */
 export function qemuMove(settings: QemuMoveSettings): Promise<Move> {
-  return asPeer(QEMU, async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'godwit-qemu-'));
+  const moveIn = async (folder: string): Promise<Move> => {
+    const rom = join(folder, 'guest.rom');
+    writeFileSync(rom, bootGuestRom(settings.guest));
     const machines: Machine[] = [];
     try {
-      const rom = join(folder, 'guest.rom');
-      writeFileSync(rom, bootGuestRom(settings.guest));
       for (const args of [[], ['-incoming', 'defer']]) {
         machines.push(await Machine.start(rom, settings.guest.memoryBytes, args));
       }
@@ -66,9 +65,9 @@ export function qemuMove(settings: QemuMoveSettings): Promise<Move> {
       return await move(source, destination, settings);
     } finally {
       await Promise.all(machines.map((machine) => machine.stop()));
-      rmSync(folder, { recursive: true, force: true });
     }
-  });
+  };
+  return asPeer(QEMU, () => inTemporaryFolder(moveIn));
 }
 
 /** One QEMU process. */
@@ -146,6 +145,8 @@ async function move(source: Machine, destination: Machine, settings: QemuMoveSet
   }
   await reached(source.qmp, 'completed');
   const figures = await finalFigures(source.qmp);
+  // The source is done when it has given everything to the socket; the destination is still to read it.
+  await reached(destination.qmp, 'completed');
   await seenAlive(destination, (await source.counters()).periods);
   return figures;
 }
