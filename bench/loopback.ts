@@ -128,7 +128,6 @@ async function writingRows(roundCount: number, memoryMib: number): Promise<Row[]
   const theirs = best([preCopy, found['QEMU post-copy']], total);
   return [
     against(time, ours, theirs, total, { at_most: 0.95 }),
-    against(time, ours, preCopy, total),
     against({ ...time, measure: 'downtime' }, ours, preCopy, downtime),
   ];
 }

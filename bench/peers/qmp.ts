@@ -8,18 +8,14 @@ import { z } from 'zod';
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import { withDeadline } from '../children.ts';
 
-const greeting = z.object({
-  QMP: z.object({
-    version: z.object({ qemu: z.object({ major: z.int(), minor: z.int(), micro: z.int() }) }),
-  }),
-});
+const greeting = z.object({ QMP: z.object({}) });
 const event = z.object({ event: z.string(), data: z.record(z.string(), z.unknown()).default({}) });
 const failure = z.object({ error: z.object({ desc: z.string() }) });
 const success = z.object({ return: z.unknown() });
 
 /** What QEMU may say. */
 export type QmpMessage =
-  | { readonly kind: 'greeting'; readonly version: string }
+  | { readonly kind: 'greeting' }
   | { readonly kind: 'event'; readonly name: string; readonly data: Readonly<Record<string, unknown>> }
   | { readonly kind: 'failure'; readonly reason: string }
   | { readonly kind: 'answer'; readonly value: unknown };
@@ -30,10 +26,7 @@ export function qmpMessage(line: string): QmpMessage {
   const found = z.union([greeting, event, failure, success]).safeParse(json);
   if (!found.success) throw new Error(`QEMU said what is no QMP: ${line.slice(0, 200)}`);
   const { data } = found;
-  if ('QMP' in data) {
-    const { major, minor, micro } = data.QMP.version.qemu;
-    return { kind: 'greeting', version: `${major}.${minor}.${micro}` };
-  }
+  if ('QMP' in data) return { kind: 'greeting' };
   if ('event' in data) return { kind: 'event', name: data.event, data: data.data };
   if ('error' in data) return { kind: 'failure', reason: data.error.desc };
   return { kind: 'answer', value: data.return };
@@ -48,7 +41,6 @@ export class Qmp {
   readonly #stream: Duplex;
   readonly #listeners = new Set<Listener>();
   readonly #events: Event[] = [];
-  #version = '';
   #lost: Error | undefined;
   #rest = '';
 
@@ -62,15 +54,9 @@ export class Qmp {
   /** Greets QEMU and waits until it takes commands. @throws Error when it does not */
   static async open(stream: Duplex): Promise<Qmp> {
     const qmp = new Qmp(stream);
-    const greeted = await qmp.#next('QEMU greeting', ({ kind }) => kind === 'greeting');
-    if (greeted.kind === 'greeting') qmp.#version = greeted.version;
+    await qmp.#next('QEMU greeting', ({ kind }) => kind === 'greeting');
     await qmp.execute('qmp_capabilities');
     return qmp;
-  }
-
-  /** QEMU's version. */
-  get version(): string {
-    return this.#version;
   }
 
   /** Has QEMU do something. @throws Error with the command and QEMU's own words when it refuses */

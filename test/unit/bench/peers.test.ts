@@ -10,11 +10,11 @@ import { listeningPort, migrationFigures } from '../../../bench/peers/qemu.ts';
 import { qmpMessage } from '../../../bench/peers/qmp.ts';
 
 describe('QMP', () => {
-  test("QEMU's greeting has its version", () => {
+  test("QEMU's greeting is told from its answers", () => {
     const line =
       '{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, ' +
       '"package": "Debian 1:7.2+dfsg-7+deb12u18+b3"}, "capabilities": ["oob"]}}';
-    expect(qmpMessage(line)).toEqual({ kind: 'greeting', version: '7.2.22' });
+    expect(qmpMessage(line)).toEqual({ kind: 'greeting' });
   });
 
   test('an event, with data and without, is not taken for an answer', () => {
