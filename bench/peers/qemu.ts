@@ -34,7 +34,12 @@ const MAX_BANDWIDTH_BYTES_PER_S = 2 ** 40;
 const WARM_UP_MS = 1000;
 const ACHIEVED_SHARE_MIN = 0.9;
 const ASK_AGAIN_MS = 20;
+const BYTES_PER_MIB = 1024 ** 2;
 const QMP_PIPE = 3;
+/** Nothing but processor, memory and board; the debug port on stdout, the monitor on a pipe. */
+const BARE_MACHINE =
+  '-machine pc -nodefaults -no-user-config -no-reboot -display none -debugcon stdio ' +
+  `-chardev socket,id=qmp,fd=${QMP_PIPE} -mon chardev=qmp,mode=control`;
 
 /** Whether QEMU lets the processor run the guest, or has to emulate it. */
 export function qemuAccelerator(): 'kvm' | 'tcg' {
@@ -84,22 +89,9 @@ class Machine {
   }
 
   static async start(rom: string, memoryBytes: number, args: readonly string[]): Promise<Machine> {
-    const child = new Child(
-      [
-        ...[QEMU, '-accel', qemuAccelerator(), '-machine', 'pc', '-nodefaults', '-no-user-config'],
-        ...['-display', 'none', '-no-reboot', '-m', `${memoryBytes / 1024 ** 2}M`, '-bios', rom],
-        ...[
-          '-debugcon',
-          'stdio',
-          '-chardev',
-          `socket,id=qmp,fd=${QMP_PIPE}`,
-          '-mon',
-          'chardev=qmp,mode=control',
-        ],
-        ...args,
-      ],
-      QMP_PIPE + 1,
-    );
+    const memory = `-m ${memoryBytes / BYTES_PER_MIB}M -accel ${qemuAccelerator()}`;
+    const command = [QEMU, ...`${memory} ${BARE_MACHINE}`.split(' '), '-bios', rom, ...args];
+    const child = new Child(command, QMP_PIPE + 1);
     const ready = child.line(READY_LINE, DEADLINES_MS.guestWork);
     ready.catch(() => {});
     try {
