@@ -172,7 +172,6 @@ export class SourceMover {
 
   /** The ledger follows when the guest runs again. */
   async #afterwards(main: SourceChannel, { switching }: SourceSide): Promise<void> {
-    if (switching.ledger === undefined) return;
     const done = main.expect('LEDGER_DONE');
     await sendLedger(main.sender, switching.ledger, this.#pageCount);
     await within(done, DEADLINES_MS.ledger, this.#ending.signal);
