@@ -31,14 +31,16 @@ export interface ForwarderSettings {
 
 /** One guest: its clients on one side, its hosts on the other. */
 class GuestFront implements GuestEnd {
-  readonly table = new RequestTable();
-  door: ClientDoor | undefined;
+  readonly table: RequestTable;
+  readonly door: ClientDoor;
   readonly #turned: (host: string, epoch: bigint) => void;
   /** The host that announced the guest last; stale ones have a lower epoch and are not listened to. */
   #line: HostLine | undefined;
   #epoch = 0n;
 
-  constructor(turned: (host: string, epoch: bigint) => void) {
+  constructor(table: RequestTable, door: ClientDoor, turned: (host: string, epoch: bigint) => void) {
+    this.table = table;
+    this.door = door;
     this.#turned = turned;
   }
 
@@ -68,7 +70,7 @@ class GuestFront implements GuestEnd {
 
   answer(number: number, message: Buffer): void {
     this.table.answer(number, message);
-    this.door?.readHalted();
+    this.door.readHalted();
   }
 
   gone(line: HostLine): void {
@@ -109,14 +111,14 @@ export class Forwarder {
     const server = createServer({ noDelay: true, keepAlive: true });
     try {
       for (const name of settings.guests) {
-        const front = new GuestFront((host, epoch) => turned?.(name, host, epoch));
-        front.door = await ClientDoor.open(front.table, address, 0);
-        guests.set(name, front);
+        const table = new RequestTable();
+        const door = await ClientDoor.open(table, address, 0);
+        guests.set(name, new GuestFront(table, door, (host, epoch) => turned?.(name, host, epoch)));
       }
       await once(server.listen(port, address), 'listening');
     } catch (error) {
       server.close();
-      await Promise.all([...guests.values()].map(({ door }) => door?.close()));
+      await Promise.all([...guests.values()].map(({ door }) => door.close()));
       throw error;
     }
     return new Forwarder(server, guests, settings);
@@ -125,9 +127,7 @@ export class Forwarder {
   /** Where a guest's clients connect, "address:port" for UDP and TCP, by the guest's name. */
   get guestAddresses(): Record<string, string> {
     const [address] = this.address.split(':');
-    return Object.fromEntries(
-      [...this.#guests].map(([name, { door }]) => [name, `${address}:${door?.port ?? 0}`]),
-    );
+    return Object.fromEntries([...this.#guests].map(([name, { door }]) => [name, `${address}:${door.port}`]));
   }
 
   /** What has become of a guest's requests. */
@@ -140,7 +140,7 @@ export class Forwarder {
     const closed = once(this.#server, 'close');
     this.#server.close();
     for (const line of this.#lines) line.close();
-    await Promise.all([closed, ...[...this.#guests.values()].map(({ door }) => door?.close())]);
+    await Promise.all([closed, ...[...this.#guests.values()].map(({ door }) => door.close())]);
   }
 
   #greet(hello: { version: number; token: string; guest: string }): GuestEnd | string {
@@ -155,7 +155,7 @@ export class Forwarder {
   #sweep(): void {
     for (const front of this.#guests.values()) {
       front.table.expire(nowMs() - REQUEST_MS);
-      front.door?.readHalted();
+      front.door.readHalted();
     }
   }
 }

@@ -83,7 +83,7 @@ export function encodeFrame(frame: HostFrame | ForwarderFrame): Buffer {
 
 /** Reads what a host said: a view of the bytes. Undefined when it is no such frame. */
 export function decodeHostFrame(bytes: Buffer): HostFrame | undefined {
-  switch (bytes[0]) {
+  switch (bytes[0] ?? 0) {
     case Kind.HELLO: {
       if (bytes.byteLength < 3) return undefined;
       const token = textAt(bytes, 3);
@@ -113,7 +113,7 @@ export function decodeHostFrame(bytes: Buffer): HostFrame | undefined {
 
 /** Reads what a forwarder said: a view of the bytes. Undefined when it is no such frame. */
 export function decodeForwarderFrame(bytes: Buffer): ForwarderFrame | undefined {
-  switch (bytes[0]) {
+  switch (bytes[0] ?? 0) {
     case Kind.WELCOME:
       return bytes.byteLength === 1 ? { kind: 'welcome' } : undefined;
     case Kind.REFUSED: {
