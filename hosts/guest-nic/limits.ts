@@ -1,0 +1,4 @@
+/** The limits of a guest's NIC, in one place. */
+
+/** How many messages the NIC takes out of a queue at once: some microseconds, for which a pause may have to wait. */
+export const BURST_MESSAGES_MAX = 16;
