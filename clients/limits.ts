@@ -17,11 +17,6 @@ export const FORWARDER_LIMITS = {
 } as const;
 
 export const LOAD_LIMITS = {
-  rateMin: 0.1,
-  rateMax: 50_000,
-  keysMax: 2 ** 32 - 1,
-  timeoutMsMin: 1,
-  timeoutMsMax: 600_000,
   /** How many answers one load generator remembers: more than an hour of 1,000 requests/s. */
   samplesMax: 4_000_000,
   /** Requests without an answer, those included whose time is over. */

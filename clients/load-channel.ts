@@ -3,11 +3,11 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import type { ClientProtocol } from '../proto/client-load.ts';
 import { DEADLINES_MS } from '../proto/deadlines.ts';
 import { MESSAGE_BYTES_MAX } from '../proto/guest-request.ts';
 import { MessageSplitter, SplitEnd, withLength } from '../proto/message-stream.ts';
 import { LOAD_LIMITS } from './limits.ts';
-import type { Protocol } from './load-settings.ts';
 
 export interface LoadChannel {
   readonly reconnects: number;
@@ -29,7 +29,7 @@ const ATTEMPT_MS_MAX = 5000;
 
 /** @throws Error when nobody is there */
 export function openChannel(
-  protocol: Protocol,
+  protocol: ClientProtocol,
   peer: Peer,
   received: (message: Buffer) => void,
 ): Promise<LoadChannel> {

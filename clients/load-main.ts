@@ -6,9 +6,10 @@
 
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
+import { CLIENT_ARRIVALS, CLIENT_PROTOCOLS } from '../proto/client-load.ts';
 import { errorText } from '../proto/errors.ts';
 import { LoadGenerator } from './load-generator.ts';
-import { ARRIVALS, type LoadSettings, type MigrationWindow, PROTOCOLS } from './load-settings.ts';
+import type { LoadSettings, MigrationWindow } from './load-settings.ts';
 
 const USAGE = `usage: node clients/load-main.ts --address HOST:PORT --protocol udp|tcp --rate N --arrivals constant|poisson
   --read SHARE --keys N --seed N --timeout MS [--owned]`;
@@ -28,8 +29,8 @@ function readSettings(): LoadSettings {
         owned: { type: 'boolean', default: false },
       },
     });
-    const protocol = PROTOCOLS.find((each) => each === values.protocol);
-    const arrivals = ARRIVALS.find((each) => each === values.arrivals);
+    const protocol = CLIENT_PROTOCOLS.find((each) => each === values.protocol);
+    const arrivals = CLIENT_ARRIVALS.find((each) => each === values.arrivals);
     const numbers = {
       ratePerS: Number(values.rate),
       read: Number(values.read),

@@ -1,19 +1,14 @@
 /** What a load generator is told, and what it answers: the same in its process and to whoever started it. */
 
-export const PROTOCOLS = ['udp', 'tcp'] as const;
-export type Protocol = (typeof PROTOCOLS)[number];
-
-export const ARRIVALS = ['constant', 'poisson'] as const;
-export type Arrivals = (typeof ARRIVALS)[number];
+import type { ClientArrivals, ClientProtocol } from '../proto/client-load.ts';
 
 export interface LoadSettings {
-  readonly protocol: Protocol;
+  readonly protocol: ClientProtocol;
   /** The guest's, "address:port". */
   readonly address: string;
   /** Requests per second, on average. */
   readonly ratePerS: number;
-  /** When requests are due: at equal intervals, or as if from very many clients that know nothing of each other. */
-  readonly arrivals: Arrivals;
+  readonly arrivals: ClientArrivals;
   /** The share of requests that only read. */
   readonly read: number;
   /** Keys are 0 to keys - 1, all equally popular. */

@@ -2,6 +2,7 @@
 
 import type { GuestNetwork } from '../../proto/generated/godwit/v1/guest.ts';
 import type { Endpoint } from '../network-path.ts';
+import { ForwarderUplink } from './forwarder-uplink.ts';
 import type { Uplink } from './uplink.ts';
 
 export interface UplinkSettings {
@@ -17,7 +18,9 @@ export interface UplinkSettings {
 }
 
 /** @throws Error in words for people when there is none */
-export function createUplink({ guest, network }: UplinkSettings): Uplink {
-  const asked = network.forwarder === '' ? `the address ${network.address}` : 'a forwarder';
-  throw new Error(`guest "${guest}" asks for ${asked}, which is not built into this host`);
+export function createUplink({ guest, network, epoch, dial }: UplinkSettings): Uplink {
+  if (dial !== undefined) return new ForwarderUplink({ guest, network, epoch, dial });
+  throw new Error(
+    `guest "${guest}" asks for the address ${network.address}, which is not built into this host`,
+  );
 }
