@@ -11,7 +11,7 @@ import type { GuestNetwork } from '../../proto/generated/godwit/v1/guest.ts';
 import { ClientConnections } from './client-connections.ts';
 import { ClientDatagrams } from './client-datagrams.ts';
 import { ClientProtocol, decodeClient } from './client-flow.ts';
-import { GuestAddress } from './guest-address.ts';
+import { GuestAddress, requireAddressSettings } from './guest-address.ts';
 import type { Flow, NicPort, Uplink } from './uplink.ts';
 
 export interface AddressUplinkSettings {
@@ -73,26 +73,29 @@ export class AddressUplink implements Uplink {
     await this.#starting?.catch(() => {});
     const parts = this.#parts;
     this.#parts = undefined;
-    if (parts !== undefined) await closeParts(parts);
+    parts?.datagrams.close();
+    // Before the connections, as when it is withdrawn.
+    await parts?.address.close();
+    parts?.connections.close();
   }
 
   async #start(port: NicPort): Promise<void> {
     const { guest, network, device } = this.#settings;
-    const address = await GuestAddress.start({ guest, address: network.address, device });
-    const parts = {
-      address,
-      datagrams: new ClientDatagrams(port),
-      connections: new ClientConnections(port),
-    };
+    const datagrams = new ClientDatagrams(port);
+    const connections = new ClientConnections(port);
     try {
-      await parts.datagrams.listen(network.address, network.port);
-      await parts.connections.listen(network.address, network.port);
+      requireAddressSettings(device);
+      // First the sockets: if another uplink has the address here it keeps it.
+      await datagrams.listen(network.address, network.port);
+      await connections.listen(network.address, network.port);
+      const address = await GuestAddress.start(network.address, device);
+      this.#parts = { address, datagrams, connections };
     } catch (error) {
-      await closeParts(parts);
+      datagrams.close();
+      connections.close();
       const where = `${network.address}:${network.port}`;
       throw new Error(`guest "${guest}" cannot answer on ${where}: ${errorText(error)}`, { cause: error });
     }
-    this.#parts = parts;
   }
 
   /** What happens again and again is told once. */
@@ -100,13 +103,6 @@ export class AddressUplink implements Uplink {
     const text = errorText(error);
     if (text === this.#complaint) return;
     this.#complaint = text;
-    process.stderr.write(`godwit host: ${text}\n`);
+    process.stderr.write(`godwit host: guest "${this.#settings.guest}": ${text}\n`);
   }
-}
-
-async function closeParts({ address, datagrams, connections }: Parts): Promise<void> {
-  datagrams.close();
-  // Before the connections, as when it is withdrawn.
-  await address.close();
-  connections.close();
 }

@@ -24,17 +24,9 @@ const FAILED = /^Command failed -:(\d+)$/;
 /** What ip answers to this tells that it has done all that came before; each namespace has this device. */
 const MARK = { command: 'link show dev lo', answer: /^1: lo:/ } as const;
 
-export interface GuestAddressSettings {
-  /** For messages. */
-  readonly guest: string;
-  /** IPv4. */
-  readonly address: string;
-  /** The device that carries the host's traffic. */
-  readonly device: string;
-}
-
 export class GuestAddress {
-  readonly #settings: GuestAddressSettings;
+  readonly #address: string;
+  readonly #device: string;
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #ended: Promise<void>;
   /** The batch's lines so far: ip names a failed one by its number. */
@@ -45,9 +37,9 @@ export class GuestAddress {
   #words: string[] = [];
   #problem: Error | undefined;
 
-  private constructor(settings: GuestAddressSettings) {
-    this.#settings = settings;
-    const { address, device } = settings;
+  private constructor(address: string, device: string) {
+    this.#address = address;
+    this.#device = device;
     const args = ['-c', SCRIPT, 'godwit-address', `${address}/32`, device];
     // A process group of its own: Ctrl-C in a terminal reaches only the owner, whose end is told by stdin.
     this.#child = spawn('sh', args, { detached: true });
@@ -63,12 +55,12 @@ export class GuestAddress {
   /**
    * Gets ready to put the address on the device, where it is not afterwards, whoever had put it there.
    *
-   * @throws Error when a setting of the kernel is missing, or with the ip command and its answer
+   * @param address IPv4
+   * @param device the one that carries the host's traffic
+   * @throws Error with the ip command and its answer
    */
-  static async start(settings: GuestAddressSettings): Promise<GuestAddress> {
-    requireSettings(settings);
-    hardwareAddress(settings.device);
-    const it = new GuestAddress(settings);
+  static async start(address: string, device: string): Promise<GuestAddress> {
+    const it = new GuestAddress(address, device);
     try {
       await it.withdraw();
     } catch (error) {
@@ -83,10 +75,10 @@ export class GuestAddress {
    *
    * @throws Error with the ip command and its answer
    */
-  announce(): Promise<void> {
-    const { address, device } = this.#settings;
-    return this.#tell([
-      `address replace ${address}/32 dev ${device} label ${addressLabel(device)}`,
+  async announce(): Promise<void> {
+    const device = this.#device;
+    await this.#tell([
+      `address replace ${this.#address}/32 dev ${device} label ${addressLabel(device)}`,
       `link set dev ${device} address ${hardwareAddress(device)}`,
     ]);
   }
@@ -97,8 +89,7 @@ export class GuestAddress {
    * @throws Error with the ip command and its answer
    */
   withdraw(): Promise<void> {
-    const { address, device } = this.#settings;
-    return this.#tell([`address delete ${address}/32 dev ${device}`]);
+    return this.#tell([`address delete ${this.#address}/32 dev ${this.#device}`]);
   }
 
   /** Takes the address off the device, and ends. */
@@ -112,7 +103,7 @@ export class GuestAddress {
   async #tell(commands: readonly string[]): Promise<void> {
     this.#lines.push(...commands, MARK.command);
     const answered = new Promise<Error | undefined>((resolve) => this.#waiting.push(resolve));
-    const ended = this.#ended.then(() => this.#error(commands[0], 'the ip command has ended'));
+    const ended = this.#ended.then(() => refusal(commands[0], 'the ip command has ended'));
     const timer = setTimeout(() => this.#child.kill('SIGKILL'), DEADLINES_MS.query);
     this.#child.stdin.write(`${[...commands, MARK.command].join('\n')}\n`);
     const problem = await Promise.race([answered, ended]);
@@ -132,13 +123,13 @@ export class GuestAddress {
       this.#waiting.shift()?.(this.#problem);
       this.#problem = undefined;
     } else if (!NOT_THERE.test(answer)) {
-      this.#problem ??= this.#error(this.#lines[Number(failed) - 1], answer);
+      this.#problem ??= refusal(this.#lines[Number(failed) - 1], answer);
     }
   }
+}
 
-  #error(command: string | undefined, answer: string): Error {
-    return new Error(`the address of guest "${this.#settings.guest}": ip ${command}: ${answer}`);
-  }
+function refusal(command: string | undefined, answer: string): Error {
+  return new Error(`ip ${command}: ${answer}`);
 }
 
 /** Takes away what guests' addresses a host that is gone, and its shells with it, left on this host's device. */
@@ -153,27 +144,24 @@ function addressLabel(device: string): string {
   return `${device}:g`;
 }
 
-/** @throws Error when the kernel would not let the address be used */
-function requireSettings({ guest, address, device }: GuestAddressSettings): void {
-  const folder = '/proc/sys/net/ipv4';
-  const isOn = (path: string): boolean => {
-    try {
-      return readFileSync(`${folder}/${path}`, 'utf8').trim() !== '0';
-    } catch {
-      return false;
-    }
-  };
+/** @throws Error when the device or a setting of the kernel would not let a guest's address be used */
+export function requireAddressSettings(device: string): void {
+  hardwareAddress(device);
   const missing = [
-    ...(isOn('ip_nonlocal_bind') ? [] : ['net.ipv4.ip_nonlocal_bind']),
-    ...(isOn('conf/all/arp_notify') || isOn(`conf/${device}/arp_notify`)
-      ? []
-      : ['net.ipv4.conf.all.arp_notify']),
-  ];
+    ['ip_nonlocal_bind', isOn('ip_nonlocal_bind')],
+    ['conf.all.arp_notify', isOn('conf/all/arp_notify') || isOn(`conf/${device}/arp_notify`)],
+  ].flatMap(([name, isThere]) => (isThere ? [] : [`net.ipv4.${name}`]));
   if (missing.length === 0) return;
-  throw new Error(
-    `guest "${guest}" cannot have the address ${address} on this host: ` +
-      `the kernel's settings ${missing.join(' and ')} must be 1 (sysctl, as root)`,
-  );
+  throw new Error(`a setting of this host's kernel has to be 1: ${missing.join(', ')} (sysctl, as root)`);
+}
+
+function isOn(setting: string): boolean {
+  try {
+    return readFileSync(`/proc/sys/net/ipv4/${setting}`, 'utf8').trim() !== '0';
+  } catch {
+    // Another system than Linux, or no such device.
+    return false;
+  }
 }
 
 /** @throws Error when ARP cannot tell of the device */
