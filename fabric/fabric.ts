@@ -34,6 +34,8 @@ export interface ClientSide {
   readonly prefix: readonly string[];
   /** The IPv4 address under which hosts reach it there. */
   readonly address: string;
+  /** "address/bits": from where guests may have addresses of their own; undefined where none can reach a client. */
+  readonly guestAddresses: string | undefined;
 }
 
 export interface Fabric {

@@ -4,7 +4,7 @@
  * the coordinator through a file, a Unix socket, which knows no namespaces. For root on Linux.
  */
 import { readFileSync } from 'node:fs';
-import { type Fabric, type FabricSettings, FabricUnavailableError } from './fabric.ts';
+import { type ClientSide, type Fabric, type FabricSettings, FabricUnavailableError } from './fabric.ts';
 import { type Ground, startLocalFabric } from './local-fabric.ts';
 import { NamespaceKeeper } from './namespace-keeper.ts';
 import { namespaceName, newRun, removeLeftovers, socketPath } from './netns-runs.ts';
@@ -13,6 +13,7 @@ import { namespaceName, newRun, removeLeftovers, socketPath } from './netns-runs
 const COORDINATOR_IP = '10.0.0.1';
 const HOSTS_NETWORK = '10.0.1';
 const CLIENT_IP = '10.0.3.1';
+const GUEST_ADDRESSES = '10.0.2.0/24';
 const PREFIX_BITS = 16;
 const BRIDGE = 'br0';
 /** A host's own; tc shapes it. */
@@ -79,7 +80,7 @@ async function makeGround({ hostCount, signal }: FabricSettings): Promise<Ground
   return {
     coordinator: { prefix: within(CENTRE), args: ['--listen', `${COORDINATOR_IP}:0`, '--socket', socket] },
     clientAddress: `unix:${socket}`,
-    client: { prefix: within(CLIENT), address: CLIENT_IP },
+    client: netnsClientSide(run),
     host: (number) => {
       const ip = hostIp(number);
       const args = [
@@ -90,6 +91,12 @@ async function makeGround({ hostCount, signal }: FabricSettings): Promise<Ground
     },
     close: () => keeper.close(),
   };
+}
+
+/** Where clients of a run's guests are. */
+export function netnsClientSide(run: string): ClientSide {
+  const prefix = ['ip', 'netns', 'exec', namespaceName(run, CLIENT)];
+  return { prefix, address: CLIENT_IP, guestAddresses: GUEST_ADDRESSES };
 }
 
 function hostIp(number: number): string {

@@ -105,7 +105,7 @@ async function neighbour(): Promise<string | undefined> {
 }
 
 describe.skipIf(skipped)(`a guest's own address${about}`, () => {
-  test('moves: from the announcement on the client sends to the new host, and nobody else has the address', async () => {
+  test('moves: an announcement tells the client of the new host, and nobody else has the address', async () => {
     const [a, b] = await Promise.all([startGuest(hostA), startGuest(hostB)]);
     const someone = await startClient();
     await a.tell('announce');
