@@ -174,8 +174,8 @@ function workloadSpec(workload: WorkloadSection, trace: Buffer): WorkloadSpec {
     scan: workload.scan ?? defaults.scan ?? 0,
     scanLength: workload['scan-length'] ?? defaults.scanLength ?? 0,
     phases: workload.phases?.map(workloadPhase) ?? [],
-    pagesPerRequest: 0,
-    responseBytes: 0,
+    pagesPerRequest: defaults.pagesPerRequest ?? 0,
+    responseBytes: defaults.responseBytes ?? 0,
     trace,
   };
 }
