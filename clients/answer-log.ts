@@ -1,13 +1,16 @@
 /**
- * Every answer of a load generator: when its request was due and when it came. From these follow, once it is known when the
- * guest moved, the latencies of each phase and the longest time without an answer.
+ * Every answer of a load generator: when its request was due and when it came. From these follow, once it is
+ * known when the guest moved, the latencies of each phase and the longest time without an answer.
  */
 
 import { build, type Histogram } from 'hdr-histogram-js';
+import type { Gap, LatencySummary, LoadReport, MigrationWindow } from '../proto/client-load.ts';
 import { LOAD_LIMITS } from './limits.ts';
-import type { Gap, LatencySummary, LoadReport, MigrationWindow } from './load-settings.ts';
 
-/** The gap is looked for from a little before the migration until the guest has been at its new place for a while. */
+/**
+ * The gap is looked for from a little before the migration until the guest has been at its new place for a
+ * while.
+ */
 const GAP_BEFORE_MS = 100;
 const GAP_AFTER_MS = 1000;
 

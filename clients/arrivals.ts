@@ -1,7 +1,10 @@
-/** The random choices of a load generator: when requests are due, and what they ask. The same seed, the same choices. */
+/**
+ * The random choices of a load generator: when requests are due, and what they ask. The same seed, the same
+ * choices.
+ */
 
+import type { LoadSettings } from '../proto/client-load.ts';
 import { RequestOperation } from '../proto/guest-request.ts';
-import type { LoadSettings } from './load-settings.ts';
 
 const UINT32 = 2 ** 32;
 

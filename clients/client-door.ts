@@ -1,6 +1,6 @@
 /**
- * Where a guest's clients come in: one address and port, for UDP and for TCP. Each request goes into the guest's table
- * with a way back. TCP connections end here, so they stay while the guest moves.
+ * Where a guest's clients come in: one address and port, for UDP and for TCP. Each request goes into the
+ * guest's table with a way back. TCP connections end here, so they stay while the guest moves.
  */
 
 import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dgram';
@@ -42,7 +42,7 @@ export class ClientDoor {
   static async open(table: RequestTable, address: string, port: number): Promise<ClientDoor> {
     for (let tries = 1; ; tries++) {
       const tcp = createServer({ noDelay: true });
-      const udp = createSocket('udp4');
+      const udp = createSocket({ type: 'udp4', recvBufferSize: FORWARDER_LIMITS.datagramBytesMax });
       try {
         await once(tcp.listen(port, address), 'listening');
         const { port: given } = tcp.address() as { port: number };

@@ -1,6 +1,7 @@
 /**
- * The forwarder as a process. Prints one line of JSON when it listens, with the address for hosts, the token that they
- * must say, and each guest's address for clients; ends at SIGTERM, or, with --owned, when its stdin ends.
+ * The forwarder as a process. Prints one line of JSON when it listens, with the address for hosts, the token
+ * that they must say, and each guest's address for clients; ends at SIGTERM, or, with --owned, when its stdin
+ * ends.
  */
 
 import { randomBytes } from 'node:crypto';

@@ -1,6 +1,6 @@
 /**
- * The forwarder: keeps one address for each guest, whichever host it runs on. Clients speak to that address; a guest's
- * hosts connect here, and requests go to the one that announced the guest last (docs/clients.md).
+ * The forwarder: keeps one address for each guest, whichever host it runs on. Clients speak to that address; a
+ * guest's hosts connect here, and requests go to the one that announced the guest last (docs/clients.md).
  */
 
 import { randomBytes, timingSafeEqual } from 'node:crypto';

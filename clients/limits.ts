@@ -8,6 +8,8 @@ export const FORWARDER_LIMITS = {
   requestsMax: 65_536,
   /** Of one guest: TCP clients at a time. */
   clientsMax: 1024,
+  /** Of datagrams that wait to be read; the kernel gives what it allows. */
+  datagramBytesMax: 4 * 1024 * 1024,
   /** What may wait in a client's socket; a client that reads so little is disconnected. */
   unsentBytesMax: 1024 * 1024,
   /** How many ports are tried for one that is free for both UDP and TCP. */

@@ -1,4 +1,7 @@
-/** How a load generator's messages reach a guest: in UDP datagrams, or in one TCP connection that is made again when it breaks. */
+/**
+ * How a load generator's messages reach a guest: in UDP datagrams, or in one TCP connection that is made again
+ * when it breaks.
+ */
 
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
@@ -21,8 +24,8 @@ export interface Peer {
 }
 
 /**
- * The first attempt is this short, and each later one twice as long: an address that moves swallows what asks for a
- * connection meanwhile, and the kernel would ask again only after a second.
+ * The first attempt is this short, and each later one twice as long: an address that moves swallows what asks
+ * for a connection meanwhile, and the kernel would ask again only after a second.
  */
 const ATTEMPT_MS_MIN = 50;
 const ATTEMPT_MS_MAX = 5000;

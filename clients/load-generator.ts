@@ -1,11 +1,12 @@
 /**
- * An open-loop load generator: requests are due at times of their own, whatever becomes of those before, and each latency
- * counts from the moment when the request was due. So a guest that stands still shows in the latency of every request
- * of that time, and not in one (Tene's "coordinated omission").
+ * An open-loop load generator: requests are due at times of their own, whatever becomes of those before, and
+ * each latency counts from the moment when the request was due. So a guest that stands still shows in the
+ * latency of every request of that time, and not in one (Tene's "coordinated omission").
  *
  * It also knows what the guest may not forget: a key's version never falls below one that was answered before.
  */
 
+import type { LoadReport, LoadSettings, MigrationWindow } from '../proto/client-load.ts';
 import { nowMs } from '../proto/clock.ts';
 import {
   decodeResponse,
@@ -18,7 +19,6 @@ import { AnswerLog } from './answer-log.ts';
 import { Arrivals } from './arrivals.ts';
 import { LOAD_LIMITS } from './limits.ts';
 import { type LoadChannel, openChannel } from './load-channel.ts';
-import type { LoadReport, LoadSettings, MigrationWindow } from './load-settings.ts';
 
 /** Node's timers count whole milliseconds and come late: the last of the way is slept in naps. */
 const TIMER_COARSE_MS = 2;

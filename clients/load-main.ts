@@ -1,18 +1,22 @@
 /**
- * A load generator as a process. Prints one line of JSON when it is connected and sends. A line on stdin that says
- * {"finish": {"fromMs", "toMs"}} (the migration's window, or null) ends the load; then it prints its report, one line of
- * JSON, and ends. It ends without a word at SIGTERM and when its stdin ends.
+ * A load generator as a process. Prints one line of JSON when it is connected and sends. A line on stdin that
+ * says {"finish": {"fromMs", "toMs"}} (the migration's window, or null) ends the load; then it prints its
+ * report, one line of JSON, and ends. It ends without a word at SIGTERM and when its stdin ends.
  */
 
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
-import { CLIENT_ARRIVALS, CLIENT_PROTOCOLS } from '../proto/client-load.ts';
+import {
+  CLIENT_ARRIVALS,
+  CLIENT_PROTOCOLS,
+  type LoadSettings,
+  type MigrationWindow,
+} from '../proto/client-load.ts';
 import { errorText } from '../proto/errors.ts';
 import { LoadGenerator } from './load-generator.ts';
-import type { LoadSettings, MigrationWindow } from './load-settings.ts';
 
-const USAGE = `usage: node clients/load-main.ts --address HOST:PORT --protocol udp|tcp --rate N --arrivals constant|poisson
-  --read SHARE --keys N --seed N --timeout MS [--owned]`;
+const USAGE = `usage: node clients/load-main.ts --address HOST:PORT --protocol udp|tcp --rate N
+  --arrivals constant|poisson --read SHARE --keys N --seed N --timeout MS [--owned]`;
 
 function end(code: number, problem: string): never {
   process.stderr.write(`godwit load: ${problem}\n`);

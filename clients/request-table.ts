@@ -1,7 +1,7 @@
 /**
- * A guest's requests on their way: each has a number, is sent to the host that announced the guest last, and is forgotten
- * when its answer has come or nobody waits for it any more. What a host has not taken into the guest when another
- * announces it is sent again to that one. Knows no sockets.
+ * A guest's requests on their way: each has a number, is sent to the host that announced the guest last, and is
+ * forgotten when its answer has come or nobody waits for it any more. What a host has not taken into the guest
+ * when another announces it is sent again to that one. Knows no sockets.
  */
 
 import { FORWARDER_WINDOW } from '../proto/forwarder-wire.ts';

@@ -1,10 +1,12 @@
 /**
- * The bytes between a guest's host and the forwarder that keeps one address for the guest (docs/clients.md). A host
- * dials, one connection for each guest; every frame is a message of message-stream.ts whose first byte is its kind.
+ * The bytes between a guest's host and the forwarder that keeps one address for the guest (docs/clients.md). A
+ * host dials, one connection for each guest; every frame is a message of message-stream.ts whose first byte is
+ * its kind.
  *
- * The forwarder numbers a guest's requests, and sends them in the order of their numbers. A host says TAKEN when a
- * request, and with it every one before it on this connection, stands in the guest's memory: from then on it travels with
- * the guest. Whatever was not taken is sent again to the host that is next to announce the guest.
+ * The forwarder numbers a guest's requests, and sends them in the order of their numbers. A host says TAKEN
+ * when a request, and with it every one before it on this connection, stands in the guest's memory: from then
+ * on it travels with the guest. Whatever was not taken is sent again to the host that is next to announce the
+ * guest.
  */
 
 import { MESSAGE_BYTES_MAX } from './guest-request.ts';

@@ -1,4 +1,7 @@
-/** The section of a spec about clients outside: what they ask, how often, and how they find a guest that has moved. */
+/**
+ * The section of a spec about clients outside: what they ask, how often, and how they find a guest that has
+ * moved.
+ */
 
 import { z } from 'zod';
 import {
@@ -13,11 +16,14 @@ import {
 } from '../proto/client-load.ts';
 import type { Announce } from '../proto/generated/godwit/v1/guest.ts';
 import { DEFAULT_ANNOUNCE, NETWORK_LIMITS } from '../proto/guest-network.ts';
+import { parseIpv4Range } from '../proto/ipv4-range.ts';
 import { ANSWERING_WORKLOADS, type WorkloadKind } from '../proto/names.ts';
 import { choice, integer, quantity, section, share } from './fields.ts';
 import { duration, requestRate } from './units.ts';
 
 const { announceMsMax, announceStepMsMin, announceStepMsMax, announceRoundsMax } = NETWORK_LIMITS;
+
+const ADDRESSES = 'a range of IPv4 addresses such as 10.0.2.0/24';
 
 const protocol = choice(CLIENT_PROTOCOLS);
 const announceTime = (ms: number) => quantity(duration, 0, announceMsMax).prefault(duration.format(ms));
@@ -54,6 +60,11 @@ export const clientsSection = section({
   via: choice(CLIENT_WAYS)
     .optional()
     .describe("How they reach the guest. Default: forwarder; in network namespaces the guest's own address."),
+  addresses: z
+    .string({ error: ADDRESSES })
+    .refine((found) => parseIpv4Range(found) !== undefined, { error: ADDRESSES })
+    .optional()
+    .describe('via address: from where guests have addresses. Default: see docs/clients.md.'),
   timeout: quantity(duration, CLIENT_LIMITS.timeoutMsMin, CLIENT_LIMITS.timeoutMsMax)
     .prefault(duration.format(DEFAULT_CLIENT_LOAD.timeoutMs))
     .describe('A request without an answer for so long is lost.'),
@@ -71,6 +82,8 @@ export interface ResolvedClients {
   readonly read: number;
   readonly keys: number;
   readonly via: ClientWay;
+  /** via address: a range; undefined: the testbed knows one. */
+  readonly addresses: string | undefined;
   readonly timeoutMs: number;
   readonly announce: Readonly<Announce>;
 }
@@ -82,6 +95,7 @@ export function resolveClients(found: ClientsSection, fabricKind: string): Resol
     protocols: Array.isArray(protocols) ? protocols : [protocols],
     ...{ ratePerS, arrivals, read, keys },
     via: found.via ?? (fabricKind === 'netns' ? 'address' : 'forwarder'),
+    addresses: found.addresses,
     timeoutMs: timeout,
     announce: {
       delayMs: times.delay,

@@ -102,7 +102,7 @@ function refusals(resolved: ResolvedSpec): BrokenRule[] {
   const options = new Set(techniques.flatMap((technique) => migrationOptionsProblems(migration[technique])));
   return [
     ...workload.map((message) => ({ path: ['guest', 'workload'], message, because: [['guest', 'memory']] })),
-    ...guestSpecProblems(guest).map((message) => ({ path: ['guest'], message })),
+    ...guestSpecProblems(guest).map((message) => ({ path: ['guest'], message, because: [['clients']] })),
     ...[...options].map((message) => ({ path: ['migration'], message })),
   ];
 }

@@ -53,6 +53,7 @@ function plainClients({ protocols, announce, ...load }: ResolvedClients): PlainM
     read: load.read,
     keys: load.keys,
     via: load.via,
+    ...(load.addresses !== undefined && { addresses: load.addresses }),
     timeout: duration.format(load.timeoutMs),
     announce: {
       delay: duration.format(announce.delayMs),

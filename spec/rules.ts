@@ -31,6 +31,10 @@ export function brokenRules(spec: Spec, machineMemoryBytes?: number): BrokenRule
 function clientRules({ clients, guest: { workload } }: Spec): BrokenRule[] {
   if (clients === undefined) return [];
   const broken: BrokenRule[] = [];
+  if (clients.addresses !== undefined && clients.via === 'forwarder') {
+    const message = 'a forwarder has an address of its own; leave this out, or take `via: address`';
+    broken.push({ path: ['clients', 'addresses'], message, because: [['clients', 'via']], key: true });
+  }
   const { protocol } = clients;
   const protocols = Array.isArray(protocol) ? protocol : [protocol];
   for (const [index, name] of protocols.entries()) {

@@ -1,7 +1,7 @@
 /**
- * The uplink of a guest whose address a forwarder keeps: one TCP connection to the forwarder, on which requests come
- * and responses go (proto/forwarder-wire.ts). It stands before the guest runs here, so that the announcement is one
- * small frame; when it breaks it is made again as long as the guest is here.
+ * The uplink of a guest whose address a forwarder keeps: one TCP connection to the forwarder, on which requests
+ * come and responses go (proto/forwarder-wire.ts). It stands before the guest runs here, so that the
+ * announcement is one small frame; when it breaks it is made again as long as the guest is here.
  */
 
 import { connect, type Socket } from 'node:net';
@@ -60,7 +60,10 @@ export class ForwarderUplink implements Uplink {
   /** Requests that the guest could not have yet. */
   #kept: Request[] = [];
   #responses: Buffer[] = [];
-  /** The last request that the guest has, the last that this connection has heard of, and whose numbers these are. */
+  /**
+   * The last request that the guest has, the last that this connection has heard of, and whose numbers these
+   * are.
+   */
   #taken = 0;
   #takenSaid = 0;
   #instance: Buffer = Buffer.alloc(0);
@@ -254,7 +257,10 @@ export class ForwarderUplink implements Uplink {
     return undefined;
   }
 
-  /** Puts a request into the guest unless it is there already: a connection may have broken before TAKEN was heard. */
+  /**
+   * Puts a request into the guest unless it is there already: a connection may have broken before TAKEN was
+   * heard.
+   */
   #offer({ number, flow, message }: Request): boolean {
     if (number <= this.#taken) return true;
     if (this.#port?.offer(flow, message) !== true) return false;

@@ -137,7 +137,7 @@ test('a guest is reached over UDP and TCP at one address', async () => {
   expect(decodeResponse(answer)).toMatchObject({ number: 2n ** 60n, version: 1 });
 });
 
-test('what the old host took is answered by the new one, what it did not take is sent again, and nothing twice', async () => {
+test('the new host answers what the old one took, has again what it did not take, and nothing twice', async () => {
   const forwarder = await startForwarder();
   const memory = new EchoMemory();
   const source = await guestAt(forwarder, 1, memory);

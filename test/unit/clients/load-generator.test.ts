@@ -9,7 +9,7 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { AnswerLog } from '../../../clients/answer-log.ts';
 import { Arrivals } from '../../../clients/arrivals.ts';
 import { LoadGenerator } from '../../../clients/load-generator.ts';
-import type { LoadSettings } from '../../../clients/load-settings.ts';
+import type { LoadSettings } from '../../../proto/client-load.ts';
 import { nowMs } from '../../../proto/clock.ts';
 import { MessageSplitter, withLength } from '../../../proto/message-stream.ts';
 import { answerTo, EchoMemory } from './echo-guest.ts';
