@@ -26,7 +26,14 @@ const CLIENT = 'client';
  * What a guest's own address needs of a host: sockets on it before it is there, and a gratuitous ARP when it comes
  * (hosts/guest-nic/guest-address.ts).
  */
-const HOST_SETTINGS = ['net.ipv4.ip_nonlocal_bind=1', 'net.ipv4.conf.all.arp_notify=1'];
+const HOST_SETTINGS = ['ip_nonlocal_bind', 'conf/all/arp_notify'];
+/** Makes these settings of the namespace that it is in, and then is the command that follows. */
+const WITH_SETTINGS = [
+  'sh',
+  '-c',
+  `for setting in ${HOST_SETTINGS.join(' ')}; do echo 1 > /proc/sys/net/ipv4/$setting || exit; done; exec "$@"`,
+  'godwit-settings',
+];
 
 /** What it takes to make namespaces and devices (capabilities(7)), as bits of a process's capability sets. */
 const CAPABILITIES = { NET_ADMIN: 12n, SYS_ADMIN: 21n } as const;
@@ -87,7 +94,7 @@ async function makeGround({ hostCount, signal }: FabricSettings): Promise<Ground
         ...['--listen', `${ip}:0`, '--data-listen', ip, '--advertise', ip],
         ...['--network', 'tc', '--device', DEVICE],
       ];
-      return { prefix: within(`host-${number}`), args };
+      return { prefix: [...within(`host-${number}`), ...WITH_SETTINGS], args };
     },
     close: () => keeper.close(),
   };
@@ -115,11 +122,7 @@ function setUpCommands(run: string, hostCount: number): string[] {
     ...joinCommands(run, CLIENT, CLIENT_IP),
   ];
   for (let number = 1; number <= hostCount; number++) {
-    const part = `host-${number}`;
-    commands.push(
-      ...joinCommands(run, part, hostIp(number)),
-      `netns exec ${namespaceName(run, part)} sysctl --quiet --write ${HOST_SETTINGS.join(' ')}`,
-    );
+    commands.push(...joinCommands(run, `host-${number}`, hostIp(number)));
   }
   return commands;
 }
