@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { serve } from '../proto/rpc.ts';
 import { CoordinatorLink } from './coordinator-link.ts';
 import { drainHost, type LeftGuest } from './drain.ts';
+import { removeStaleAddresses } from './guest-nic/guest-address.ts';
 import { GuestNics } from './guest-nics.ts';
 import { GuestTable } from './guest-table.ts';
 import { HandoverDesk } from './handover-desk.ts';
@@ -49,6 +50,7 @@ export interface Host {
 
 /** Starts a host; when this answers, it is registered and its lease runs. */
 export async function startHost(settings: HostSettings): Promise<Host> {
+  await removeStaleAddresses(settings.device);
   const table = new GuestTable(settings.capacityBytes);
   const statistics = new HostStatistics(table);
   const lease = new Lease({
