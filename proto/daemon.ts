@@ -4,6 +4,7 @@
  * their stdin ends because whoever started them is gone.
  */
 
+import { flushCompileCache } from 'node:module';
 import { errorText } from './errors.ts';
 
 /** What such a process runs. */
@@ -33,6 +34,8 @@ export async function runDaemon<Running extends Served>(settings: DaemonSettings
     const running = await start();
     endAtSignal(running, settings);
     process.stdout.write(`${JSON.stringify({ ready: { address: running.address } })}\n`);
+    // Not only at the end, as Node would: so that the next process finds what this one has compiled.
+    flushCompileCache();
   } catch (error) {
     process.stderr.write(`godwit ${name}: ${errorText(error)}\n`);
     process.exit(1);

@@ -3,6 +3,7 @@
  * can keep one ready (mover-threads.ts), and a migration need not wait for a thread's start.
  */
 
+import { flushCompileCache } from 'node:module';
 import { parentPort } from 'node:worker_threads';
 import { DestinationMover } from './destination-mover.ts';
 import type { MoverWork } from './messages.ts';
@@ -15,3 +16,5 @@ port.once('message', (work: MoverWork) => {
     work.side === 'source' ? new SourceMover(work.data, port) : new DestinationMover(work.data, port);
   void mover.run();
 });
+// So that the next thread finds what this one had to compile; writes nothing when it had nothing to.
+flushCompileCache();
