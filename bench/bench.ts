@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
 import { barrier } from './barrier.ts';
+import { clientGap } from './client-gap.ts';
 import { downtime } from './downtime.ts';
 import { footprint } from './footprint.ts';
 import { pacing } from './pacing.ts';
@@ -19,7 +20,10 @@ import { scale } from './scale.ts';
 import { shaped } from './shaped.ts';
 
 type Part = () => Promise<Row[]>;
-const PARTS: Readonly<Record<string, Part>> = { barrier, downtime, footprint, pacing, shaped, scale };
+const PARTS: Readonly<Record<string, Part>> = {
+  ...{ barrier, downtime, footprint, pacing, shaped, scale },
+  'client-gap': clientGap,
+};
 const OUT = join(dirname(fileURLToPath(import.meta.url)), 'results', 'latest.json');
 
 interface Results {
