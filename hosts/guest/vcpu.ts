@@ -13,6 +13,7 @@ import { nowMs } from '../clock.ts';
 import { BATCH_MS_MAX, BATCH_OPERATIONS_MAX } from './limits.ts';
 import { SERVING_VCPU } from './nic-control.ts';
 import { Pacer } from './pacer.ts';
+import { rehearseRequests } from './rehearsal.ts';
 import { RequestServer } from './request-server.ts';
 import {
   COUNTER_OPERATIONS,
@@ -169,10 +170,11 @@ class Vcpu {
   }
 
   /**
-   * Saves and loads once while nobody waits, so that code first used in a migration's pause is loaded before.
+   * Saves and loads once, and serves requests of nobody, while nobody waits, so that code first used in a migration's pause is loaded before.
    */
   #warmUp(): void {
     this.#load(this.#save());
+    if (this.#server !== undefined) rehearseRequests(this.#shared.spec);
   }
 }
 
