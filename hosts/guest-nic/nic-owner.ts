@@ -8,6 +8,7 @@ import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import { errorText } from '../../proto/errors.ts';
 import type { SharedGuest } from '../guest/shared-guest.ts';
 import type { Endpoint } from '../network-path.ts';
+import { PROBLEM_CHARACTERS_MAX } from './limits.ts';
 import type { FromNic, NicWorkerData, ToNic } from './nic-messages.ts';
 
 const THREAD_FILE = new URL('./nic-thread.ts', import.meta.url);
@@ -98,7 +99,7 @@ export class NicOwner {
   }
 
   #fail(problem: string): void {
-    this.#problem = `the NIC of guest ${this.#guest}: ${problem}`;
+    this.#problem = `the NIC of guest ${this.#guest}: ${problem}`.slice(0, PROBLEM_CHARACTERS_MAX);
     process.stderr.write(`godwit host: ${this.#problem}\n`);
   }
 }

@@ -21,6 +21,8 @@ import { BATCH_MS_MAX } from './limits.ts';
 import type { SharedGuest } from './shared-guest.ts';
 import { Packet, QUEUE, Virtqueue } from './virtqueue.ts';
 
+type AnsweringWorkload = Workload & Required<Pick<Workload, 'answer'>>;
+
 export class RequestServer {
   /** Answered by the last `serve`, and the page writes that this took. */
   servedCount = 0;
@@ -28,18 +30,17 @@ export class RequestServer {
   readonly #requests: Virtqueue;
   readonly #responses: Virtqueue;
   readonly #memory: GuestMemory;
-  readonly #answer: NonNullable<Workload['answer']>;
+  readonly #workload: AnsweringWorkload;
   readonly #packet = new Packet();
   readonly #response = Buffer.alloc(MESSAGE_BYTES_MAX);
   readonly #body = this.#response.subarray(RESPONSE_HEAD_BYTES);
 
   /** @param shared of a guest whose spec has a network. @throws when the workload answers nobody */
   constructor(shared: SharedGuest, workload: Workload, memory: GuestMemory) {
-    const { answer } = workload;
-    if (answer === undefined) {
+    if (workload.answer === undefined) {
       throw new Error(`guest ${shared.spec.name} has a network, and its workload does not answer requests`);
     }
-    this.#answer = answer;
+    this.#workload = workload as AnsweringWorkload;
     this.#memory = memory;
     this.#requests = new Virtqueue(shared, QUEUE.REQUESTS);
     this.#responses = new Virtqueue(shared, QUEUE.RESPONSES);
@@ -67,7 +68,7 @@ export class RequestServer {
   #serveOne(message: Buffer): number {
     const request = decodeRequest(message);
     if (request === undefined) return this.#refuse(message);
-    const { version, bodyBytes, pageWrites } = this.#answer(this.#memory, request, this.#body);
+    const { version, bodyBytes, pageWrites } = this.#workload.answer(this.#memory, request, this.#body);
     this.pageWrites += pageWrites;
     return this.#head(request, ResponseStatus.OK, version) + bodyBytes;
   }

@@ -1,7 +1,7 @@
 /**
  * A worker thread that is one vCPU: safepoint, the requests of clients that wait, a batch of the operations that
- * are due, sleep until the next is due. It begins parked, and loads the state that came with the guest, if any, when it first runs. It ends
- * by command; an error ends it too, and its owner (guest.ts) hears of it.
+ * are due, sleep until the next is due. It begins parked, and loads the state that came with the guest, if any,
+ * when it first runs. It ends by command; an error ends it too, and its owner (guest.ts) hears of it.
  */
 
 import { workerData } from 'node:worker_threads';

@@ -24,13 +24,19 @@ export interface Sent {
 }
 
 export class RecordingUplink implements Uplink {
-  readonly sent: Sent[] = [];
+  readonly sent: Sent[];
   /** The rounds announced, and -1 for a withdrawal. */
   readonly announced: number[] = [];
   /** What the guest could not have yet. */
-  readonly waiting: { readonly flow: Flow; readonly message: Uint8Array }[] = [];
+  readonly waiting: { readonly flow: Flow; readonly message: Uint8Array }[];
   refusedCount = 0;
   #port: NicPort | undefined;
+
+  /** @param other of another host, whose clients are the same */
+  constructor(other?: RecordingUplink) {
+    this.sent = other?.sent ?? [];
+    this.waiting = other?.waiting ?? [];
+  }
 
   async start(port: NicPort): Promise<void> {
     this.#port = port;
@@ -38,6 +44,7 @@ export class RecordingUplink implements Uplink {
 
   announce(round: number): void {
     this.announced.push(round);
+    this.room();
   }
 
   withdraw(): void {
