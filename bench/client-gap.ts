@@ -1,6 +1,6 @@
 /**
- * What a client outside waits for besides the downtime when a guest moves: through the forwarder between processes, and at
- * the guest's own address between network namespaces (as root only).
+ * What a client outside waits for besides the downtime when a guest moves: through the forwarder between
+ * processes, and at the guest's own address between network namespaces (as root only).
  */
 
 import { missingNamespaceRights } from '../fabric/netns-fabric.ts';

@@ -1,6 +1,6 @@
 /**
- * Threads that stand for something outside of the machine's processor, such as a link or a NIC, or that measure: they should
- * not wait for it.
+ * Threads that stand for something outside of the machine's processor, such as a link or a NIC, or that
+ * measure: they should not wait for it.
  */
 
 import { setPriority } from 'node:os';
@@ -9,8 +9,8 @@ import { setPriority } from 'node:os';
 const NICE = -15;
 
 /**
- * Lets this thread go before others, where the system allows it (root, or CAP_SYS_NICE). On Linux a priority belongs to
- * the thread that sets it; elsewhere to the process.
+ * Lets this thread go before others, where the system allows it (root, or CAP_SYS_NICE). On Linux a priority
+ * belongs to the thread that sets it; elsewhere to the process.
  */
 export function goFirst(): void {
   try {

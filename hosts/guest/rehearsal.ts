@@ -1,7 +1,7 @@
 /**
- * Serves requests of a guest that nobody sees. The first requests at a destination come when a client has waited longest:
- * then the code that serves them should not have to be loaded and compiled. A thread that will serve requests does this
- * while nobody waits.
+ * Serves requests of a guest that nobody sees. The first requests at a destination come when a client has
+ * waited longest: then the code that serves them should not have to be loaded and compiled. A thread that will
+ * serve requests does this while nobody waits.
  */
 
 import type { GuestSpec } from '../../proto/generated/godwit/v1/guest.ts';
