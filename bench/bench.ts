@@ -7,6 +7,7 @@
 import { parseArgs } from 'node:util';
 import { barrier } from './barrier.ts';
 import { endOnInterrupt } from './children.ts';
+import { clientGap } from './client-gap.ts';
 import { downtime } from './downtime.ts';
 import { footprint } from './footprint.ts';
 import { harvest } from './harvest.ts';
@@ -32,6 +33,7 @@ const PARTS: Readonly<Record<string, readonly Part[]>> = {
   downtime: [downtime],
   footprint: [footprint],
   pacing: [pacing],
+  'client-gap': [clientGap],
 };
 
 async function main(): Promise<void> {

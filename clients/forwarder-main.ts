@@ -7,6 +7,7 @@
 import { randomBytes } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { errorText } from '../proto/errors.ts';
+import { goFirst } from '../proto/thread-priority.ts';
 import { Forwarder } from './forwarder.ts';
 
 const USAGE = `usage: node clients/forwarder-main.ts --address IPV4 --guest NAME [--guest NAME ...] [--owned]`;
@@ -28,6 +29,8 @@ function readSettings() {
   }
 }
 
+// On a machine of its own it would have a processor of its own.
+goFirst();
 const { owned, ...settings } = readSettings();
 if (owned) process.stdin.resume().on('end', () => process.exit(0));
 try {

@@ -3,7 +3,7 @@
 export const FORWARDER_LIMITS = {
   guestsMax: 64,
   /** Connections of hosts, those included that have not said who they are. */
-  hostConnectionsMax: 128,
+  hostConnectionsMax: 256,
   /** Of one guest: requests that have no answer yet. Beyond it UDP is dropped, and TCP is not read. */
   requestsMax: 65_536,
   /** Of one guest: TCP clients at a time. */

@@ -107,7 +107,7 @@ export class TrialClients {
     const wanted = [...this.#entrances].flatMap(([guest, { address }]) =>
       protocols.map((protocol) => ({ guest, protocol, address })),
     );
-    await Promise.all(
+    const started = await Promise.allSettled(
       wanted.map(async ({ guest, protocol, address }, index) => {
         const seed = this.#seed + index;
         const settings = { protocol, address, ratePerS, arrivals, read, keys, seed, timeoutMs };
@@ -121,6 +121,9 @@ export class TrialClients {
         this.#loads.push({ guest, settings, process });
       }),
     );
+    // Not at the first failure: whatever has been started must be known when the trial ends.
+    const failed = started.find(({ status }) => status === 'rejected');
+    if (failed?.status === 'rejected') throw failed.reason;
   }
 
   /**

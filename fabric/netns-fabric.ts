@@ -52,14 +52,15 @@ export async function startNetnsFabric(settings: FabricSettings): Promise<Fabric
 
 /** @throws FabricUnavailableError with what is missing. */
 function requireRights(): void {
-  const missing = missingRights();
+  const missing = missingNamespaceRights();
   if (missing === undefined) return;
   throw new FabricUnavailableError(
     `fabric netns: ${missing}; run it as root, or take fabric: {kind: process}, which needs no rights`,
   );
 }
 
-function missingRights(): string | undefined {
+/** Why this process cannot make network namespaces; undefined when it can. */
+export function missingNamespaceRights(): string | undefined {
   if (process.platform !== 'linux') return `network namespaces need Linux, and this is ${process.platform}`;
   const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0';
   const missing = Object.entries(CAPABILITIES)

@@ -2,13 +2,17 @@
 import { randomBytes } from 'node:crypto';
 import type { Command } from 'commander';
 import { Forwarder } from '../../clients/forwarder.ts';
+import type { RequestCounts } from '../../clients/request-table.ts';
 import { catchInterrupts, stayUntil } from '../interrupts.ts';
 import { address, entityName } from '../options.ts';
 import { printJson } from '../render/json.ts';
+import { countText } from '../render/measures.ts';
+import { tableText } from '../render/table.ts';
 
 const EXAMPLES = `
-Clients speak UDP or TCP to the address that it keeps for a guest, wherever the guest runs; their TCP connections stay
-while it moves. The guest's hosts connect to the forwarder, which is told to them when the guest is made.
+Clients speak UDP or TCP to the address that it keeps for a guest, wherever the guest runs; their TCP connections
+stay while it moves. The guest's hosts connect to the forwarder, which is told to them when the guest is made. At the
+end it says what became of the requests.
 
 Examples:
   godwit forward web
@@ -52,10 +56,26 @@ async function forward(guests: readonly string[], { listen, json }: ForwardOptio
       printJson({ forwarder: forwarder.address, token, guests: forwarder.guestAddresses }, 'line');
     } else console.log(welcome(forwarder, token));
     if (!interrupted.aborted) await stayUntil(interrupted);
+    if (json) printJson({ counts: countsOf(forwarder) }, 'line');
+    else console.log(countsText(forwarder));
   } finally {
     await forwarder.close();
   }
   interrupted.throwIfAborted();
+}
+
+function countsOf(forwarder: Forwarder): Record<string, RequestCounts> {
+  return Object.fromEntries(
+    Object.keys(forwarder.guestAddresses).map((guest) => [guest, forwarder.counts(guest)!]),
+  );
+}
+
+function countsText(forwarder: Forwarder): string {
+  const rows = Object.entries(countsOf(forwarder)).map(([guest, counts]) => [
+    guest,
+    ...[counts.asked, counts.answered, counts.sentAgain, counts.dropped, counts.expired].map(countText),
+  ]);
+  return tableText(['GUEST', 'ASKED', 'ANSWERED', 'SENT AGAIN', 'DROPPED', 'FORGOTTEN'], rows, 1);
 }
 
 function welcome({ address: where, guestAddresses }: Forwarder, token: string): string {

@@ -113,6 +113,10 @@ function notes(trials: readonly TrialRecord[]): string[] {
     if (trial.status !== 'completed')
       lines.push(`${label} ${trial.status}: ${trial.reason ?? 'no reason given'}`);
     else if (trial.reason !== null) lines.push(`${label}: ${trial.reason}`);
+    for (const { protocol, wrong } of trial.clients ?? []) {
+      if (wrong > 0)
+        lines.push(`${label}: ${countText(wrong)} answers to ${protocol} clients forgot a write`);
+    }
     const [first] = trial.audit?.faults ?? [];
     if (first !== undefined) lines.push(`${label}: page ${first.page}: ${first.kind}: ${first.detail}`);
     return lines;

@@ -8,10 +8,9 @@
  */
 import { errorText } from '../../proto/errors.ts';
 import type { GuestNetwork } from '../../proto/generated/godwit/v1/guest.ts';
-import { ClientConnections } from './client-connections.ts';
-import { ClientDatagrams } from './client-datagrams.ts';
-import { ClientProtocol, decodeClient } from './client-flow.ts';
+import { ClientSockets } from './client-sockets.ts';
 import { GuestAddress, requireAddressSettings } from './guest-address.ts';
+import { rehearseSockets } from './rehearsal.ts';
 import type { Flow, NicPort, Uplink } from './uplink.ts';
 
 export interface AddressUplinkSettings {
@@ -24,8 +23,7 @@ export interface AddressUplinkSettings {
 
 interface Parts {
   readonly address: GuestAddress;
-  readonly datagrams: ClientDatagrams;
-  readonly connections: ClientConnections;
+  readonly sockets: ClientSockets;
 }
 
 export class AddressUplink implements Uplink {
@@ -49,50 +47,43 @@ export class AddressUplink implements Uplink {
 
   withdraw(): void {
     if (this.#parts === undefined) return;
-    const { address, datagrams, connections } = this.#parts;
-    datagrams.forget();
+    const { address, sockets } = this.#parts;
     address
       .withdraw()
       .catch((error: unknown) => this.#complain(error))
       // Not before: a client that hears of it would connect again to where the address still is.
-      .then(() => connections.reset());
+      .then(() => sockets.reset());
   }
 
   send(flow: Flow, message: Uint8Array): void {
-    const client = decodeClient(flow);
-    if (client?.protocol === ClientProtocol.UDP) this.#parts?.datagrams.send(client, message);
-    if (client?.protocol === ClientProtocol.TCP) this.#parts?.connections.send(client, message);
+    this.#parts?.sockets.send(flow, message);
   }
 
   room(): void {
-    this.#parts?.datagrams.room();
-    this.#parts?.connections.room();
+    this.#parts?.sockets.room();
   }
 
   async close(): Promise<void> {
     await this.#starting?.catch(() => {});
     const parts = this.#parts;
     this.#parts = undefined;
-    parts?.datagrams.close();
-    // Before the connections, as when it is withdrawn.
+    // First the address, as when it is withdrawn.
     await parts?.address.close();
-    parts?.connections.close();
+    parts?.sockets.close();
   }
 
   async #start(port: NicPort): Promise<void> {
     const { guest, network, device } = this.#settings;
-    const datagrams = new ClientDatagrams(port);
-    const connections = new ClientConnections(port);
+    const sockets = new ClientSockets(port);
     try {
       requireAddressSettings(device);
-      // First the sockets: if another uplink has the address here it keeps it.
-      await datagrams.listen(network.address, network.port);
-      await connections.listen(network.address, network.port);
-      const address = await GuestAddress.start(network.address, device);
-      this.#parts = { address, datagrams, connections };
+      // Before the address: if another uplink has it here, it keeps it.
+      await sockets.listen(network.address, network.port);
+      // Without it the first clients wait a little longer.
+      await rehearseSockets().catch(() => {});
+      this.#parts = { address: await GuestAddress.start(network.address, device), sockets };
     } catch (error) {
-      datagrams.close();
-      connections.close();
+      sockets.close();
       const where = `${network.address}:${network.port}`;
       throw new Error(`guest "${guest}" cannot answer on ${where}: ${errorText(error)}`, { cause: error });
     }

@@ -1,6 +1,6 @@
 /** The TCP side of a guest's own address: connections that end in this host's kernel (proto/message-stream.ts). */
 import { once } from 'node:events';
-import { createServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { MESSAGE_BYTES_MAX } from '../../proto/guest-request.ts';
 import { MessageSplitter, SplitEnd, withLength } from '../../proto/message-stream.ts';
 import { type Client, ClientProtocol, encodeClient } from './client-flow.ts';
@@ -30,12 +30,13 @@ export class ClientConnections {
     });
   }
 
-  /** @throws Error as bind(2) does */
-  async listen(address: string, port: number): Promise<void> {
+  /** Answers the port that it got. @throws Error as bind(2) does */
+  async listen(address: string, port: number): Promise<number> {
     this.#server.listen({ host: address, port });
     await once(this.#server, 'listening');
     // A connection that cannot be accepted: its client is told by the kernel.
     this.#server.on('error', () => {});
+    return (this.#server.address() as AddressInfo).port;
   }
 
   send({ address, port }: Client, message: Uint8Array): void {

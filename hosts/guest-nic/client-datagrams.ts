@@ -20,12 +20,13 @@ export class ClientDatagrams {
     });
   }
 
-  /** @throws Error as bind(2) does */
-  async listen(address: string, port: number): Promise<void> {
+  /** Answers the port that it got. @throws Error as bind(2) does */
+  async listen(address: string, port: number): Promise<number> {
     this.#socket.bind({ address, port });
     await once(this.#socket, 'listening');
     // From now on an error is about one datagram, which is lost.
     this.#socket.on('error', () => {});
+    return this.#socket.address().port;
   }
 
   send({ address, port }: Client, message: Uint8Array): void {

@@ -71,6 +71,27 @@ describe('docker compose up', () => {
     },
   );
 
+  testContainers("moves a guest's own address with it, to clients in the runner's container", async (it) => {
+    const before = new Set(it.results().keys());
+    const settings = { GODWIT_SPEC: 'own-address' };
+    const { code, text } = await it.tryCompose(settings, 'up', '--exit-code-from', 'runner');
+    expect(code, text).toBe(0);
+    const [record] = newResults(it, before);
+    expect(record?.trials.map(({ status, audit }) => [status, audit?.fault_count])).toEqual([
+      ['completed', 0],
+      ['completed', 0],
+    ]);
+    const clients = record?.trials.flatMap((trial) => trial.clients ?? []) ?? [];
+    expect(clients.map(({ protocol, via, wrong }) => ({ protocol, via, wrong })).sort(byProtocol)).toEqual(
+      ['tcp', 'tcp', 'udp', 'udp'].map((protocol) => ({ protocol, via: 'address', wrong: 0 })),
+    );
+    for (const { latency_ms: latency } of clients) {
+      expect(latency.before.count, text).toBeGreaterThan(0);
+      // They found the guest in its new container.
+      expect(latency.after.count, text).toBeGreaterThan(0);
+    }
+  });
+
   testContainers('ends with the exit code of an experiment that cannot be run, and says why', async (it) => {
     const { code, text } = await it.tryCompose(
       { GODWIT_SPEC: 'none-such' },
@@ -160,6 +181,10 @@ describe('docker stack deploy', () => {
     }
   });
 });
+
+function byProtocol(left: { protocol: string }, right: { protocol: string }): number {
+  return left.protocol.localeCompare(right.protocol);
+}
 
 /** The tasks of the stack and what they printed, for a failure's message. */
 async function describeSwarm(it: Stack): Promise<string> {

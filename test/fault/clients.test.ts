@@ -1,7 +1,7 @@
 /**
- * Goal: clients lose nothing when the source of a migration dies after its commit point: the forwarder turns to the
- * destination, and what the source had not taken into the guest is asked there. Method: real hosts, a forwarder and load
- * generators; the source is held behind its COMMIT and killed.
+ * Goal: clients lose nothing when the source of a migration dies after its commit point: the forwarder turns to
+ * the destination, and what the source had not taken into the guest is asked there. Method: real hosts, a
+ * forwarder and load generators; the source is held behind its COMMIT and killed.
  */
 
 import { afterEach, expect, test } from 'vitest';

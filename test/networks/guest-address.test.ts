@@ -2,13 +2,24 @@
  * A guest's own address, for real: it moves between two hosts in namespaces of the fabric while a client in a third
  * one speaks to it. Needs root; without it the tests are skipped and say why.
  */
-import { networkInterfaces } from 'node:os';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { networkInterfaces, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Fabric } from '../../fabric/fabric.ts';
 import { startNetnsFabric } from '../../fabric/netns-fabric.ts';
 import { kernelFeatures, trialProblem } from '../../hosts/network/kernel-features.ts';
 import { run } from '../../hosts/network/tc.ts';
-import { descendants, endAllProcesses, StartedProcess, waitFor } from '../support/processes.ts';
+import { resultRecordSchema } from '../../records/result-record.ts';
+import {
+  descendants,
+  endAllProcesses,
+  godwit,
+  StartedProcess,
+  startGodwit,
+  waitFor,
+  waitForNoProcess,
+} from '../support/processes.ts';
 
 const { permitted, htb, missing } = await kernelFeatures();
 const problem =
@@ -196,5 +207,63 @@ describe.skipIf(skipped)(`a guest's own address${about}`, () => {
     expect(await refusal(hostA, DEVICE)).toContain('cannot answer on 10.0.2.1:7000: bind EADDRINUSE');
     expect(await hasAddress(hostA)).toBe(true);
     expect(JSON.stringify(networkInterfaces())).toBe(before);
+  });
+});
+
+describe.skipIf(skipped)(`guests with addresses of their own${about}`, () => {
+  const folder = mkdtempSync(join(tmpdir(), 'godwit-address-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  test('answer clients outside before and after they move in an experiment', async () => {
+    const spec = join(folder, 'spec.yaml');
+    const out = join(folder, 'out');
+    writeFileSync(
+      spec,
+      `
+warm-up: 300ms
+fabric: {kind: netns, hosts: 2}
+guest: {memory: 4MiB, workload: {kind: kv}}
+migration: {technique: [stop-and-copy, pre-copy]}
+clients: {protocol: [udp, tcp], rate: 100 requests/s}
+`,
+    );
+    const experiment = await godwit(['run', spec, '--out', out]);
+    expect(experiment.status, experiment.describe()).toEqual({ code: 0, signal: null });
+    const { trials } = resultRecordSchema.parse(JSON.parse(readFileSync(join(out, 'results.json'), 'utf8')));
+    expect(trials.map(({ status, audit }) => [status, audit?.fault_count])).toEqual([
+      ['completed', 0],
+      ['completed', 0],
+    ]);
+    const clients = trials.flatMap((trial) => trial.clients ?? []);
+    expect(clients.map(({ protocol }) => protocol).sort()).toEqual(['tcp', 'tcp', 'udp', 'udp']);
+    for (const { address, protocol, reconnects, wrong, latency_ms } of clients) {
+      expect([address, wrong]).toEqual(['10.0.2.1:7000', 0]);
+      // The connection is the old host's, and another one reaches the new host.
+      expect(reconnects > 0).toBe(protocol === 'tcp');
+      expect(latency_ms.before.count).toBeGreaterThan(0);
+      expect(latency_ms.after.count).toBeGreaterThan(0);
+    }
+    await waitForNoProcess();
+  });
+
+  test('leave nothing behind when everything is killed and cleaned up', async () => {
+    const up = startGodwit(['up', '--fabric', 'netns', '--hosts', '1']);
+    const [, coordinator = '', name = ''] = await up.prints(/(unix:\/run\/(godwit-[^.]+)\.sock)/);
+    const where = ['--address', ADDRESS, '--coordinator', coordinator];
+    const created = await godwit(['create', 'web', '--memory', '4MiB', '--workload', 'kv', ...where]);
+    expect(created.status, created.describe()).toEqual({ code: 0, signal: null });
+    await waitFor(
+      () => hasAddress({ name: 'host-1', namespace: `${name}-host-1` }),
+      "the guest's address on its host",
+    );
+    // Without the keeper, nobody takes the namespaces away.
+    const keepers = descendants(up.pid).filter(({ command }) => command.includes('godwit-keeper'));
+    for (const { pid } of keepers) process.kill(pid, 'SIGKILL');
+    up.kill('SIGKILL');
+    await up.end();
+    const clean = await godwit(['clean']);
+    expect(clean.status, clean.describe()).toEqual({ code: 0, signal: null });
+    expect(readdirSync('/run/netns').filter((each) => each.startsWith(name))).toEqual([]);
+    await waitForNoProcess();
   });
 });

@@ -184,7 +184,9 @@ describe('the summary', () => {
     expect(text).toMatch(/^pre-copy, tcp +14\.0 ms +4\.00 ms +1\.00 ms +2\.00 ms +23\.0 ms .* 10 +0 +0 +0$/m);
     expect(summaryText([trial({})])).not.toContain('GAP');
     expect(succeeded(seen)).toBe(true);
-    expect(succeeded({ ...seen, clients: [client, { ...tcp, wrong: 1 }] })).toBe(false);
+    const forgetful = { ...seen, clients: [client, { ...tcp, wrong: 2 }] };
+    expect(succeeded(forgetful)).toBe(false);
+    expect(summaryText([forgetful])).toContain('pre-copy, trial 1: 2 answers to tcp clients forgot a write');
   });
 
   test('takes the mean of the two middle values of an even number', () => {

@@ -147,7 +147,8 @@ test('a TCP connection that is reset is made again', async () => {
   const report = await generator.finish(undefined);
   expect(report).toMatchObject({ reconnects: 1, wrong: 0 });
   expect(report.answered + report.lost).toBe(report.sent);
-  expect(report.answered).toBeGreaterThanOrEqual(40);
+  // What was on its way at the reset is lost, and nothing of what came after it.
+  expect(report.answered + report.late).toBeGreaterThanOrEqual(20);
 });
 
 test('the gap is the longest silence around the migration, and phases go by the moment when requests were due', () => {
