@@ -1,6 +1,6 @@
 /**
  * Threads that stand for something outside of the machine's processor, such as a link or a NIC, or that
- * measure: they should not wait for it.
+ * measure: they should not wait for it. And threads that have done what mattered.
  */
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
@@ -9,6 +9,8 @@ import { join } from 'node:path';
 
 /** The nice value of such a thread. */
 const NICE = -15;
+/** Of one whose work nobody waits for. */
+const NICE_LAST = 15;
 /** Where Linux lists the threads of a process, each with its name. */
 const THREADS = '/proc/self/task';
 
@@ -24,6 +26,11 @@ export function goFirst(): void {
   } catch {
     // An ordinary user has ordinary threads: on a busy machine times are then less even.
   }
+}
+
+/** Lets this thread go after others, for good: an ordinary user cannot take that back. Linux only; see goFirst. */
+export function goLast(): void {
+  if (process.platform === 'linux') setPriority(0, NICE_LAST);
 }
 
 function collectorThreads(): number[] {
