@@ -8,6 +8,7 @@ import {
   type WorkloadSpec,
 } from '../proto/generated/godwit/v1/guest.ts';
 import { FailpointAction, type MigrationOptions, OnTimeout } from '../proto/generated/godwit/v1/migration.ts';
+import { DEFAULT_MIGRATION_OPTIONS } from '../proto/migration-options.ts';
 import { nameProblem, TECHNIQUES, type Technique } from '../proto/names.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
 import { WORKLOAD_REGISTRY } from '../workloads/registry.ts';
@@ -213,6 +214,7 @@ function optionsByTechnique(migration: Spec['migration']): Record<Technique, Mig
 
 function migrationOptions(technique: Technique, migration: Spec['migration']): MigrationOptions {
   return {
+    ...DEFAULT_MIGRATION_OPTIONS,
     technique,
     channels: migration.channels,
     downtimeLimitMs: migration['downtime-limit'],

@@ -110,5 +110,6 @@ post({
     refused: BigInt(board.refused),
     clockOffsetMs: side.clock.offsetMs,
     clockErrorMs: side.clock.errorMs,
+    postcopy: undefined,
   },
 });

@@ -263,6 +263,7 @@ export class OutgoingMigration {
       remainingMs: remainingMs(pagesLeft, bandwidth, board.dirtyRatePagesPerS),
       note: this.#note,
       failpoint: this.#failpoint,
+      postcopyRequests: BigInt(board.postcopyRequests),
     };
   }
 }

@@ -18,6 +18,8 @@ const FIELDS = [
   'dirtyRatePagesPerS',
   'bandwidthBytesPerS',
   'expectedDowntimeMs',
+  /** Pages that a destination whose guest runs has asked for. */
+  'postcopyRequests',
   /** Connections and frames that were not what they should have been. */
   'refused',
 ] as const;

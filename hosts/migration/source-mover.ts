@@ -177,6 +177,7 @@ function report(): SourceReport {
     deviceStateBytes: BigInt(switching?.deviceStateBytes ?? 0),
     convergence: side?.convergence ?? '',
     series: undefined,
+    postcopy: undefined,
   };
 }
 

@@ -27,6 +27,7 @@ function progress(changes: Partial<MigrationProgress> = {}): MigrationProgress {
     remainingMs: 2500,
     note: '',
     failpoint: '',
+    postcopyRequests: 0n,
     ...changes,
   };
 }
