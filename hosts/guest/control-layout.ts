@@ -10,7 +10,7 @@ import { GUEST_LIMITS } from '../../proto/guest-spec.ts';
 const LINE_BYTES = 64;
 const LINE_WORDS = LINE_BYTES / 4;
 const LINE_DOUBLES = LINE_BYTES / 8;
-const SHARED_LINES = 3;
+const SHARED_LINES = 4;
 
 /**
  * What every vCPU must see. Low 4 bits: the holds (HOLD), a vCPU executes only while none is set. The rest: a
@@ -26,6 +26,16 @@ export const HANDOVER_WORD = LINE_WORDS;
  * its end.
  */
 export const FIRST_RUN = 2 * LINE_WORDS;
+
+/**
+ * Raised by each vCPU that begins to wait for a missing page, which notifies it; the mover that can fetch the
+ * page waits on it.
+ */
+export const FAULT_BELL = 3 * LINE_WORDS;
+/** How many vCPUs wait for a missing page now. Written by them. */
+export const ASLEEP = FAULT_BELL + 1;
+/** How many pages have not come yet. Written by an incoming mover, or by the main thread when it is no more. */
+export const MISSING_PAGES = FAULT_BELL + 2;
 
 /** When the first vCPU executed after the last resume. Written by that vCPU at NOTING. */
 export const FIRST_RUN_AT = 2 * LINE_DOUBLES + 1;
@@ -48,6 +58,19 @@ export function seenWord(vcpu: number): number {
 /** When a vCPU last stopped executing. Written by the vCPU before its state says PARKED. */
 export function parkedAtDouble(vcpu: number): number {
   return (SHARED_LINES + vcpu) * LINE_DOUBLES + 1;
+}
+
+/**
+ * The page that a vCPU waits for, as its number + 1; 0: none; FAULT_ENDED: it is to end. Written by the vCPU,
+ * and, to wake it up, by the mover that has the page or by whoever ends the guest; waited on.
+ */
+export function faultWord(vcpu: number): number {
+  return stateWord(vcpu) + 4;
+}
+export const FAULT_ENDED = -1;
+/** When a vCPU last began to wait for a page. Written by it before it counts as ASLEEP. */
+export function faultedAtDouble(vcpu: number): number {
+  return (SHARED_LINES + vcpu) * LINE_DOUBLES + 3;
 }
 
 export const CONTROL_BYTES = (SHARED_LINES + GUEST_LIMITS.vcpuCountMax) * LINE_BYTES;
@@ -94,6 +117,8 @@ export const VCPU_STATE = {
   STOPPED: 4,
   /** Its thread has ended by an error. */
   FAILED: 5,
+  /** Waits for a missing page, in the middle of an operation: it stands still, and its state is not saved. */
+  FAULTED: 6,
 } as const;
 export type VcpuState = (typeof VCPU_STATE)[keyof typeof VCPU_STATE];
 
