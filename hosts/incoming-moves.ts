@@ -77,6 +77,7 @@ export class IncomingMoves {
     const { spec } = preparation;
     const entry = await this.#table.add(spec, 'incoming', request.epoch, () => Guest.incoming(spec));
     entry.migration = request.migration;
+    entry.pagesAt = request.source;
     entry.guest.control.leaseUntilMs = this.#lease.untilMs;
     let path: NetworkPath | undefined;
     let move: IncomingMove | undefined;
@@ -117,6 +118,7 @@ export class IncomingMoves {
       {
         migration,
         guest: entry.guest,
+        source: request.source,
         options,
         token: request.token,
         sourceAddress: source.address,

@@ -100,6 +100,8 @@ export class OutgoingMoves {
       throw cannot(`migration "${entry.migration}" is moving it; wait or cancel it`);
     if (entry.tenure !== 'owned') throw cannot(`it is ${entry.tenure} on this host`);
     if (!entry.guest.ledgerKnown) throw cannot('its last move is not over yet: the ledger has not come');
+    const { missingPages } = entry.guest.control;
+    if (missingPages > 0) throw cannot(`${missingPages} pages of it are still at ${entry.pagesAt}`);
     if (!entry.guest.running)
       throw cannot('it does not run; resume it first, since a paused guest has no downtime');
     if (entry.epoch !== request.epoch) {
@@ -134,6 +136,9 @@ export class OutgoingMoves {
         commitUnanswered: (): Promise<Side> => {
           entry.tenure = 'handed-over';
           return this.#desk.resolve(entry, migration, epoch);
+        },
+        serving: () => {
+          entry.tenure = 'serving';
         },
         free: async () => {
           await this.#table.remove(entry);

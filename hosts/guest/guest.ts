@@ -79,6 +79,11 @@ export class Guest {
     return this.#mustExist('reading').shared;
   }
 
+  /** Aborted when it is destroyed. */
+  get ending(): AbortSignal {
+    return this.#ending.signal;
+  }
+
   /** Whether its vCPUs execute, or are about to. */
   get running(): boolean {
     return this.control.holds() === 0 && this.#failure === undefined;

@@ -58,6 +58,17 @@ export class PageTable {
     Atomics.or(this.#words, page >> 2, PAGE_ACCESSED << ((page & 3) << 3));
   }
 
+  /** Whether the guest has read or written a page since the marks were cleared. */
+  isAccessed(page: number): boolean {
+    return ((this.entries[page] as number) & PAGE_ACCESSED) !== 0;
+  }
+
+  /** Takes the accessed marks off all pages. */
+  clearAccessed(): void {
+    const words = this.#words;
+    for (let index = 0; index < words.length; index++) Atomics.and(words, index, ~(PAGE_ACCESSED * ONES));
+  }
+
   /** Whether a page is here. What was stored before it was marked so can be read. */
   isPresent(page: number): boolean {
     const marks = Atomics.load(this.#words, page >> 2) >> ((page & 3) << 3);

@@ -5,14 +5,17 @@
 
 import { parentPort, workerData } from 'node:worker_threads';
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
+import type { PostcopyDestinationReport } from '../../proto/generated/godwit/v1/migration.ts';
+import { nowMs } from '../clock.ts';
 import { ControlBlock } from '../guest/control-block.ts';
 import { HANDOVER } from '../guest/control-layout.ts';
-import { DestinationSide } from './destination-side.ts';
+import { readFaultStatistics } from '../guest/fault-statistics.ts';
+import { DestinationSide, SourceGaveUp } from './destination-side.ts';
 import { Failpoints, longestHoldMs } from './failpoints.ts';
 import { MOVER_LIMITS } from './limits.ts';
 import type { DestinationMoverData, FromDestinationMover, ToDestinationMover } from './messages.ts';
 import { progressBoard } from './progress-board.ts';
-import { Silence, within } from './silence.ts';
+import { pauseFor, Silence, within } from './silence.ts';
 
 const data = workerData as DestinationMoverData;
 const { options, shared } = data;
@@ -87,12 +90,76 @@ async function takeOver(): Promise<void> {
   post({ type: 'resumed', resumedAtMs: await Promise.race([resumed, stopped.promise]) });
 }
 
+/** Post-copy: until every page is here and the source knows it. */
+async function demand(): Promise<void> {
+  const { paging } = side;
+  if (!paging.isActive) return;
+  const alive = setInterval(() => side.sayAlive(), MOVER_LIMITS.aliveIntervalMs);
+  try {
+    for (let lost: Error | undefined; ; ) {
+      try {
+        if (lost !== undefined) await recover(lost);
+        await silence.during('the missing pages', Promise.race([paging.complete.promise, side.lost.promise]));
+        side.sayComplete();
+        await silence.during('the ledger', Promise.race([side.ledger.promise, side.lost.promise]));
+        return;
+      } catch (error) {
+        lost = error instanceof Error ? error : new Error(String(error));
+        if (lost instanceof SourceGaveUp || side.isLedgerComing) throw lost;
+        ending.signal.throwIfAborted();
+      }
+    }
+  } finally {
+    clearInterval(alive);
+  }
+}
+
+/** Connects again after the link was lost. Meanwhile vCPUs that need a page sleep, and the others run on. */
+async function recover(lost: Error): Promise<void> {
+  const pausedAtMs = nowMs();
+  const untilMs = pausedAtMs + DEADLINES_MS.recovery;
+  for (;;) {
+    try {
+      await within(side.reconnect(), DEADLINES_MS.query, ending.signal);
+      break;
+    } catch (error) {
+      ending.signal.throwIfAborted();
+      const { message } = error as Error;
+      if (error instanceof SourceGaveUp) throw error;
+      if (nowMs() > untilMs) throw new SourceGaveUp(`${lost.message}; connecting again: ${message}`);
+    }
+    await pauseFor(MOVER_LIMITS.reconnectIntervalMs, ending.signal);
+  }
+  recovery.count++;
+  recovery.pausedMs += nowMs() - pausedAtMs;
+}
+
+function postcopyReport(): PostcopyDestinationReport | undefined {
+  const { paging } = side;
+  if (!paging.isActive) return undefined;
+  const statistics = readFaultStatistics(shared.faults);
+  return {
+    completeAtMs: paging.completeAtMs,
+    placedPages: BigInt(paging.placedPages),
+    faults: BigInt(statistics.faults),
+    requests: BigInt(paging.requests),
+    blocktimeMs: statistics.blocktimeMs,
+    vcpuBlocktimeMs: statistics.vcpuBlocktimeMs,
+    faultLatency: statistics.latency.map(({ upToMs, faults }) => ({ upToMs, faults: BigInt(faults) })),
+    faultLatencyMaxMs: statistics.latencyMaxMs,
+    recoveries: recovery.count,
+    pausedMs: recovery.pausedMs,
+  };
+}
+
+const recovery = { count: 0, pausedMs: 0 };
 let reason = '';
 let ledgerArrived = false;
 parentPort?.on('message', onMessage);
 try {
   await receive();
   await takeOver();
+  await demand();
   await within(side.ledger.promise, DEADLINES_MS.ledger + holdMs, ending.signal);
   ledgerArrived = true;
 } catch (error) {
@@ -110,6 +177,6 @@ post({
     refused: BigInt(board.refused),
     clockOffsetMs: side.clock.offsetMs,
     clockErrorMs: side.clock.errorMs,
-    postcopy: undefined,
+    postcopy: postcopyReport(),
   },
 });

@@ -9,6 +9,11 @@ export const NO_PAGE = -1;
 const WORD_BITS = 32;
 const ALL_BITS = 0xffff_ffff;
 
+/** The size of a guest's pages as a bitmap. */
+export function bitmapBytesOf(pageCount: number): number {
+  return Math.ceil(pageCount / WORD_BITS) * Uint32Array.BYTES_PER_ELEMENT;
+}
+
 export class PageSet {
   readonly pageCount: number;
   /** The pages, then for each word whether it holds any, and so on up to a single word. */
@@ -36,6 +41,29 @@ export class PageSet {
     }
     set.#size = pageCount;
     return set;
+  }
+
+  /**
+   * The set that a bitmap says: a bit per page, the first page's the lowest of the first byte.
+   *
+   * @throws RangeError when it has another size than a guest of `pageCount` pages needs, or bits behind them
+   */
+  static fromBitmap(pageCount: number, bitmap: Uint8Array): PageSet {
+    const set = new PageSet(pageCount);
+    if (bitmap.byteLength !== set.bitmap.byteLength) {
+      throw new RangeError(`a bitmap of ${bitmap.byteLength} bytes is not one of ${pageCount} pages`);
+    }
+    for (const [index, bits] of bitmap.entries()) {
+      for (let rest = bits; rest !== 0; rest &= rest - 1) set.add(8 * index + lowestBit(rest));
+    }
+    return set;
+  }
+
+  /** The set as fromBitmap takes it; a view that changes with it. */
+  get bitmap(): Uint8Array {
+    // The processors that Node runs on are little-endian.
+    const [words] = this.#levels as [Uint32Array];
+    return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
   }
 
   get size(): number {

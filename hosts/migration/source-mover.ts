@@ -15,9 +15,11 @@ import { WireViolation } from './channel-receiver.ts';
 import { Failpoints, longestHoldMs } from './failpoints.ts';
 import { sendLedger } from './ledger-transfer.ts';
 import type { FromSourceMover, SourceMoverData, ToSourceMover } from './messages.ts';
+import { priorityChannels } from './priority-channel.ts';
 import { progressBoard } from './progress-board.ts';
 import { Silence, within } from './silence.ts';
 import type { SourceChannel } from './source-channel.ts';
+import type { SourceConnections } from './source-parts.ts';
 import { SourceServer } from './source-server.ts';
 import { SourceSide } from './source-side.ts';
 import { TECHNIQUES } from './techniques/registry.ts';
@@ -48,11 +50,12 @@ const server = new SourceServer(
     migration: data.migration,
     token: data.token,
     pageCount,
-    channelCount: options.channels,
+    channelCount: options.channels + priorityChannels(options),
   },
   silence,
   () => board.refused++,
 );
+/** All connections as they are now. */
 let channels: readonly SourceChannel[] = [];
 let side: SourceSide | undefined;
 let setupDoneAtMs = 0;
@@ -82,7 +85,7 @@ function onMessage(message: ToSourceMover): void {
 }
 
 /** Resolves when all channels are up and the destination is ready for pages. */
-async function setUp(): Promise<SourceChannel> {
+async function setUp(): Promise<void> {
   board.phase = MigrationPhase.MIGRATION_PHASE_SETUP;
   post({ type: 'listening', port: await server.listen() });
   channels = await within(server.channels, DEADLINES_MS.dataConnect, ending.signal).catch(
@@ -97,7 +100,6 @@ async function setUp(): Promise<SourceChannel> {
   main.answer('PING', ({ sentAtMs }) => main.sender.send('PONG', { sentAtMs, nowMs: nowMs() }));
   await silence.during('START', main.expect('START'));
   main.answer('PING', undefined);
-  return main;
 }
 
 /** Before the commit point a lost channel ends the migration; afterwards only who waits on it is told. */
@@ -106,11 +108,24 @@ function onLost(error: Error): void {
   if (side?.switching.isCommitted !== true) ending.abort(error);
 }
 
+function connections(): SourceConnections {
+  const { channels: count } = options;
+  return { channels: channels.slice(0, count), priority: channels[count] };
+}
+
+/** The destination of a post-copy has lost its connections, and opens them again. */
+async function reconnected(): Promise<SourceConnections> {
+  channels = await server.reconnected();
+  for (const channel of channels) channel.onLost(onLost);
+  return connections();
+}
+
 async function migrate(): Promise<void> {
-  const main = await setUp();
+  await setUp();
   side = new SourceSide({
     data,
-    channels,
+    ...connections(),
+    reconnected,
     silence,
     failpoints,
     board,
@@ -120,16 +135,22 @@ async function migrate(): Promise<void> {
         await within(begun.promise, DEADLINES_MS.durable + DEADLINES_MS.query, ending.signal);
       },
       commitUnanswered: () => post({ type: 'commit-unanswered' }),
+      resumed: () => {
+        server.allowReconnect();
+        post({ type: 'resumed' });
+      },
       decided: decided.promise,
     },
     signal: ending.signal,
   });
   setupDoneAtMs = nowMs();
+  // A guest that came by post-copy a moment ago: from here on each pause finds its vCPUs' states saved.
+  control.waitFaultsOver();
   await failpoints.reach('setup');
   board.phase = MigrationPhase.MIGRATION_PHASE_ACTIVE;
   await TECHNIQUES[options.technique as Technique](side);
-  post({ type: 'resumed' });
-  await afterwards(main, side).catch(() => {
+  post({ type: 'served' });
+  await afterwards(channels[0] as SourceChannel, side).catch(() => {
     // The guest is safe at the destination, which then proves it by the digest.
   });
 }
@@ -155,6 +176,7 @@ function report(): SourceReport {
   const switching = side?.switching;
   const counts = side?.counts;
   const sentBytes = switching?.isCommitted === true ? switching.sentBytes.committed : (side?.sentBytes ?? 0);
+  const postcopy = side?.postcopyReport();
   const precopyBytes = switching?.isPaused === true ? switching.sentBytes.paused : sentBytes;
   return {
     acceptedAtMs: data.acceptedAtMs,
@@ -167,7 +189,7 @@ function report(): SourceReport {
     commitSentAtMs: switching?.times.commitSentAtMs ?? 0,
     freedAtMs: 0,
     rounds: side?.rounds ?? [],
-    transferredBytes: BigInt(sentBytes),
+    transferredBytes: BigInt(sentBytes) + (postcopy?.sentBytes ?? 0n),
     precopyBytes: BigInt(precopyBytes),
     downtimeBytes: BigInt(sentBytes - precopyBytes),
     normalPages: BigInt(counts?.dataPages ?? 0),
@@ -177,7 +199,7 @@ function report(): SourceReport {
     deviceStateBytes: BigInt(switching?.deviceStateBytes ?? 0),
     convergence: side?.convergence ?? '',
     series: undefined,
-    postcopy: undefined,
+    postcopy,
   };
 }
 

@@ -54,6 +54,7 @@ describe('the source', () => {
         listening: listening.resolve,
         progress: () => {},
         beginHandover: async () => {},
+        serving: () => {},
         commitUnanswered: () => Promise.reject(new Error('it was never committed')),
         free: () => Promise.reject(new Error('it was never handed over')),
       },
@@ -209,7 +210,7 @@ describe('the destination', () => {
     const { port } = listener.address() as { port: number };
     const settings = { migration: MIGRATION, guest, options: optionsOf('pre-copy'), token: TOKEN };
     incoming = new IncomingMigration(
-      { ...settings, sourceAddress: '127.0.0.1', sourcePort: port, sourceBootId: bootId() },
+      { ...settings, source: 'host-1', sourceAddress: '127.0.0.1', sourcePort: port, sourceBootId: bootId() },
       {
         resumed: () => {},
         commitMissing: async () => {

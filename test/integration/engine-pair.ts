@@ -78,6 +78,7 @@ export class EnginePair {
   readonly asked: string[] = [];
   readonly ranWhenAsked: boolean[] = [];
   resumedAtMs = 0;
+  isServing = false;
   isFreed = false;
   /** What the witness would say; a test sets it. */
   verdict: 'source' | 'destination' = 'source';
@@ -99,6 +100,9 @@ export class EnginePair {
         },
         beginHandover: () => this.beginHandover(),
         commitUnanswered: () => this.#ask('source'),
+        serving: () => {
+          this.isServing = true;
+        },
         free: async () => {
           await source.destroy();
           this.isFreed = true;
@@ -129,7 +133,7 @@ export class EnginePair {
     const { options, destination: guest } = this;
     const settings = { migration: MIGRATION, guest, options, token: TOKEN, sourceAddress: '127.0.0.1' };
     this.incoming = new IncomingMigration(
-      { ...settings, sourcePort: port, sourceBootId: bootIdOfSource },
+      { ...settings, source: 'host-1', sourcePort: port, sourceBootId: bootIdOfSource },
       {
         resumed: (resumedAtMs) => {
           this.resumedAtMs = resumedAtMs;
