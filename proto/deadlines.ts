@@ -38,8 +38,6 @@ export const DEADLINES_MS = {
   dataSilence: seconds(30),
   /** From COMMIT to RESUMED before the source asks the witness. */
   commitAnswer: seconds(5),
-  /** A post-copy whose link was lost: until the destination has connected again, or gives up. */
-  recovery: seconds(30),
   /** The ledger's way after the guest was freed. */
   ledger: seconds(60),
   /** A probe of a link that carries nothing, besides the time that it measures: both its parts wait for data. */

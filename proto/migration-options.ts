@@ -65,6 +65,8 @@ export const DEFAULT_MIGRATION_OPTIONS = {
   postcopyPreempt: true,
   /** Unlimited, as QEMU's `max-postcopy-bandwidth`. */
   maxPostcopyBandwidthBytesPerS: 0,
+  /** QEMU waits for ever, for whoever says migrate-recover; a testbed's migration must end. */
+  recoveryLimitMs: 30_000,
   /** One pass over memory, which is what most hybrids do. */
   switchAfterRounds: 1,
   switchAfterShare: 0,
@@ -129,6 +131,7 @@ function postcopyProblems(options: MigrationOptions): string[] {
   }
   within('pivots', options.pivots, 1, pivotsMax);
   problems.push(...bandwidthProblems('max post-copy bandwidth', options.maxPostcopyBandwidthBytesPerS));
+  within('recovery limit', options.recoveryLimitMs, 0, totalTimeLimitMsMax, ' ms');
   within('switch after rounds', options.switchAfterRounds, 0, maxRoundsMax);
   within('switch after share', options.switchAfterShare, 0, 1);
   within('switch after', options.switchAfterMs, 0, totalTimeLimitMsMax, ' ms');

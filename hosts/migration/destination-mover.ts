@@ -117,7 +117,7 @@ async function demand(): Promise<void> {
 /** Connects again after the link was lost. Meanwhile vCPUs that need a page sleep, and the others run on. */
 async function recover(lost: Error): Promise<void> {
   const pausedAtMs = nowMs();
-  const untilMs = pausedAtMs + DEADLINES_MS.recovery;
+  const untilMs = pausedAtMs + options.recoveryLimitMs;
   for (;;) {
     try {
       await within(side.reconnect(), DEADLINES_MS.query, ending.signal);

@@ -38,7 +38,9 @@ export class LackingReceiver {
   take({ firstPage, bitmap }: Body<'LACKING'>): PageSet | undefined {
     const end = this.#filledBytes + bitmap.byteLength;
     if (firstPage !== this.#filledBytes * 8 || bitmap.byteLength === 0 || end > this.#bitmap.byteLength) {
-      throw new Error(`LACKING brings ${bitmap.byteLength} bytes from page ${firstPage}; that is not the next`);
+      throw new Error(
+        `LACKING brings ${bitmap.byteLength} bytes from page ${firstPage}; that is not the next`,
+      );
     }
     for (const [index, bits] of bitmap.entries()) {
       if ((bits & ~(this.#missing.bitmap[this.#filledBytes + index] as number)) === 0) continue;
@@ -46,6 +48,8 @@ export class LackingReceiver {
     }
     this.#bitmap.set(bitmap, this.#filledBytes);
     this.#filledBytes = end;
-    return end < this.#bitmap.byteLength ? undefined : PageSet.fromBitmap(this.#missing.pageCount, this.#bitmap);
+    return end < this.#bitmap.byteLength
+      ? undefined
+      : PageSet.fromBitmap(this.#missing.pageCount, this.#bitmap);
   }
 }

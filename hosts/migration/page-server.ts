@@ -7,8 +7,8 @@
  * When the link is lost the pages stay here, until the destination has connected again and said what it lacks.
  */
 
-import { DEADLINES_MS } from '../../proto/deadlines.ts';
-import { MigrationPhase, PostcopySourceReport } from '../../proto/generated/godwit/v1/migration.ts';
+import { DEADLINES_MS, PATIENCE } from '../../proto/deadlines.ts';
+import { MigrationPhase, type PostcopySourceReport } from '../../proto/generated/godwit/v1/migration.ts';
 import { nowMs } from '../clock.ts';
 import { BandwidthLimit } from './bandwidth-limit.ts';
 import { WireViolation } from './channel-receiver.ts';
@@ -200,7 +200,7 @@ export class PageServer {
 
   /** Waits until the destination has connected again, and takes over what it lacks. */
   async #recover(why: Error): Promise<void> {
-    const { board, silence, signal, reconnected } = this.#parts;
+    const { data, board, silence, signal, reconnected } = this.#parts;
     if (signal.aborted) throw new NobodyThere(String(signal.reason));
     const cause = this.#lost ?? why;
     for (const channel of allChannels(this.#connections)) channel.lose(why);
@@ -208,7 +208,7 @@ export class PageServer {
     board.phase = MigrationPhase.MIGRATION_PHASE_POSTCOPY_PAUSED;
     this.#earlierBytes = this.sentBytes;
     // The destination may notice later than this side that the link is lost.
-    const withinMs = DEADLINES_MS.dataSilence + DEADLINES_MS.recovery;
+    const withinMs = DEADLINES_MS.dataSilence + data.options.recoveryLimitMs * PATIENCE;
     this.#connections = await within(reconnected(), withinMs, signal).catch(() => {
       throw new NobodyThere(`${cause.message}; it did not come back within ${withinMs / 1000} s`);
     });

@@ -30,6 +30,8 @@ export class SourceServer {
   readonly #welcomed = new Map<number, SourceChannel>();
   #complete = Promise.withResolvers<readonly SourceChannel[]>();
   #mayReconnect = false;
+  /** Whether somebody waits for the channels that take the lost ones' place. */
+  #isAwaited = false;
   #closed = false;
 
   /** @param onRefused is called for every connection that is refused */
@@ -67,9 +69,13 @@ export class SourceServer {
     this.#mayReconnect = true;
   }
 
-  /** All channels again, when each of those that were lost has another in its place. */
+  /**
+   * All channels again, when each of those that were lost has another in its place. They are welcomed
+   * together, and not before this is asked: what the destination says then is heard.
+   */
   reconnected(): Promise<readonly SourceChannel[]> {
     this.#complete = Promise.withResolvers();
+    this.#isAwaited = true;
     this.#whenComplete();
     return this.#complete.promise;
   }
@@ -127,14 +133,18 @@ export class SourceServer {
       if (!this.#mayReconnect) this.#complete.reject(error);
       if (this.#welcomed.get(index) === channel) this.#welcomed.delete(index);
     });
+    if (!this.#mayReconnect) channel.sender.send('WELCOME', {});
     this.#whenComplete();
-    channel.sender.send('WELCOME', {});
   }
 
   #whenComplete(): void {
     if (this.#welcomed.size < this.#settings.channelCount) return;
+    if (this.#mayReconnect && !this.#isAwaited) return;
+    this.#isAwaited = false;
     const inOrder = [...this.#welcomed].toSorted(([left], [right]) => left - right);
-    this.#complete.resolve(inOrder.map(([, welcomed]) => welcomed));
+    const channels = inOrder.map(([, welcomed]) => welcomed);
+    if (this.#mayReconnect) for (const { sender } of channels) sender.send('WELCOME', {});
+    this.#complete.resolve(channels);
   }
 }
 

@@ -3,7 +3,11 @@
  * rounds; the pause and what follows is switchover.ts.
  */
 
-import { OnTimeout, type PostcopySourceReport, type RoundReport } from '../../proto/generated/godwit/v1/migration.ts';
+import {
+  OnTimeout,
+  type PostcopySourceReport,
+  type RoundReport,
+} from '../../proto/generated/godwit/v1/migration.ts';
 import type { FailpointName } from '../../proto/names.ts';
 import { FAILPOINTS } from '../../proto/names.ts';
 import { nowMs } from '../clock.ts';
@@ -138,7 +142,8 @@ export class SourceSide {
     if (options.technique !== 'hybrid') return undefined;
     const { switchAfterShare, switchAfterMs } = options;
     const sentPages = this.counts.dataPages + this.counts.zeroPages;
-    if (switchAfterShare > 0 && sentPages >= switchAfterShare * this.#pages.length) return 'switch-after-share';
+    if (switchAfterShare > 0 && sentPages >= switchAfterShare * this.#pages.length)
+      return 'switch-after-share';
     if (switchAfterMs > 0 && nowMs() - acceptedAtMs >= switchAfterMs) return 'switch-after';
     return undefined;
   }

@@ -124,7 +124,9 @@ export const FRAMES = {
   LEDGER_DONE: rule(16, 'destination', {}),
   FAILURE: rule(17, 'both', { reason: text }),
   MISSING: rule(19, 'source', { pages: whole(WIRE_LIMITS.pageCountMax) }, WIRE_LIMITS.bitmapBytesMax),
-  REQUEST: rule(20, 'destination', { pages: wholes(WIRE_LIMITS.requestPagesMax, WIRE_LIMITS.pageCountMax - 1) }),
+  REQUEST: rule(20, 'destination', {
+    pages: wholes(WIRE_LIMITS.requestPagesMax, WIRE_LIMITS.pageCountMax - 1),
+  }),
   COMPLETE: rule(21, 'destination', { completeAtMs: timeMs }),
   LACKING: rule(22, 'destination', { firstPage: page, bitmap: bytes(WIRE_LIMITS.bitmapPartBytesMax) }),
 } as const;

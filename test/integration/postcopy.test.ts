@@ -4,13 +4,19 @@
  * process, over real sockets, with hooks that play the host and the witness.
  */
 
+import { connect } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { VCPU_STATE } from '../../hosts/guest/control-layout.ts';
 import type { Guest } from '../../hosts/guest/guest.ts';
-import { type MigrationOptions, MigrationPhase, PostcopyPush } from '../../proto/generated/godwit/v1/migration.ts';
-import { type Ends, EnginePair, guestSpec, optionsOf, until } from './engine-pair.ts';
+import {
+  type MigrationOptions,
+  MigrationPhase,
+  PostcopyPush,
+} from '../../proto/generated/godwit/v1/migration.ts';
+import { type Ends, EnginePair, guestSpec, MIGRATION, optionsOf, TOKEN, until } from './engine-pair.ts';
+import { WirePeer } from './wire-peer.ts';
 
-const { MIGRATION_PHASE_COMPLETED } = MigrationPhase;
+const { MIGRATION_PHASE_COMPLETED, MIGRATION_PHASE_FAILED } = MigrationPhase;
 const { POSTCOPY_PUSH_NONE, POSTCOPY_PUSH_BUBBLING } = PostcopyPush;
 const PAGES = 1024;
 
@@ -64,7 +70,10 @@ describe('a guest that runs before its pages have come gets each of them once', 
     'post-copy, %s, %i vCPUs, %i channels, %o',
     async (workload, vcpus, channels, changes) => {
       const rate = workload === 'idle' ? 0 : 4000;
-      const moving = await make(guestSpec(workload, rate, vcpus), optionsOf('post-copy', { channels, ...changes }));
+      const moving = await make(
+        guestSpec(workload, rate, vcpus),
+        optionsOf('post-copy', { channels, ...changes }),
+      );
       await moving.begin();
       const ends = await moving.ends();
       expect(ends.outcome).toMatchObject({ phase: MIGRATION_PHASE_COMPLETED, reason: '' });
@@ -136,7 +145,7 @@ describe('while pages are missing', () => {
   });
 
   test('it can be paused and resumed', async () => {
-    const options = optionsOf('post-copy', { maxPostcopyBandwidthBytesPerS: 4_000_000 });
+    const options = optionsOf('post-copy', { maxPostcopyBandwidthBytesPerS: 20_000_000 });
     const moving = await make(guestSpec('uniform', 0, 4), options);
     await moving.begin();
     await until(() => moving.isServing);
@@ -156,5 +165,61 @@ describe('while pages are missing', () => {
     await until(() => moving.isServing);
     expect(moving.outgoing.cancel('too late')).toBe(false);
     expect(allAsleep(moving.source)).toBe(false);
+  });
+});
+
+describe('when the link is lost while pages are missing', () => {
+  /** The link is cut when a part of the pages has come, wherever frames then are. */
+  async function cutInPush(changes: Partial<MigrationOptions>, forMs: number): Promise<EnginePair> {
+    const moving = await make(guestSpec('uniform', 4000, 4), optionsOf('post-copy', changes));
+    const relay = await moving.relay(await moving.listen());
+    relay.cutAfter(1_000_000, forMs);
+    await moving.connect(relay.port);
+    return moving;
+  }
+
+  test.each([
+    ['at once', { channels: 4 }, 0],
+    ['after a while', { postcopyPreempt: false }, 500],
+    ['though nothing is pushed', { push: POSTCOPY_PUSH_NONE, totalTimeLimitMs: 4000 }, 100],
+  ] satisfies [string, Partial<MigrationOptions>, number][])(
+    'the destination connects again %s, and gets what it lacks',
+    async (_, changes, forMs) => {
+      const moving = await cutInPush(changes, forMs);
+      const { outcome, result } = await moving.ends();
+      expect(outcome).toMatchObject({ phase: MIGRATION_PHASE_COMPLETED, reason: '' });
+      expect(result).toMatchObject({ phase: MIGRATION_PHASE_COMPLETED, reason: '' });
+      const { recoveries, placedPages, pausedMs } = result.report.postcopy!;
+      expect(recoveries).toBe(1);
+      expect(pausedMs).toBeGreaterThanOrEqual(forMs);
+      expect(placedPages).toBe(BigInt(PAGES));
+      const { pushedPages, demandedPages } = outcome.report!.postcopy!;
+      // What was on its way when the link was cut went again.
+      expect(pushedPages + demandedPages).toBe(BigInt(PAGES) + outcome.report!.resentPages);
+      expect(moving.asked).toEqual([]);
+      await expectMoved(moving);
+    },
+  );
+
+  test('and never comes back, the guest fails and says what was lost', async () => {
+    const changes = { recoveryLimitMs: 300, postcopyPreempt: false };
+    const moving = await cutInPush(changes, 1_000_000_000);
+    const result = await moving.incoming.finished();
+    expect(result.phase).toBe(MIGRATION_PHASE_FAILED);
+    expect(result.reason).toMatch(/^\d+ pages were lost with host-1: .*connecting again/);
+    expect(moving.destination.failure?.message).toBe(result.reason);
+    expect(moving.destination.running).toBe(false);
+    expect(() => moving.destination.control.waitParked()).not.toThrow();
+    await expect(moving.destination.audit()).rejects.toThrow('pages were lost with host-1');
+    // The source keeps its pages for a destination that may come back. This one does, only to give up.
+    await until(() => moving.progress?.phase === MigrationPhase.MIGRATION_PHASE_POSTCOPY_PAUSED);
+    const peer = new WirePeer(connect(await moving.port.promise, '127.0.0.1'), 'source', PAGES);
+    peer.say('HELLO', { migration: MIGRATION, token: TOKEN, channel: 0, pageCount: PAGES });
+    await peer.hear('WELCOME');
+    peer.say('FAILURE', { reason: 'too late' });
+    const outcome = await moving.outcome();
+    expect(outcome.phase).toBe(MIGRATION_PHASE_FAILED);
+    expect(outcome.reason).toContain('did not get all its pages: the destination gave up: too late');
+    expect(moving.isFreed).toBe(true);
   });
 });

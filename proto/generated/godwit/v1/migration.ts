@@ -349,6 +349,8 @@ export interface MigrationOptions {
   postcopyPreempt: boolean;
   /** 0 means unlimited. It holds back the push; demanded pages may exceed it. */
   maxPostcopyBandwidthBytesPerS: number;
+  /** For so long the destination tries to connect again when the link is lost; then the missing pages are lost. */
+  recoveryLimitMs: number;
   /** Hybrid: it switches when the first of these holds, and when its rounds come to an end; 0: not by this. */
   switchAfterRounds: number;
   /** This share of the guest's memory has been sent, resent pages included. */
@@ -536,6 +538,7 @@ function createBaseMigrationOptions(): MigrationOptions {
     accessedFirst: false,
     postcopyPreempt: false,
     maxPostcopyBandwidthBytesPerS: 0,
+    recoveryLimitMs: 0,
     switchAfterRounds: 0,
     switchAfterShare: 0,
     switchAfterMs: 0,
@@ -595,6 +598,9 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
     }
     if (message.maxPostcopyBandwidthBytesPerS !== 0) {
       writer.uint32(129).double(message.maxPostcopyBandwidthBytesPerS);
+    }
+    if (message.recoveryLimitMs !== 0) {
+      writer.uint32(169).double(message.recoveryLimitMs);
     }
     if (message.switchAfterRounds !== 0) {
       writer.uint32(136).uint32(message.switchAfterRounds);
@@ -752,6 +758,14 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
             message.maxPostcopyBandwidthBytesPerS = reader.double();
             continue;
           }
+          case 21: {
+            if (tag !== 169) {
+              break;
+            }
+
+            message.recoveryLimitMs = reader.double();
+            continue;
+          }
           case 17: {
             if (tag !== 136) {
               break;
@@ -856,6 +870,11 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
         : isSet(object.max_postcopy_bandwidth_bytes_per_s)
         ? globalThis.Number(object.max_postcopy_bandwidth_bytes_per_s)
         : 0,
+      recoveryLimitMs: isSet(object.recoveryLimitMs)
+        ? globalThis.Number(object.recoveryLimitMs)
+        : isSet(object.recovery_limit_ms)
+        ? globalThis.Number(object.recovery_limit_ms)
+        : 0,
       switchAfterRounds: isSet(object.switchAfterRounds)
         ? globalThis.Number(object.switchAfterRounds)
         : isSet(object.switch_after_rounds)
@@ -929,6 +948,9 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
     if (message.maxPostcopyBandwidthBytesPerS !== 0) {
       obj.maxPostcopyBandwidthBytesPerS = floatToJson(message.maxPostcopyBandwidthBytesPerS);
     }
+    if (message.recoveryLimitMs !== 0) {
+      obj.recoveryLimitMs = floatToJson(message.recoveryLimitMs);
+    }
     if (message.switchAfterRounds !== 0) {
       obj.switchAfterRounds = Math.round(message.switchAfterRounds);
     }
@@ -967,6 +989,7 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
     message.accessedFirst = object.accessedFirst ?? false;
     message.postcopyPreempt = object.postcopyPreempt ?? false;
     message.maxPostcopyBandwidthBytesPerS = object.maxPostcopyBandwidthBytesPerS ?? 0;
+    message.recoveryLimitMs = object.recoveryLimitMs ?? 0;
     message.switchAfterRounds = object.switchAfterRounds ?? 0;
     message.switchAfterShare = object.switchAfterShare ?? 0;
     message.switchAfterMs = object.switchAfterMs ?? 0;
