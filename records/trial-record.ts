@@ -12,6 +12,7 @@ import {
   type RoundReport,
   type SourceReport,
 } from '../proto/generated/godwit/v1/migration.ts';
+import { postcopyRecord } from './postcopy-record.ts';
 import type { AuditRecord, RoundRecord, TrialRecord } from './result-record.ts';
 import { intervals, joinWork, rateBetween } from './work.ts';
 
@@ -34,6 +35,7 @@ export function trialRecord(facts: TrialFacts): TrialRecord {
     ...emptyTrial(report.options?.technique ?? '', facts.trial, statusOf(report), textOrNull(report.reason)),
     ...(sourceReport && sourceFields(sourceReport)),
     ...jointFields(moments(sourceReport, destinationReport), facts),
+    postcopy: postcopyRecord(sourceReport, destinationReport),
     guest: textOrNull(report.guest),
     dirty_rate_pps_requested: facts.requestedPagesPerS,
     dirty_rate_pps_achieved: facts.achievedPagesPerS,
@@ -76,6 +78,7 @@ export function emptyTrial(
     normal_pages: null,
     zero_pages: null,
     rounds: null,
+    postcopy: null,
     dirty_rate_pps_requested: null,
     dirty_rate_pps_achieved: null,
     degradation_percent: null,
@@ -101,8 +104,7 @@ function sourceFields(source: SourceReport): Partial<TrialRecord> {
     transferred_bytes: Number(source.transferredBytes),
     precopy_bytes: Number(source.precopyBytes),
     downtime_bytes: Number(source.downtimeBytes),
-    // No technique so far sends pages after the resume.
-    postcopy_bytes: 0,
+    postcopy_bytes: Number(source.postcopy?.sentBytes ?? 0n),
     resent_bytes: Number(source.resentBytes),
     normal_pages: Number(source.normalPages),
     zero_pages: Number(source.zeroPages),
@@ -127,14 +129,18 @@ function moments(source: SourceReport | undefined, destination: DestinationRepor
     deviceStateSent: atSource(source?.deviceStateSentAtMs),
     commitReceived: atDestination(destination?.commitReceivedAtMs),
     resumed: atDestination(destination?.resumedAtMs),
+    complete: atDestination(destination?.postcopy?.completeAtMs),
     freed: atSource(source?.freedAtMs),
   };
 }
 
 /** What follows from both hosts' moments and counts. */
 function jointFields(at: Moments, facts: TrialFacts): Partial<TrialRecord> {
+  const isWhole = facts.report.destinationReport?.postcopy === undefined || at.complete !== undefined;
   const ended =
-    at.freed === undefined || at.resumed === undefined ? undefined : Math.max(at.freed, at.resumed);
+    at.freed === undefined || at.resumed === undefined || !isWhole
+      ? undefined
+      : Math.max(at.freed, at.resumed, at.complete ?? 0);
   return {
     total_time_ms: between(at.accepted, ended),
     setup_time_ms: between(at.accepted, at.setupDone),

@@ -7,7 +7,13 @@ import {
   type WorkloadPhase,
   type WorkloadSpec,
 } from '../proto/generated/godwit/v1/guest.ts';
-import { FailpointAction, type MigrationOptions, OnTimeout } from '../proto/generated/godwit/v1/migration.ts';
+import {
+  FailpointAction,
+  type MigrationOptions,
+  OnTimeout,
+  PostcopyBubble,
+  PostcopyPush,
+} from '../proto/generated/godwit/v1/migration.ts';
 import { DEFAULT_MIGRATION_OPTIONS } from '../proto/migration-options.ts';
 import { nameProblem, TECHNIQUES, type Technique } from '../proto/names.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
@@ -212,9 +218,20 @@ function optionsByTechnique(migration: Spec['migration']): Record<Technique, Mig
   return Object.fromEntries(options) as Record<Technique, MigrationOptions>;
 }
 
+const PUSH_OF = {
+  none: PostcopyPush.POSTCOPY_PUSH_NONE,
+  sequential: PostcopyPush.POSTCOPY_PUSH_SEQUENTIAL,
+  bubbling: PostcopyPush.POSTCOPY_PUSH_BUBBLING,
+} as const;
+
+const BUBBLE_OF = {
+  dual: PostcopyBubble.POSTCOPY_BUBBLE_DUAL,
+  forward: PostcopyBubble.POSTCOPY_BUBBLE_FORWARD,
+} as const;
+
 function migrationOptions(technique: Technique, migration: Spec['migration']): MigrationOptions {
+  const isSwitchSaid = migration['switch-after-share'] > 0 || migration['switch-after'] > 0;
   return {
-    ...DEFAULT_MIGRATION_OPTIONS,
     technique,
     channels: migration.channels,
     downtimeLimitMs: migration['downtime-limit'],
@@ -233,6 +250,17 @@ function migrationOptions(technique: Technique, migration: Spec['migration']): M
           : FailpointAction.FAILPOINT_ACTION_DELAY,
       durationMs: failpoint.for ?? 0,
     })),
+    push: PUSH_OF[migration.push],
+    pivots: migration.pivots,
+    bubble: BUBBLE_OF[migration.bubble],
+    accessedFirst: migration['accessed-first'],
+    postcopyPreempt: migration['postcopy-preempt'],
+    maxPostcopyBandwidthBytesPerS: migration['max-postcopy-bandwidth'],
+    switchAfterRounds:
+      migration['switch-after-rounds'] ?? (isSwitchSaid ? 0 : DEFAULT_MIGRATION_OPTIONS.switchAfterRounds),
+    switchAfterShare: migration['switch-after-share'],
+    switchAfterMs: migration['switch-after'],
+    hotSet: migration['hot-set'],
   };
 }
 
