@@ -89,10 +89,11 @@ export class Guests {
   }
 
   list(): GuestEntry[] {
-    const { store, watch, migrationOf } = this.#modules;
+    const { store, watch, registry, migrationOf } = this.#modules;
     return store.guests().map(([name, record]) => {
       const { spec, owner, epoch, handover } = record;
       const lost = watch.lostReason(name) ?? '';
+      const held = registry.find(owner)?.held.get(name);
       return {
         spec,
         owner: lost === '' ? owner : '',
@@ -100,6 +101,7 @@ export class Guests {
         state: lost === '' ? this.#state(name, record) : GuestState.GUEST_STATE_UNSPECIFIED,
         migration: migrationOf(name) ?? handover?.migration ?? this.#heldBy(name, owner),
         lost,
+        nicProblem: held?.nicProblem ?? '',
       };
     });
   }

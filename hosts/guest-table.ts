@@ -110,6 +110,7 @@ export class GuestTable {
       state: stateOf(entry),
       spec: undefined,
       migration: entry.migration ?? '',
+      ...(entry.guest.nicProblem !== '' && { nicProblem: entry.guest.nicProblem }),
     }));
   }
 

@@ -123,7 +123,7 @@ export class HostNetwork {
       if (!isEnd && this.#directCount > 0) {
         throw new RpcError(
           'FAILED_PRECONDITION',
-          `${this.#directCount} migrations or probes of ${this.#settings.host} go past its NIC, where no ` +
+          `${this.#directCount} migrations, probes or guests of ${this.#settings.host} go past its NIC, where no ` +
             'fault reaches them; give it a shape (an unlimited one will do) before they begin, ' +
             'or start the host with --nic',
         );

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { serve } from '../proto/rpc.ts';
 import { CoordinatorLink } from './coordinator-link.ts';
 import { drainHost, type LeftGuest } from './drain.ts';
+import { GuestNics } from './guest-nics.ts';
 import { GuestTable } from './guest-table.ts';
 import { HandoverDesk } from './handover-desk.ts';
 import { HostNetwork, type NetworkBackend } from './host-network.ts';
@@ -71,9 +72,10 @@ export async function startHost(settings: HostSettings): Promise<Host> {
     data,
   });
   const outgoing = new OutgoingMoves({ table, desk, link, statistics, network });
-  const incoming = new IncomingMoves({ table, desk, lease, statistics, network });
+  const nics = new GuestNics(network, settings.device);
+  const incoming = new IncomingMoves({ table, desk, lease, statistics, network, nics });
   const probes = new LinkProbes(settings.name, network);
-  const service = hostService({ table, desk, outgoing, incoming, statistics, network, probes });
+  const service = hostService({ table, desk, outgoing, incoming, statistics, network, probes, nics });
   const server = await serve([service], settings.listen);
   const close = async (): Promise<void> => {
     await link.close();

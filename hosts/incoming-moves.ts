@@ -13,6 +13,7 @@ import type { MigrationOptions } from '../proto/generated/godwit/v1/migration.ts
 import { guestSpecProblems } from '../proto/guest-spec.ts';
 import { migrationOptionsProblems } from '../proto/migration-options.ts';
 import { Guest } from './guest/guest.ts';
+import type { GuestNics } from './guest-nics.ts';
 import type { GuestTable, HeldEntry } from './guest-table.ts';
 import type { HandoverDesk } from './handover-desk.ts';
 import type { HostNetwork } from './host-network.ts';
@@ -27,6 +28,7 @@ interface IncomingParts {
   readonly lease: Lease;
   readonly statistics: HostStatistics;
   readonly network: HostNetwork;
+  readonly nics: GuestNics;
 }
 
 /** How many ended migrations can still be asked about. */
@@ -53,14 +55,16 @@ export class IncomingMoves {
   readonly #lease: Lease;
   readonly #statistics: HostStatistics;
   readonly #network: HostNetwork;
+  readonly #nics: GuestNics;
   readonly #moves = new Map<string, IncomingMove>();
 
-  constructor({ table, desk, lease, statistics, network }: IncomingParts) {
+  constructor({ table, desk, lease, statistics, network, nics }: IncomingParts) {
     this.#table = table;
     this.#desk = desk;
     this.#lease = lease;
     this.#statistics = statistics;
     this.#network = network;
+    this.#nics = nics;
   }
 
   find(migration: string): IncomingMigration | undefined {
@@ -75,7 +79,10 @@ export class IncomingMoves {
   async prepare(request: HostServicePrepareIncomingRequest): Promise<void> {
     const preparation = checked(request);
     const { spec } = preparation;
-    const entry = await this.#table.add(spec, 'incoming', request.epoch, () => Guest.incoming(spec));
+    const entry = await this.#table.add(spec, 'incoming', request.epoch, async () =>
+      // Should it come to run here, it will be under the next epoch.
+      Guest.incoming(spec, await this.#nics.settings(spec, request.epoch + 1n)),
+    );
     entry.migration = request.migration;
     entry.pagesAt = request.source;
     entry.guest.control.leaseUntilMs = this.#lease.untilMs;

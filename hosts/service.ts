@@ -3,12 +3,13 @@
 import { RpcError } from '../proto/errors.ts';
 import type { GuestSpec } from '../proto/generated/godwit/v1/guest.ts';
 import { type HostServiceServer, HostServiceService } from '../proto/generated/godwit/v1/host.ts';
+import { workloadPageCount } from '../proto/guest-network.ts';
 import { guestSpecProblems } from '../proto/guest-spec.ts';
-import { PAGE_BYTES } from '../proto/page.ts';
 import { type ServedService, streamHandler, unaryHandler } from '../proto/rpc.ts';
 import { workloadProblems } from '../workloads/registry.ts';
 import { nowMs } from './clock.ts';
 import { Guest } from './guest/guest.ts';
+import type { GuestNics } from './guest-nics.ts';
 import type { GuestTable, HeldEntry } from './guest-table.ts';
 import type { HandoverDesk } from './handover-desk.ts';
 import type { HostNetwork } from './host-network.ts';
@@ -26,6 +27,7 @@ export interface HostParts {
   readonly statistics: HostStatistics;
   readonly network: HostNetwork;
   readonly probes: LinkProbes;
+  readonly nics: GuestNics;
 }
 
 export function hostService(parts: HostParts): ServedService {
@@ -48,11 +50,12 @@ type GuestHandlers = Pick<
   | 'getHostStats'
 >;
 
-function guestHandlers({ table, statistics }: HostParts): GuestHandlers {
+function guestHandlers({ table, statistics, nics }: HostParts): GuestHandlers {
   return {
     createGuest: unaryHandler(async ({ spec, epoch }) => {
       const checked = checkedSpec(spec);
-      await table.add(checked, 'owned', epoch, () => Guest.create(checked));
+      const make = async (): Promise<Guest> => Guest.create(checked, await nics.settings(checked, epoch));
+      await table.add(checked, 'owned', epoch, make);
       return {};
     }),
     destroyGuest: unaryHandler(async ({ guest }) => {
@@ -149,7 +152,7 @@ function checkedSpec(spec: GuestSpec | undefined): GuestSpec {
   if (spec === undefined) throw new RpcError('INVALID_ARGUMENT', 'creating a guest: the request has no spec');
   const problems = guestSpecProblems(spec);
   if (problems.length === 0) {
-    problems.push(...workloadProblems(spec.workload!, Number(spec.memoryBytes) / PAGE_BYTES));
+    problems.push(...workloadProblems(spec.workload!, workloadPageCount(spec)));
   }
   if (problems.length > 0) throw new RpcError('INVALID_ARGUMENT', `creating a guest: ${problems.join('; ')}`);
   return spec;

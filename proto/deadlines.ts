@@ -28,6 +28,8 @@ export const DEADLINES_MS = {
   processStop: seconds(5),
   /** A worker thread from its start to its first message. */
   threadStart: seconds(20),
+  /** A guest's NIC from its start to standing by for clients; a guest that arrives comes without when it is over. */
+  uplink: seconds(5),
   /** A vCPU that was asked to pause, or a page-table epoch that was bumped: until every vCPU has passed. */
   safepoint: seconds(10),
   /** Filling and starting a guest of any size, and auditing one. */

@@ -5,6 +5,7 @@
  */
 
 import type { ContentModel, GuestSpec } from './generated/godwit/v1/guest.ts';
+import { guestNetworkProblems } from './guest-network.ts';
 import { nameProblem } from './names.ts';
 import { PAGE_BYTES } from './page.ts';
 
@@ -50,6 +51,7 @@ export function guestSpecProblems(spec: GuestSpec): string[] {
   if (spec.content === undefined) problems.push('content is missing; send one, all shares 0 if need be');
   else problems.push(...contentProblems(spec.content));
   if (spec.workload === undefined) problems.push('workload is missing; send one, of kind idle if need be');
+  problems.push(...guestNetworkProblems(spec));
   return problems;
 }
 

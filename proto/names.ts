@@ -12,11 +12,15 @@ export const WORKLOADS = [
   'phased',
   'kv',
   'trace',
+  'web',
 ] as const;
 export type WorkloadKind = (typeof WORKLOADS)[number];
 
 /** The workloads that one phase of `phased` may be. */
 export const PHASE_WORKLOADS = ['idle', 'uniform', 'sequential', 'hot-cold', 'zipf'] as const;
+
+/** The workloads that answer requests: a guest that has a NIC runs one of them. */
+export const ANSWERING_WORKLOADS = ['kv', 'web'] as const satisfies readonly WorkloadKind[];
 
 /**
  * The named points of the migration protocol, in the order in which a migration meets them. All are at the source

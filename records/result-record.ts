@@ -41,7 +41,7 @@ const operations = z.strictObject({
 
 const pageFault = z.strictObject({
   page: z.number(),
-  kind: z.string().describe('lost-write, torn, foreign or digest.'),
+  kind: z.string().describe('lost-write, torn, foreign, queue or digest.'),
   detail: z.string(),
 });
 

@@ -181,8 +181,8 @@ function workloadSpec(workload: WorkloadSection, trace: Buffer): WorkloadSpec {
     scan: workload.scan ?? defaults.scan ?? 0,
     scanLength: workload['scan-length'] ?? defaults.scanLength ?? 0,
     phases: workload.phases?.map(workloadPhase) ?? [],
-    pagesPerRequest: 0,
-    responseBytes: 0,
+    pagesPerRequest: defaults.pagesPerRequest ?? 0,
+    responseBytes: defaults.responseBytes ?? 0,
     trace,
   };
 }
@@ -256,6 +256,7 @@ function migrationOptions(technique: Technique, migration: Spec['migration']): M
     accessedFirst: migration['accessed-first'],
     postcopyPreempt: migration['postcopy-preempt'],
     maxPostcopyBandwidthBytesPerS: migration['max-postcopy-bandwidth'],
+    recoveryLimitMs: migration['recovery-limit'],
     switchAfterRounds:
       migration['switch-after-rounds'] ?? (isSwitchSaid ? 0 : DEFAULT_MIGRATION_OPTIONS.switchAfterRounds),
     switchAfterShare: migration['switch-after-share'],

@@ -2,9 +2,10 @@
  * A key-value store under the load of YCSB (Cooper et al., SoCC 2010): reads, updates and scans of records
  * chosen with zipfian popularity. One record is one page, because a page write is the unit of the guest's
  * truth. A scan reads records one after the other from the chosen one on, and goes round at the end of the
- * working set.
+ * working set. A client's GET reads the record of its key, a SET updates it.
  */
 
+import { RequestOperation } from '../proto/guest-request.ts';
 import { Random } from './random.ts';
 import { workingSetPages } from './working-set.ts';
 import type { Workload, WorkloadContext } from './workload.ts';
@@ -29,6 +30,12 @@ export function createKv(context: WorkloadContext): Workload {
       }
       memory.write(record);
       return 1;
+    },
+    answer(memory, { operation, key }) {
+      const record = key % records;
+      const isSet = operation === RequestOperation.SET;
+      if (isSet) memory.write(record);
+      return { version: memory.read(record), bodyBytes: 0, pageWrites: isSet ? 1 : 0 };
     },
     save: () => random.save(),
     load: (state) => random.load(state),

@@ -20,6 +20,7 @@ import {
 import { createSequential } from './sequential.ts';
 import { createTrace } from './trace.ts';
 import { createUniform } from './uniform.ts';
+import { createWeb } from './web.ts';
 import type { Workload, WorkloadContext, WorkloadFactory, WorkloadField } from './workload.ts';
 import { fieldProblems } from './workload-problems.ts';
 import { createZipf } from './zipf.ts';
@@ -87,6 +88,12 @@ export const WORKLOAD_REGISTRY: Readonly<Record<WorkloadKind, WorkloadEntry>> = 
     defaults: { trace: Buffer.alloc(0) },
     createWorkload: createTrace,
     createSchedule: traceSchedule,
+  },
+  web: {
+    summary: 'a web server: a request reads pages, writes the log and perhaps a session',
+    defaults: { ...PACED, theta: THETA, read: 0.9, pagesPerRequest: 8, responseBytes: 1024 },
+    createWorkload: createWeb,
+    createSchedule: constantSchedule,
   },
 };
 

@@ -9,6 +9,7 @@
  */
 
 import { RateUnit } from '../proto/generated/godwit/v1/guest.ts';
+import { ANSWERING_WORKLOADS } from '../proto/names.ts';
 import { phasesOf, phaseTimeline } from './phases.ts';
 import { readTrace } from './trace.ts';
 import type { WorkloadContext } from './workload.ts';
@@ -30,9 +31,10 @@ export function idleSchedule(): Schedule {
   return { unit: 'page-writes', dueBy: () => 0 };
 }
 
-/** The spec's rate, always. */
+/** The spec's rate, always; nothing when it is only for clients. */
 export function constantSchedule(context: WorkloadContext): Schedule {
   const { rate } = context.spec;
+  if (context.spec.rateUnit === RateUnit.RATE_UNIT_REQUESTS_ONLY) return idleSchedule();
   const unit = rateUnit(context);
   if (rate === 0) return { unit, dueBy: () => Number.POSITIVE_INFINITY };
   return { unit, dueBy: (guestTimeMs) => vcpuShare((guestTimeMs * rate) / 1000, context) };
@@ -54,7 +56,7 @@ export function traceSchedule(context: WorkloadContext): Schedule {
   return { unit: 'page-writes', dueBy: (guestTimeMs) => countUpTo(timesUs, guestTimeMs * 1000) };
 }
 
-/** The unit of the spec's rate; if it has none, operations for kv, whose operations are not all writes. */
+/** The unit of the spec's rate; if it has none, operations for those whose operations are not one write each. */
 function rateUnit(context: WorkloadContext): Schedule['unit'] {
   switch (context.spec.rateUnit) {
     case RateUnit.RATE_UNIT_OPERATIONS_PER_S:
@@ -63,8 +65,12 @@ function rateUnit(context: WorkloadContext): Schedule['unit'] {
       return 'page-writes';
     case RateUnit.RATE_UNIT_REQUESTS_ONLY:
     case RateUnit.RATE_UNIT_UNSPECIFIED:
-      return context.spec.kind === 'kv' ? 'operations' : 'page-writes';
+      return countsOperations(context.spec.kind) ? 'operations' : 'page-writes';
   }
+}
+
+function countsOperations(kind: string): boolean {
+  return (ANSWERING_WORKLOADS as readonly string[]).includes(kind);
 }
 
 function vcpuShare(units: number, context: WorkloadContext): number {

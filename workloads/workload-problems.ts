@@ -5,7 +5,7 @@
 
 import { RateUnit, type WorkloadPhase, type WorkloadSpec } from '../proto/generated/godwit/v1/guest.ts';
 import { RESPONSE_BODY_BYTES_MAX } from '../proto/guest-request.ts';
-import { PHASE_WORKLOADS } from '../proto/names.ts';
+import { ANSWERING_WORKLOADS, PHASE_WORKLOADS } from '../proto/names.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
 import { phaseRateFactor, phasesOf } from './phases.ts';
 import { readTrace, TRACE_ENTRY_BYTES } from './trace.ts';
@@ -68,6 +68,7 @@ function rangeProblems(name: string, value: number, minimum: number, maximum: nu
 }
 
 function rateProblems(spec: WorkloadSpec): string[] {
+  if (spec.rateUnit === RateUnit.RATE_UNIT_REQUESTS_ONLY) return requestsOnlyProblems(spec.kind);
   const problems = rangeProblems('workload rate', spec.rate, 0, WORKLOAD_LIMITS.rateMax);
   if (spec.kind === 'phased' && spec.rate === 0) {
     problems.push(
@@ -82,6 +83,15 @@ function rateProblems(spec: WorkloadSpec): string[] {
     );
   }
   return problems;
+}
+
+/** The rate does not count then. */
+function requestsOnlyProblems(kind: string): string[] {
+  if ((ANSWERING_WORKLOADS as readonly string[]).includes(kind)) return [];
+  return [
+    `workload rate is for requests only, and ${kind} answers none; ` +
+      `allowed with ${ANSWERING_WORKLOADS.join(' and ')}`,
+  ];
 }
 
 /** Shares such as 0.7 + 0.3 may miss 1 by the rounding of doubles. */

@@ -6,6 +6,7 @@
  */
 
 import type { WorkloadSpec } from '../proto/generated/godwit/v1/guest.ts';
+import type { GuestRequest } from '../proto/guest-request.ts';
 import type { GuestMemory } from './guest-memory.ts';
 
 /** What a factory is given: everything that decides the sequence of operations. */
@@ -21,10 +22,25 @@ export interface WorkloadContext {
 export interface Workload {
   /** Does one operation; answers how many page writes it made. At most some 50 microseconds of work. */
   operate(memory: GuestMemory): number;
+  /**
+   * Does what a client asks for; at most some 50 microseconds of work. Only workloads that answer have it
+   * (ANSWERING_WORKLOADS).
+   *
+   * @param body where the response's body goes: room for RESPONSE_BODY_BYTES_MAX bytes
+   */
+  answer?(memory: GuestMemory, request: GuestRequest, body: Buffer): Answer;
   /** What `operate` depends on besides the context: plain numbers, bigints, strings and arrays of them. */
   save(): unknown;
   /** Goes on from what `save` answered, on another host. Refuses what it cannot have answered. */
   load(state: unknown): void;
+}
+
+export interface Answer {
+  /** Of the key's page after the operation. */
+  readonly version: number;
+  /** How much of `body` was filled. */
+  readonly bodyBytes: number;
+  readonly pageWrites: number;
 }
 
 export type WorkloadFactory = (context: WorkloadContext) => Workload;

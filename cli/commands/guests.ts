@@ -26,7 +26,10 @@ async function listGuests({ coordinator, json }: TestbedOptions): Promise<void> 
     console.log(
       tableText(['GUEST', 'HOST', 'STATE', 'WORKLOAD', 'MOVED BY', 'VCPUS', 'MEMORY'], guests.map(row), 5),
     );
-    for (const { spec, lost } of guests) if (lost !== '') console.log(`${spec?.name} was lost: ${lost}`);
+    for (const { spec, lost, nicProblem } of guests) {
+      if (lost !== '') console.log(`${spec?.name} was lost: ${lost}`);
+      if (nicProblem !== '') console.log(`${spec?.name} has no clients: ${nicProblem}`);
+    }
   }
 }
 

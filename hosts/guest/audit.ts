@@ -1,10 +1,11 @@
 /**
  * A worker thread that holds each page of a part of memory against the ledger: every lane must have the
  * version that the ledger says, and every slot the stamp of the right version or, where nothing was written,
- * the boot content. No vCPU executes meanwhile.
+ * the boot content. No vCPU executes meanwhile. The range leaves out the pages of the guest's NIC.
  */
 
 import { parentPort, workerData } from 'node:worker_threads';
+import { workloadPageCount } from '../../proto/guest-network.ts';
 import {
   checkLane,
   foreignPage,
@@ -29,6 +30,7 @@ const FOREIGN_TRIALS_MAX = 20_000_000;
 const { shared, range, versions } = workerData as AuditWorkerData;
 const { spec } = shared;
 const pageCount = pageCountOf(spec);
+const workloadPages = workloadPageCount(spec);
 const content = bootContent(spec);
 const stampSeed = stampSeedWord(spec.seed);
 const words = new Int32Array(shared.memory);
@@ -84,8 +86,8 @@ function nameForeign(fault: FoundFault): FoundFault {
   if (fault.kind !== 'torn' || foreignTrials >= FOREIGN_TRIALS_MAX) return fault;
   const { page } = fault;
   const fillBootLane = content.bootLane.bind(content);
-  const owner = foreignPage(words, stampSeed, page, pageCount, fillBootLane);
-  foreignTrials += owner ?? pageCount;
+  const owner = foreignPage(words, stampSeed, page, workloadPages, fillBootLane);
+  foreignTrials += owner ?? workloadPages;
   if (owner === undefined) return fault;
   return { page, kind: 'foreign', detail: `holds what belongs in page ${owner} (${fault.detail})` };
 }

@@ -1,6 +1,7 @@
 /**
  * The commander's side of a guest's control block: how movers and the main thread pause, resume and stop
- * vCPUs, and how they make sure that dirty pages can be read. The vCPU's side is vcpu-control.ts.
+ * vCPUs, and how they make sure that dirty pages can be read. The vCPU's side is vcpu-control.ts, the NIC's
+ * nic-control.ts.
  *
  * THE TRAP. A vCPU looks at a page's dirty mark with a plain load, then stores to the page. It may find the
  * mark set while its store still waits in the processor's store buffer; if the mark is cleared and the page
@@ -33,10 +34,26 @@
  * it goes on by RUNNING and a load of SIGNAL, and stands still there while a hold is set. So it counts as
  * parked too. Its state is not saved then, so a guest may only be moved when all faults are over.
  *
+ * The NIC writes memory too, in bursts: it stores RUNNING, loads SIGNAL, and, if no hold is set, checks marks and
+ * stores to pages; then it stores SLEEPING, loads SIGNAL, and stores that as seen. With a hold it goes back to
+ * SLEEPING without a store to a page. So it is a vCPU that sleeps between bursts, and what is said above holds:
+ * - A burst that began after a mover loaded another state than RUNNING loads SIGNAL after step 2 (or after the hold
+ *   was set): its checks find the marks cleared (or it writes nothing).
+ * - A burst that the mover met RUNNING is waited for. When it is over, its stores precede SLEEPING, which the mover
+ *   loads, or the seen word, whose value is then not older than the mover's signal: the mover loaded RUNNING after
+ *   step 2 and before the NIC stored SLEEPING, so the NIC's load of SIGNAL, which follows, comes after step 2. That
+ *   is also why this last load and store belong to the end of a burst: they change the word on which a mover waits,
+ *   where a vCPU that falls asleep would find the signal by itself.
+ * For a pause the NIC counts as parked whenever it is not RUNNING: it has no state to save. One that died in
+ * a burst is declared dead by the main thread, and counts as parked too.
+ *
  * Why nobody sleeps too long. A vCPU sleeps in Atomics.wait on SIGNAL with the value that it last stored as
  * seen: if SIGNAL was raised since then, the wait ends at once and the safepoint follows. Commands notify it
  * besides; epochs need not. The mover waits on the very words that it just loaded, and a thread that ends
- * changes both of them.
+ * changes both of them. The vCPU that serves the NIC's queues stores SLEEPING, looks into them once more, and
+ * only then waits; the NIC changes a queue and then loads that state. In the one order one of the two comes first:
+ * the vCPU finds what was put there, or the NIC finds it SLEEPING and raises SIGNAL. The NIC itself waits for its
+ * bell, with the count that it loaded before it looked what there was to do.
  */
 
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
@@ -47,6 +64,7 @@ import {
   FIRST_RUN_AT,
   FIRST_RUN_STAGE,
   faultWord,
+  HANDOVER,
   HANDOVER_WORD,
   type Handover,
   HOLD,
@@ -54,6 +72,7 @@ import {
   type Hold,
   LEASE_UNTIL,
   MISSING_PAGES,
+  NIC_EXECUTOR,
   parkedAtDouble,
   SharedTimes,
   SIGNAL,
@@ -63,15 +82,19 @@ import {
   VCPU_STATE,
   type VcpuState,
 } from './control-layout.ts';
+import { ringBell } from './nic-control.ts';
 
 export class ControlBlock {
   readonly vcpuCount: number;
+  /** Whoever may write guest memory. The NIC, if there is none, stays STARTING and is waited for by nobody. */
+  readonly #executors: readonly number[];
   readonly #words: Int32Array<SharedArrayBuffer>;
   readonly #times: SharedTimes;
 
   /** @param control `SharedGuest.control` */
   constructor(control: SharedArrayBuffer, vcpuCount: number) {
     this.vcpuCount = vcpuCount;
+    this.#executors = [...Array(vcpuCount).keys(), NIC_EXECUTOR];
     this.#words = new Int32Array(control);
     this.#times = new SharedTimes(control);
   }
@@ -115,22 +138,23 @@ export class ControlBlock {
       if (Atomics.compareExchange(this.#words, SIGNAL, signal, next) === signal) break;
     }
     Atomics.notify(this.#words, SIGNAL);
+    ringBell(this.#words);
   }
 
   // Waiting for vCPUs.
 
   /**
-   * Blocks until no vCPU executes. Not for the main thread.
+   * Blocks until no vCPU executes and the NIC writes nothing. Not for the main thread.
    *
    * @throws when a vCPU has failed, or has not parked in time
    */
   waitParked(withinMs: number = DEADLINES_MS.safepoint): void {
     const untilMs = nowMs() + withinMs;
-    for (let vcpu = 0; vcpu < this.vcpuCount; vcpu++) {
-      for (let state = this.vcpuState(vcpu); !isParked(vcpu, state); state = this.vcpuState(vcpu)) {
+    for (const executor of this.#executors) {
+      for (let state = this.#state(executor); !isParked(executor, state); state = this.#state(executor)) {
         const leftMs = untilMs - nowMs();
-        if (leftMs <= 0) throw late(vcpu, state, 'park', withinMs);
-        Atomics.wait(this.#words, stateWord(vcpu), state, leftMs);
+        if (leftMs <= 0) throw late(executor, state, 'park', withinMs);
+        Atomics.wait(this.#words, stateWord(executor), state, leftMs);
       }
     }
   }
@@ -138,11 +162,11 @@ export class ControlBlock {
   /** As waitParked, for the main thread. */
   async waitParkedAsync(withinMs: number = DEADLINES_MS.safepoint): Promise<void> {
     const untilMs = nowMs() + withinMs;
-    for (let vcpu = 0; vcpu < this.vcpuCount; vcpu++) {
-      for (let state = this.vcpuState(vcpu); !isParked(vcpu, state); state = this.vcpuState(vcpu)) {
+    for (const executor of this.#executors) {
+      for (let state = this.#state(executor); !isParked(executor, state); state = this.#state(executor)) {
         const leftMs = untilMs - nowMs();
-        if (leftMs <= 0) throw late(vcpu, state, 'park', withinMs);
-        await Atomics.waitAsync(this.#words, stateWord(vcpu), state, leftMs).value;
+        if (leftMs <= 0) throw late(executor, state, 'park', withinMs);
+        await Atomics.waitAsync(this.#words, stateWord(executor), state, leftMs).value;
       }
     }
   }
@@ -193,24 +217,24 @@ export class ControlBlock {
   }
 
   /**
-   * Blocks until every vCPU has passed a safepoint since `epoch` began, or does not execute. Not for the main
-   * thread.
+   * Blocks until every vCPU and the NIC have passed a safepoint since `epoch` began, or do not execute. Not for
+   * the main thread.
    *
    * @throws when one has not in time
    */
   waitEpoch(epoch: number, withinMs: number = DEADLINES_MS.safepoint): void {
     let untilMs = 0;
-    for (let vcpu = 0; vcpu < this.vcpuCount; vcpu++) {
+    for (const executor of this.#executors) {
       for (;;) {
-        const state = this.vcpuState(vcpu);
+        const state = this.#state(executor);
         if (!isExecuting(state)) break;
-        const seen = Atomics.load(this.#words, seenWord(vcpu));
+        const seen = Atomics.load(this.#words, seenWord(executor));
         // The difference wraps as the counts do.
         if (((seen - epoch) | 0) >= 0) break;
         if (untilMs === 0) untilMs = nowMs() + withinMs;
         const leftMs = untilMs - nowMs();
-        if (leftMs <= 0) throw late(vcpu, state, 'pass a safepoint', withinMs);
-        Atomics.wait(this.#words, seenWord(vcpu), seen, leftMs);
+        if (leftMs <= 0) throw late(executor, state, 'pass a safepoint', withinMs);
+        Atomics.wait(this.#words, seenWord(executor), seen, leftMs);
       }
     }
   }
@@ -242,7 +266,11 @@ export class ControlBlock {
   }
 
   vcpuState(vcpu: number): VcpuState {
-    return Atomics.load(this.#words, stateWord(vcpu)) as VcpuState;
+    return this.#state(vcpu);
+  }
+
+  #state(executor: number): VcpuState {
+    return Atomics.load(this.#words, stateWord(executor)) as VcpuState;
   }
 
   /**
@@ -253,6 +281,11 @@ export class ControlBlock {
     retireVcpu(this.#words, vcpu, VCPU_STATE.FAILED);
   }
 
+  /** The same for the NIC's thread, however it ended: nobody waits for it, and the guest is none the worse. */
+  markNicEnded(): void {
+    retireExecutor(this.#words, NIC_EXECUTOR, VCPU_STATE.STOPPED);
+  }
+
   // The handover of a migration.
 
   handover(): Handover {
@@ -261,7 +294,9 @@ export class ControlBlock {
 
   /** Takes the handover from one stage to another, if it is still there: whoever comes first decides. */
   tryHandover(from: Handover, to: Handover): boolean {
-    return Atomics.compareExchange(this.#words, HANDOVER_WORD, from, to) === from;
+    if (Atomics.compareExchange(this.#words, HANDOVER_WORD, from, to) !== from) return false;
+    if (to === HANDOVER.COMMITTED) ringBell(this.#words);
+    return true;
   }
 
   /**
@@ -284,31 +319,41 @@ export function retireVcpu(
   vcpu: number,
   state: typeof VCPU_STATE.STOPPED | typeof VCPU_STATE.FAILED,
 ): void {
-  Atomics.store(words, stateWord(vcpu), state);
-  Atomics.notify(words, stateWord(vcpu));
-  Atomics.store(words, seenWord(vcpu), Atomics.load(words, SIGNAL));
-  Atomics.notify(words, seenWord(vcpu));
+  retireExecutor(words, vcpu, state);
   if (state === VCPU_STATE.STOPPED) return;
   const { AWAITED, FAILED } = FIRST_RUN_STAGE;
   if (Atomics.compareExchange(words, FIRST_RUN, AWAITED, FAILED) === AWAITED)
     Atomics.notify(words, FIRST_RUN);
 }
 
+function retireExecutor(
+  words: Int32Array<SharedArrayBuffer>,
+  executor: number,
+  state: typeof VCPU_STATE.STOPPED | typeof VCPU_STATE.FAILED,
+): void {
+  Atomics.store(words, stateWord(executor), state);
+  Atomics.notify(words, stateWord(executor));
+  Atomics.store(words, seenWord(executor), Atomics.load(words, SIGNAL));
+  Atomics.notify(words, seenWord(executor));
+}
+
 function isExecuting(state: VcpuState): boolean {
   return state === VCPU_STATE.RUNNING;
 }
 
-function isParked(vcpu: number, state: VcpuState): boolean {
+function isParked(executor: number, state: VcpuState): boolean {
+  if (executor === NIC_EXECUTOR) return !isExecuting(state);
   if (state === VCPU_STATE.FAILED) {
-    throw new Error(`waiting for the guest to park: vCPU ${vcpu} has failed; destroy the guest`);
+    throw new Error(`waiting for the guest to park: vCPU ${executor} has failed; destroy the guest`);
   }
   return state === VCPU_STATE.PARKED || state === VCPU_STATE.STOPPED || state === VCPU_STATE.FAULTED;
 }
 
-function late(vcpu: number, state: VcpuState, what: string, withinMs: number): Error {
-  const name = Object.keys(VCPU_STATE)[state] ?? state;
+function late(executor: number, state: VcpuState, what: string, withinMs: number): Error {
+  const name = executor === NIC_EXECUTOR ? 'the NIC' : `vCPU ${executor}`;
+  const stateName = Object.keys(VCPU_STATE)[state] ?? state;
   return new Error(
-    `waiting for the guest: vCPU ${vcpu} (${name}) did not ${what} within ${withinMs} ms; ` +
+    `waiting for the guest: ${name} (${stateName}) did not ${what} within ${withinMs} ms; ` +
       'on a slow machine raise GODWIT_PATIENCE',
   );
 }

@@ -1,8 +1,8 @@
 /**
  * The layout of a guest's control block: where each field lies, who writes it, who reads it. All accesses are
  * Atomics (sequentially consistent); times are doubles whose 64 bits are stored and loaded as one BigInt64.
- * Fields of different writers lie in different cache lines. control-block.ts and vcpu-control.ts are the only
- * users.
+ * Fields of different writers lie in different cache lines. control-block.ts, vcpu-control.ts and
+ * nic-control.ts are the only users.
  */
 
 import { GUEST_LIMITS } from '../../proto/guest-spec.ts';
@@ -10,12 +10,13 @@ import { GUEST_LIMITS } from '../../proto/guest-spec.ts';
 const LINE_BYTES = 64;
 const LINE_WORDS = LINE_BYTES / 4;
 const LINE_DOUBLES = LINE_BYTES / 8;
-const SHARED_LINES = 4;
+const SHARED_LINES = 5;
 
 /**
  * What every vCPU must see. Low 4 bits: the holds (HOLD), a vCPU executes only while none is set. The rest: a
- * count that each command and each epoch raises, and that wraps. Written by movers and the main thread
- * (compare-and-swap), read by vCPUs at each safepoint, waited on by vCPUs that sleep or are parked; commands
+ * count that each command and each epoch raises, and the NIC when it wakes up a vCPU, and that wraps. Written by
+ * movers, the main thread and the NIC (compare-and-swap, or addition), read by vCPUs at each safepoint and by the NIC
+ * at the beginning and the end of each burst, waited on by vCPUs that sleep or are parked; commands and the NIC
  * notify it.
  */
 export const SIGNAL = 0;
@@ -37,6 +38,13 @@ export const ASLEEP = FAULT_BELL + 1;
 /** How many pages have not come yet. Written by an incoming mover, or by the main thread when it is no more. */
 export const MISSING_PAGES = FAULT_BELL + 2;
 
+/**
+ * The NIC's bell: a count that wraps. Raised and notified by whoever has something for the NIC: the vCPU that put
+ * responses into their queue or took requests out of theirs, each command, and a handover that is committed. The NIC
+ * waits on it.
+ */
+export const NIC_BELL = 4 * LINE_WORDS;
+
 /** When the first vCPU executed after the last resume. Written by that vCPU at NOTING. */
 export const FIRST_RUN_AT = 2 * LINE_DOUBLES + 1;
 /**
@@ -44,16 +52,19 @@ export const FIRST_RUN_AT = 2 * LINE_DOUBLES + 1;
  */
 export const LEASE_UNTIL = LINE_DOUBLES + 1;
 
+/** Whoever writes guest memory has a line: each vCPU that of its number, and the NIC this one. */
+export const NIC_EXECUTOR = GUEST_LIMITS.vcpuCountMax;
+
 /**
- * What a vCPU does (VCPU_STATE). Written by the vCPU, or for a thread that is no more by the main thread;
+ * What an executor does (VCPU_STATE). Written by the executor, or for a thread that is no more by the main thread;
  * waited on.
  */
-export function stateWord(vcpu: number): number {
-  return (SHARED_LINES + vcpu) * LINE_WORDS;
+export function stateWord(executor: number): number {
+  return (SHARED_LINES + executor) * LINE_WORDS;
 }
-/** The last signal that a vCPU has seen at a safepoint. Written by the same, waited on. */
-export function seenWord(vcpu: number): number {
-  return stateWord(vcpu) + 1;
+/** The last signal that an executor has seen at a safepoint. Written by the same, waited on. */
+export function seenWord(executor: number): number {
+  return stateWord(executor) + 1;
 }
 /** When a vCPU last stopped executing. Written by the vCPU before its state says PARKED. */
 export function parkedAtDouble(vcpu: number): number {
@@ -73,7 +84,7 @@ export function faultedAtDouble(vcpu: number): number {
   return (SHARED_LINES + vcpu) * LINE_DOUBLES + 3;
 }
 
-export const CONTROL_BYTES = (SHARED_LINES + GUEST_LIMITS.vcpuCountMax) * LINE_BYTES;
+export const CONTROL_BYTES = (SHARED_LINES + NIC_EXECUTOR + 1) * LINE_BYTES;
 
 /** Why vCPUs stand still. Independent bits of SIGNAL: a guest runs when no hold is left. */
 export const HOLD = {
@@ -106,12 +117,12 @@ export const FIRST_RUN_STAGE = {
 } as const;
 
 export const VCPU_STATE = {
-  /** Its thread is being made and has not touched the guest. */
+  /** Its thread is being made and has not touched the guest; or there is no NIC. */
   STARTING: 0,
   RUNNING: 1,
-  /** Waits for the time of its next operation, or for a command. */
+  /** Waits for the time of its next operation, or for a command. A NIC: between two bursts. */
   SLEEPING: 2,
-  /** Stands still by command; its state is saved. */
+  /** Stands still by command; its state is saved. A NIC has nothing to save and never says so. */
   PARKED: 3,
   /** Its thread has ended by command. */
   STOPPED: 4,

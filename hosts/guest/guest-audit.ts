@@ -5,12 +5,14 @@
  */
 
 import type { AuditReport, PageFault } from '../../proto/generated/godwit/v1/guest.ts';
+import { workloadPageCount } from '../../proto/guest-network.ts';
 import { nowMs } from '../clock.ts';
 import type { ControlBlock } from './control-block.ts';
 import { HOLD } from './control-layout.ts';
 import { AUDIT_FAULTS_MAX } from './limits.ts';
 import { pageRanges, runWorker } from './page-workers.ts';
-import { pageCountOf, type SharedGuest } from './shared-guest.ts';
+import type { SharedGuest } from './shared-guest.ts';
+import { QUEUE, Virtqueue } from './virtqueue.ts';
 import type { AuditFindings, AuditWorkerData, RecoverWorkerData } from './worker-messages.ts';
 
 const AUDIT_FILE = new URL('./audit.ts', import.meta.url);
@@ -71,7 +73,7 @@ export class GuestAudit {
     const startMs = nowMs();
     await this.#settleLedger();
     const { spec } = this.#shared;
-    const pageCount = pageCountOf(spec);
+    const pageCount = workloadPageCount(spec);
     const versions = this.#ledger === 'refuted' ? 'memory' : 'ledger';
     const findings = await Promise.all(
       pageRanges(pageCount).map((range) => {
@@ -83,6 +85,9 @@ export class GuestAudit {
       part.faults.map((fault): PageFault => ({ ...fault, page: BigInt(fault.page) })),
     );
     let faultCount = findings.reduce((sum, part) => sum + part.faultCount, 0);
+    const queueFaults = this.#queueFaults();
+    faults.push(...queueFaults);
+    faultCount += queueFaults.length;
     if (this.#ledger === 'refuted') {
       faults.unshift(this.#digestFault());
       faultCount++;
@@ -94,6 +99,17 @@ export class GuestAudit {
       evidence: this.#ledger === 'known' ? 'ledger' : 'digest',
       durationMs: nowMs() - startMs,
     };
+  }
+
+  /** The NIC's pages hold what clients say, of which nothing can be known but that the queues are sound. */
+  #queueFaults(): PageFault[] {
+    if (this.#shared.spec.network === undefined) return [];
+    return [QUEUE.REQUESTS, QUEUE.RESPONSES].flatMap((queue): PageFault[] => {
+      const problem = new Virtqueue(this.#shared, queue).problem();
+      return problem === undefined
+        ? []
+        : [{ page: BigInt(problem.page), kind: 'queue', detail: problem.detail }];
+    });
   }
 
   /** Afterwards the ledger is known, recovered or refuted. The guest stands still. */

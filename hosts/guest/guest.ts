@@ -6,12 +6,14 @@
 
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import type { AuditReport, GuestSpec } from '../../proto/generated/godwit/v1/guest.ts';
+import { workloadPageCount } from '../../proto/guest-network.ts';
+import { type GuestNicSettings, NicOwner } from '../guest-nic/nic-owner.ts';
 import { ControlBlock } from './control-block.ts';
 import { GuestAudit } from './guest-audit.ts';
 import { returnMemorySoon } from './memory-return.ts';
 import { OperationSeries } from './operation-series.ts';
 import { pageRanges, runWorker } from './page-workers.ts';
-import { allocateGuest, pageCountOf, type SharedGuest } from './shared-guest.ts';
+import { allocateGuest, type SharedGuest } from './shared-guest.ts';
 import { VcpuThread } from './vcpu-thread.ts';
 import type { FillWorkerData } from './worker-messages.ts';
 
@@ -21,6 +23,7 @@ interface GuestParts {
   readonly shared: SharedGuest;
   readonly audit: GuestAudit;
   readonly threads: readonly VcpuThread[];
+  readonly nic: NicOwner | undefined;
 }
 
 export class Guest {
@@ -35,7 +38,7 @@ export class Guest {
   #failure: Error | undefined;
   #ended: Promise<void> | undefined;
 
-  private constructor(spec: GuestSpec, ledger: 'known' | 'awaited') {
+  private constructor(spec: GuestSpec, ledger: 'known' | 'awaited', nic: GuestNicSettings | undefined) {
     this.spec = spec;
     const shared = allocateGuest(spec);
     this.control = new ControlBlock(shared.control, spec.vcpuCount);
@@ -45,18 +48,26 @@ export class Guest {
     for (let vcpu = 0; vcpu < spec.vcpuCount; vcpu++) {
       threads.push(new VcpuThread(shared, vcpu, (error) => this.#threadEnded(vcpu, error)));
     }
-    this.#parts = { shared, audit, threads };
+    this.#parts = {
+      shared,
+      audit,
+      threads,
+      nic: nic && new NicOwner(shared, nic, () => this.control.markNicEnded()),
+    };
   }
 
   /**
    * Makes a guest, fills its memory with its boot content and runs it.
    *
-   * @throws when the memory cannot be had or a thread does not start; then nothing of it is left
+   * @param nic for a guest whose spec has a network; without it nobody connects the guest's queues
+   * @throws when the memory cannot be had, a thread does not start or its clients cannot be connected; then
+   *   nothing of it is left
    */
-  static async create(spec: GuestSpec): Promise<Guest> {
-    const guest = new Guest(spec, 'known');
+  static async create(spec: GuestSpec, nic?: GuestNicSettings): Promise<Guest> {
+    const guest = await Guest.#make(spec, 'known', nic);
     await guest.#begin(async () => {
-      await Promise.all([guest.#parked(DEADLINES_MS.threadStart), guest.#fill()]);
+      const clients = guest.#parts?.nic?.standing();
+      await Promise.all([guest.#parked(DEADLINES_MS.threadStart), guest.#fill(), clients]);
       await guest.resume();
     });
     return guest;
@@ -64,14 +75,30 @@ export class Guest {
 
   /**
    * Makes room for a guest that arrives: zeroed memory, and vCPU threads that stand parked, so that resuming
-   * it is only a wake-up. Each vCPU loads what lies in `shared.vcpuStates` when it first runs.
+   * it is only a wake-up. Each vCPU loads what lies in `shared.vcpuStates` when it first runs. Its NIC stands by.
    *
-   * @throws as create
+   * @throws as create, but for its clients: a guest is not to fail to arrive for them
    */
-  static async incoming(spec: GuestSpec): Promise<Guest> {
-    const guest = new Guest(spec, 'awaited');
-    await guest.#begin(() => guest.#parked(DEADLINES_MS.threadStart));
+  static async incoming(spec: GuestSpec, nic?: GuestNicSettings): Promise<Guest> {
+    const guest = await Guest.#make(spec, 'awaited', nic);
+    await guest.#begin(async () => {
+      const clients = guest.#parts?.nic?.standing().catch(() => {});
+      await Promise.all([guest.#parked(DEADLINES_MS.threadStart), clients]);
+    });
     return guest;
+  }
+
+  static async #make(
+    spec: GuestSpec,
+    ledger: 'known' | 'awaited',
+    nic: GuestNicSettings | undefined,
+  ): Promise<Guest> {
+    try {
+      return new Guest(spec, ledger, spec.network && nic);
+    } catch (error) {
+      await nic?.release();
+      throw error;
+    }
   }
 
   /** Its memory and everything else that its threads share. @throws when it is destroyed */
@@ -87,6 +114,11 @@ export class Guest {
   /** Whether its vCPUs execute, or are about to. */
   get running(): boolean {
     return this.control.holds() === 0 && this.#failure === undefined;
+  }
+
+  /** What keeps clients from it, as far as its host knows; empty when nothing does. */
+  get nicProblem(): string {
+    return this.#parts?.nic?.problem ?? '';
   }
 
   /** Why it cannot run any more, if so. */
@@ -168,7 +200,8 @@ export class Guest {
     this.control.stop();
     this.#ending.abort();
     this.series.close();
-    await Promise.all(this.#parts?.threads.map((thread) => thread.end()) ?? []);
+    const { threads = [], nic } = this.#parts ?? {};
+    await Promise.all([...threads.map((thread) => thread.end()), nic?.end()]);
     this.#parts = undefined;
     returnMemorySoon();
   }
@@ -189,7 +222,7 @@ export class Guest {
       const workerData: FillWorkerData = { shared, range };
       await runWorker(FILL_FILE, workerData, `filling guest ${this.spec.name}`, this.#ending.signal);
     };
-    await Promise.all(pageRanges(pageCountOf(this.spec)).map(fillRange));
+    await Promise.all(pageRanges(workloadPageCount(this.spec)).map(fillRange));
   }
 
   async #parked(withinMs: number): Promise<void> {

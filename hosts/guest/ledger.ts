@@ -4,6 +4,7 @@
  */
 
 import { xxh64 } from '@node-rs/xxhash';
+import { workloadPageCount } from '../../proto/guest-network.ts';
 import { laneOffsetWords } from '../../workloads/stamp.ts';
 import { pageCountOf, type SharedGuest } from './shared-guest.ts';
 
@@ -32,11 +33,13 @@ export function digestOf(ledger: Uint32Array): string {
  */
 export function recoverBase(shared: SharedGuest): Uint32Array<ArrayBuffer> {
   const pageCount = pageCountOf(shared.spec);
+  const workloadPages = workloadPageCount(shared.spec);
   const words = new Uint32Array(shared.memory);
   const writes = new Uint32Array(shared.writes);
   const base = new Uint32Array(writes.length);
   for (let vcpu = 0; vcpu < shared.spec.vcpuCount; vcpu++) {
-    for (let page = 0; page < pageCount; page++) {
+    // The NIC's pages have no lanes: their versions are 0.
+    for (let page = 0; page < workloadPages; page++) {
       const index = vcpu * pageCount + page;
       base[index] = (words[laneOffsetWords(page, vcpu)] as number) - (writes[index] as number);
     }

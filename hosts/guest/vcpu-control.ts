@@ -19,6 +19,7 @@ import {
   VCPU_STATE,
   type VcpuState,
 } from './control-layout.ts';
+import { ringBell } from './nic-control.ts';
 
 export class VcpuControl {
   readonly #words: Int32Array<SharedArrayBuffer>;
@@ -45,11 +46,20 @@ export class VcpuControl {
     return (signal & HOLDS_MASK) === 0;
   }
 
-  /** Sleeps for a time, or until a command comes. A safepoint must follow before anything else. */
-  sleep(durationMs: number): void {
+  /**
+   * Sleeps for a time, or until a command or the NIC wakes it. A safepoint must follow before anything else.
+   *
+   * @param hasWork asked when others already see that this vCPU sleeps; if there is, it does not
+   */
+  sleep(durationMs: number, hasWork: () => boolean): void {
     this.#setState(VCPU_STATE.SLEEPING);
-    Atomics.wait(this.#words, SIGNAL, this.#seen, durationMs);
+    if (!hasWork()) Atomics.wait(this.#words, SIGNAL, this.#seen, durationMs);
     this.#setState(VCPU_STATE.RUNNING);
+  }
+
+  /** Tells the NIC that its queues have changed. */
+  ringNic(): void {
+    ringBell(this.#words);
   }
 
   /**

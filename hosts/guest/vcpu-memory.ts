@@ -3,6 +3,7 @@
  * barrier. The hot path of every guest: plain loads and stores, typed arrays made once, nothing allocated.
  */
 
+import { workloadPageCount } from '../../proto/guest-network.ts';
 import type { GuestMemory } from '../../workloads/guest-memory.ts';
 import { laneOffsetWords, stampSeedWord, writeStamp } from '../../workloads/stamp.ts';
 import { PAGE_PRESENT, PAGE_READABLE, PAGE_READY, PageTable } from './page-table.ts';
@@ -21,8 +22,8 @@ export class VcpuMemory implements GuestMemory {
   readonly #vcpu: number;
 
   constructor(shared: SharedGuest, vcpu: number, control = new VcpuControl(shared.control, vcpu)) {
-    this.pageCount = pageCountOf(shared.spec);
-    this.#pageTable = new PageTable(shared.pageTable, this.pageCount);
+    this.pageCount = workloadPageCount(shared.spec);
+    this.#pageTable = new PageTable(shared.pageTable, pageCountOf(shared.spec));
     this.#entries = this.#pageTable.entries;
     this.#faults = new VcpuFaults(shared, vcpu, this.#pageTable, control);
     this.#words = new Int32Array(shared.memory);
@@ -69,7 +70,7 @@ export class UntrackedMemory implements GuestMemory {
   readonly #vcpu: number;
 
   constructor(shared: SharedGuest, vcpu: number) {
-    this.pageCount = pageCountOf(shared.spec);
+    this.pageCount = workloadPageCount(shared.spec);
     this.#words = new Int32Array(shared.memory);
     this.#writes = writesOf(shared, vcpu);
     this.#stampSeed = stampSeedWord(shared.spec.seed);

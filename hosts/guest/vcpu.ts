@@ -1,21 +1,23 @@
 /**
- * A worker thread that is one vCPU: safepoint, a batch of the operations that are due, sleep until the next
- * is due. It begins parked, and loads the state that came with the guest, if any, when it first runs. It ends
- * by command; an error ends it too, and its owner (guest.ts) hears of it.
+ * A worker thread that is one vCPU: safepoint, the requests of clients that wait, a batch of the operations that
+ * are due, sleep until the next is due. It begins parked, and loads the state that came with the guest, if any,
+ * when it first runs. It ends by command; an error ends it too, and its owner (guest.ts) hears of it.
  */
 
 import { workerData } from 'node:worker_threads';
+import { workloadPageCount } from '../../proto/guest-network.ts';
 import { createSchedule, createWorkload } from '../../workloads/registry.ts';
 import type { Schedule } from '../../workloads/schedule.ts';
 import type { Workload, WorkloadContext } from '../../workloads/workload.ts';
 import { nowMs } from '../clock.ts';
 import { BATCH_MS_MAX, BATCH_OPERATIONS_MAX } from './limits.ts';
+import { SERVING_VCPU } from './nic-control.ts';
 import { Pacer } from './pacer.ts';
+import { RequestServer } from './request-server.ts';
 import {
   COUNTER_OPERATIONS,
   COUNTER_PAGE_WRITES,
   COUNTER_STRIDE,
-  pageCountOf,
   readVcpuState,
   type SharedGuest,
   writeVcpuState,
@@ -34,6 +36,9 @@ class Vcpu {
   readonly #workload: Workload;
   readonly #unit: Schedule['unit'];
   readonly #pacer: Pacer;
+  /** On the vCPU that serves the guest's NIC. */
+  readonly #server: RequestServer | undefined;
+  readonly #hasRequests = (): boolean => this.#server?.hasWork ?? false;
   readonly #counters: Float64Array<SharedArrayBuffer>;
   /** What the guest had done when it came to this host. */
   #operationsBefore = 0;
@@ -49,7 +54,7 @@ class Vcpu {
     const context: WorkloadContext = {
       spec: spec.workload,
       seed: spec.seed,
-      pageCount: pageCountOf(spec),
+      pageCount: workloadPageCount(spec),
       vcpu: index,
       vcpuCount: spec.vcpuCount,
     };
@@ -61,6 +66,9 @@ class Vcpu {
     this.#workload = createWorkload(context);
     this.#unit = schedule.unit;
     this.#pacer = new Pacer(schedule);
+    if (spec.network !== undefined && index === SERVING_VCPU) {
+      this.#server = new RequestServer(shared, this.#workload, this.#memory);
+    }
     const counterBytes = COUNTER_STRIDE * Float64Array.BYTES_PER_ELEMENT;
     this.#counters = new Float64Array(shared.counters, index * counterBytes, COUNTER_STRIDE);
   }
@@ -79,6 +87,7 @@ class Vcpu {
   #execute(): void {
     for (;;) {
       if (!this.#control.safepoint() && !this.#pause()) return;
+      if (this.#serve() && !this.#control.safepoint() && !this.#pause()) return;
       const startMs = nowMs();
       this.#pacer.advance(startMs);
       const backlog = this.#pacer.backlog();
@@ -87,9 +96,19 @@ class Vcpu {
         this.#runBatch(backlog);
         this.#adaptBatch(nowMs() - startMs - (this.#memory.waitedMs - waitedMs));
       } else {
-        this.#control.sleep(this.#pacer.sleepMs());
+        this.#control.sleep(this.#pacer.sleepMs(), this.#hasRequests);
       }
     }
+  }
+
+  /** Answers what clients ask for, before what the workload does of its own accord. Whether there was anything. */
+  #serve(): boolean {
+    const server = this.#server;
+    if (server === undefined || !server.hasWork) return false;
+    server.serve();
+    this.#count(server.servedCount, server.pageWrites);
+    this.#control.ringNic();
+    return true;
   }
 
   #runBatch(backlog: number): void {

@@ -8,6 +8,7 @@ import {
   type PostcopySourceReport,
   type RoundReport,
 } from '../../proto/generated/godwit/v1/migration.ts';
+import { workloadPageCount } from '../../proto/guest-network.ts';
 import type { FailpointName } from '../../proto/names.ts';
 import { FAILPOINTS } from '../../proto/names.ts';
 import { nowMs } from '../clock.ts';
@@ -90,28 +91,42 @@ export class SourceSide {
     await this.#round(pageCount);
   }
 
-  /** Post-copy: sends no page in the pause; the destination lacks them all. */
+  /**
+   * Post-copy: sends no page in the pause but the queues of the guest's NIC, if it has one, which may not wait;
+   * the destination lacks all others.
+   */
   async sendNothing(): Promise<void> {
-    this.#missing = PageSet.all(this.#pages.length);
-    await this.#round(0);
+    const missing = PageSet.all(this.#pages.length);
+    const firstPage = workloadPageCount(this.#parts.data.shared.spec);
+    let pageCount = 0;
+    for (let page = firstPage; page < this.#pages.length; page++) {
+      this.#pages[pageCount++] = page;
+      missing.delete(page);
+    }
+    this.#missing = missing;
+    await this.#round(pageCount);
   }
 
   /**
-   * Hybrid: sends no page in the pause but those of the hot set (Sahni and Varma, CCEM 2012), if there is one;
-   * the destination lacks what was written since it was last sent.
+   * Hybrid: sends no page in the pause but those of the hot set (Sahni and Varma, CCEM 2012), if there is one,
+   * and what is dirty of the queues of the guest's NIC; the destination lacks what else was written since it
+   * was last sent.
    */
   async sendDirtyBitmap(): Promise<void> {
     const dirtyPages = collectDirtyPages(this.#pageTable, this.#control, this.#pages);
     const missing = new PageSet(this.#pages.length);
-    const hotPagesMax = Math.floor(this.#parts.data.options.hotSet * this.#pages.length);
-    let hotPages = 0;
+    const { options, shared } = this.#parts.data;
+    const firstQueuePage = workloadPageCount(shared.spec);
+    const hotPagesMax = Math.floor(options.hotSet * this.#pages.length);
+    let pageCount = 0;
     for (let index = 0; index < dirtyPages; index++) {
       const page = this.#pages[index] as number;
-      if (hotPages < hotPagesMax && this.#pageTable.isAccessed(page)) this.#pages[hotPages++] = page;
+      const isHot = pageCount < hotPagesMax && this.#pageTable.isAccessed(page);
+      if (isHot || page >= firstQueuePage) this.#pages[pageCount++] = page;
       else missing.add(page);
     }
     this.#missing = missing;
-    await this.#round(hotPages);
+    await this.#round(pageCount);
   }
 
   /** After a switchover without all pages: sends the rest to the guest that runs at the destination. */

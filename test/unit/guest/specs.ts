@@ -55,12 +55,12 @@ export async function untilWritten(guest: Guest, pageWrites: number): Promise<vo
 export class Guests {
   readonly #guests: Guest[] = [];
 
-  async create(spec: GuestSpec): Promise<Guest> {
-    return this.#keep(await Guest.create(spec));
+  async create(...args: Parameters<typeof Guest.create>): Promise<Guest> {
+    return this.#keep(await Guest.create(...args));
   }
 
-  async incoming(spec: GuestSpec): Promise<Guest> {
-    return this.#keep(await Guest.incoming(spec));
+  async incoming(...args: Parameters<typeof Guest.incoming>): Promise<Guest> {
+    return this.#keep(await Guest.incoming(...args));
   }
 
   async destroyAll(): Promise<void> {

@@ -1,8 +1,9 @@
 /** The limits of the contracts' own messages: what coordinator and hosts refuse, whoever asks. */
 
 import { describe, expect, it } from 'vitest';
-import type { GuestSpec } from '../../../proto/generated/godwit/v1/guest.ts';
+import type { Announce, GuestSpec } from '../../../proto/generated/godwit/v1/guest.ts';
 import { FailpointAction, type MigrationOptions } from '../../../proto/generated/godwit/v1/migration.ts';
+import { announceDelayMs, DEFAULT_ANNOUNCE } from '../../../proto/guest-network.ts';
 import { guestSpecProblems } from '../../../proto/guest-spec.ts';
 import { defaultMigrationOptions, migrationOptionsProblems } from '../../../proto/migration-options.ts';
 import { parseSpec } from '../../../spec/parse-spec.ts';
@@ -31,6 +32,58 @@ describe('guestSpecProblems', () => {
     expect(guestSpecProblems(guest)).toEqual([]);
     expect(guestSpecProblems({ ...guest, ...change })).toEqual([expect.stringContaining(problem)]);
   });
+});
+
+describe('guestSpecProblems of a guest with a network', () => {
+  const kv = { ...guest.workload!, kind: 'kv' };
+  const forwarded = {
+    address: '',
+    port: 0,
+    forwarder: 'outside:7000',
+    token: 't',
+    announce: DEFAULT_ANNOUNCE,
+  };
+  const addressed = { ...forwarded, address: '10.0.2.1', port: 80, forwarder: '' };
+  const connected: GuestSpec = { ...guest, memoryBytes: 2n ** 21n, workload: kv, network: forwarded };
+
+  it.each<[string, Partial<GuestSpec>, string]>([
+    ['neither address nor forwarder', { network: { ...forwarded, forwarder: '' } }, 'neither of address'],
+    ['both of them', { network: { ...forwarded, address: '10.0.2.1' } }, 'both of address and forwarder'],
+    ['a name for an address', { network: { ...addressed, address: 'web' } }, 'allowed is an IPv4 address'],
+    ['an address without a port', { network: { ...addressed, port: 0 } }, 'port is 0; allowed is 1 to 65535'],
+    [
+      'a forwarder with a port of the guest',
+      { network: { ...forwarded, port: 80 } },
+      'port is 80; allowed is 0',
+    ],
+    ['a forwarder without a port', { network: { ...forwarded, forwarder: 'x' } }, 'allowed is ADDRESS:PORT'],
+    [
+      'a forwarder at no port',
+      { network: { ...forwarded, forwarder: 'x:65536' } },
+      'allowed is ADDRESS:PORT',
+    ],
+    ['a long token', { network: { ...forwarded, token: 't'.repeat(257) } }, '257 characters'],
+    ['no announcements', { network: { ...forwarded, announce: undefined } }, 'announce is missing'],
+    ['no round', announcing({ rounds: 0 }), 'announce rounds is 0; allowed is 1 to 1000'],
+    ['a delay without end', announcing({ delayMs: Number.NaN }), 'announce delay is NaN ms'],
+    ['a step of nothing', announcing({ stepMs: 0 }), 'announce step is 0 ms; allowed is 1 to 10000 ms'],
+    ['memory that its queues fill', { memoryBytes: 2n ** 20n }, 'at least 2 MiB'],
+    ['a workload that answers nobody', { workload: guest.workload }, 'kind is "idle", which answers nobody'],
+  ])('refuses %s', (_, change, problem) => {
+    expect(guestSpecProblems({ ...connected, network: addressed })).toEqual([]);
+    expect(guestSpecProblems(connected)).toEqual([]);
+    expect(guestSpecProblems({ ...connected, ...change })).toEqual([expect.stringContaining(problem)]);
+  });
+
+  function announcing(change: Partial<Announce>): Partial<GuestSpec> {
+    return { network: { ...forwarded, announce: { ...DEFAULT_ANNOUNCE, ...change } } };
+  }
+});
+
+it('announces a guest as far apart as QEMU does', () => {
+  const delays = (announce: Announce) => [1, 2, 3, 4, 5].map((round) => announceDelayMs(announce, round));
+  expect(delays(DEFAULT_ANNOUNCE)).toEqual([0, 50, 150, 250, 350]);
+  expect(delays({ ...DEFAULT_ANNOUNCE, delayMs: 7, maxMs: 200 })).toEqual([7, 50, 150, 200, 200]);
 });
 
 describe('migrationOptionsProblems', () => {

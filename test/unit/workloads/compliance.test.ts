@@ -4,7 +4,8 @@
 
 import { pack, unpack } from 'msgpackr';
 import { describe, expect, it } from 'vitest';
-import { WORKLOADS, type WorkloadKind } from '../../../proto/names.ts';
+import { RESPONSE_BODY_BYTES_MAX, RequestOperation } from '../../../proto/guest-request.ts';
+import { ANSWERING_WORKLOADS, WORKLOADS, type WorkloadKind } from '../../../proto/names.ts';
 import {
   createSchedule,
   createWorkload,
@@ -101,6 +102,60 @@ describe.each(WORKLOADS)('%s', (kind) => {
       last.splice(0, 3, ...due);
       expect(due.reduce((sum, count) => sum + count)).toBe(guest.dueBy(guestTimeMs));
     }
+  });
+});
+
+it('a client is answered, or not, as the list of those that answer says', () => {
+  const answering = WORKLOADS.filter(
+    (kind) => createWorkload(contextOf(SAMPLE_SPECS[kind])).answer !== undefined,
+  );
+  expect(answering).toEqual(ANSWERING_WORKLOADS);
+});
+
+describe.each(ANSWERING_WORKLOADS)('a client of %s', (kind) => {
+  const body = Buffer.alloc(RESPONSE_BODY_BYTES_MAX);
+  const { GET, SET } = RequestOperation;
+
+  it('has its writes counted, and is answered from inside the working set', () => {
+    for (const pageCount of [PAGE_COUNT, 3, 2, 1]) {
+      const spec = {
+        ...SAMPLE_SPECS[kind],
+        workingSetBytes: BigInt(Math.min(pageCount, WORKING_SET_PAGES)) * 4096n,
+      };
+      const workload = createWorkload(contextOf(spec, { pageCount }));
+      const memory = new RecordingMemory();
+      for (let number = 0n; number < 500n; number++) {
+        const before = memory.written.length;
+        const request = {
+          operation: number % 3n === 0n ? SET : GET,
+          key: Number((number * 8_599_999n) % 2n ** 32n),
+          number,
+        };
+        const { bodyBytes, pageWrites } = workload.answer!(memory, request, body);
+        expect(bodyBytes).toBe(spec.responseBytes);
+        expect(pageWrites).toBe(memory.written.length - before);
+      }
+      const pages = [...memory.written, ...memory.reads];
+      const limit = Math.min(pageCount, WORKING_SET_PAGES);
+      expect(pages.filter((page) => !(Number.isInteger(page) && page >= 0 && page < limit))).toEqual([]);
+    }
+  });
+
+  it('goes on after a move as if it had stayed', () => {
+    const written = (moves: boolean): number[] => {
+      let workload = createWorkload(contextOf(SAMPLE_SPECS[kind]));
+      const memory = new RecordingMemory();
+      for (let key = 0; key < 1000; key++) {
+        workload.answer!(memory, { operation: SET, key, number: 0n }, body);
+        workload.operate(memory);
+        if (!moves || key % 100 !== 0) continue;
+        const next = createWorkload(contextOf(SAMPLE_SPECS[kind]));
+        next.load(unpack(pack(workload.save())));
+        workload = next;
+      }
+      return memory.written;
+    };
+    expect(written(true)).toEqual(written(false));
   });
 });
 

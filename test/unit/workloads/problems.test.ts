@@ -19,6 +19,9 @@ it.each<[WorkloadKind, Partial<WorkloadSpec>, string]>([
   ['kv', { read: 0.8, scan: 0.3 }, 'read 0.8 and scan 0.3 are more than all operations'],
   ['kv', { scanLength: 257 }, 'workload scan-length is 257; allowed is 1 to 256'],
   ['kv', { read: 1, scan: 0, rateUnit: RateUnit.RATE_UNIT_PAGES_PER_S }, 'give it in ops/s'],
+  ['uniform', { rateUnit: RateUnit.RATE_UNIT_REQUESTS_ONLY }, 'for requests only, and uniform answers none'],
+  ['web', { pagesPerRequest: 257 }, 'workload pages-per-request is 257; allowed is 1 to 256'],
+  ['web', { responseBytes: 1453 }, 'workload response-bytes is 1453; allowed is 0 to 1452'],
   ['phased', { rate: 0 }, 'workload rate is 0 (unlimited), but the phases of phased are multiples'],
   ['phased', { rate: 6_000_000 }, "times the fastest phase's rate-factor is 12000000"],
   [

@@ -22,6 +22,13 @@ it('makes everything due at once for rate 0', () => {
   expect(createSchedule(contextOf(specOf('zipf', { rate: 0 }))).dueBy(0)).toBe(Number.POSITIVE_INFINITY);
 });
 
+it('makes nothing due for a guest that only answers requests, whatever its rate', () => {
+  const rateUnit = RateUnit.RATE_UNIT_REQUESTS_ONLY;
+  for (const kind of ['kv', 'web'] as const) {
+    expect(createSchedule(contextOf(specOf(kind, { rate: 5000, rateUnit }))).dueBy(1e9)).toBe(0);
+  }
+});
+
 it('makes the entries of a trace due at their times', () => {
   const trace = traceBytes([
     [0, 1],

@@ -62,6 +62,7 @@ export const SAMPLE_SPECS: Readonly<Record<WorkloadKind, WorkloadSpec>> = {
   }),
   kv: specOf('kv', { workingSetBytes, read: 0.4, scan: 0.1, scanLength: 5 }),
   trace: specOf('trace', { trace: traceBytes(entries) }),
+  web: specOf('web', { workingSetBytes, pagesPerRequest: 5 }),
 };
 
 /** The context of a vCPU; by default the only one of a guest of PAGE_COUNT pages with seed 1. */

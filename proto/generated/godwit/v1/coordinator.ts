@@ -57,6 +57,8 @@ export interface HeldGuest {
     | undefined;
   /** The migration that the guest is part of, or empty: one that an earlier coordinator began is known by it. */
   migration: string;
+  /** What keeps clients from the guest, as far as the host knows; at most 300 characters. */
+  nicProblem?: string | undefined;
 }
 
 export interface CoordinatorServiceHeartbeatRequest {
@@ -194,6 +196,8 @@ export interface GuestEntry {
   migration: string;
   /** Why it was lost, or empty. */
   lost: string;
+  /** What keeps its clients from it, or empty. */
+  nicProblem: string;
 }
 
 export interface CoordinatorServiceGetGuestStatsRequest {
@@ -531,7 +535,7 @@ export const CoordinatorServiceRegisterHostResponse: MessageFns<CoordinatorServi
 };
 
 function createBaseHeldGuest(): HeldGuest {
-  return { guest: "", epoch: 0n, state: 0, spec: undefined, migration: "" };
+  return { guest: "", epoch: 0n, state: 0, spec: undefined, migration: "", nicProblem: undefined };
 }
 
 export const HeldGuest: MessageFns<HeldGuest> = {
@@ -553,6 +557,9 @@ export const HeldGuest: MessageFns<HeldGuest> = {
     }
     if (message.migration !== "") {
       writer.uint32(42).string(message.migration);
+    }
+    if (message.nicProblem !== undefined) {
+      writer.uint32(50).string(message.nicProblem);
     }
     return writer;
   },
@@ -610,6 +617,14 @@ export const HeldGuest: MessageFns<HeldGuest> = {
             message.migration = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.nicProblem = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -629,6 +644,11 @@ export const HeldGuest: MessageFns<HeldGuest> = {
       state: isSet(object.state) ? guestStateFromJSON(object.state) : 0,
       spec: isSet(object.spec) ? GuestSpec.fromJSON(object.spec) : undefined,
       migration: isSet(object.migration) ? globalThis.String(object.migration) : "",
+      nicProblem: isSet(object.nicProblem)
+        ? globalThis.String(object.nicProblem)
+        : isSet(object.nic_problem)
+        ? globalThis.String(object.nic_problem)
+        : undefined,
     };
   },
 
@@ -649,6 +669,9 @@ export const HeldGuest: MessageFns<HeldGuest> = {
     if (message.migration !== "") {
       obj.migration = message.migration;
     }
+    if (message.nicProblem !== undefined) {
+      obj.nicProblem = message.nicProblem;
+    }
     return obj;
   },
 
@@ -662,6 +685,7 @@ export const HeldGuest: MessageFns<HeldGuest> = {
     message.state = object.state ?? 0;
     message.spec = (object.spec !== undefined && object.spec !== null) ? GuestSpec.fromPartial(object.spec) : undefined;
     message.migration = object.migration ?? "";
+    message.nicProblem = object.nicProblem ?? undefined;
     return message;
   },
 };
@@ -2538,7 +2562,7 @@ export const CoordinatorServiceListGuestsResponse: MessageFns<CoordinatorService
 };
 
 function createBaseGuestEntry(): GuestEntry {
-  return { spec: undefined, owner: "", epoch: 0n, state: 0, migration: "", lost: "" };
+  return { spec: undefined, owner: "", epoch: 0n, state: 0, migration: "", lost: "", nicProblem: "" };
 }
 
 export const GuestEntry: MessageFns<GuestEntry> = {
@@ -2563,6 +2587,9 @@ export const GuestEntry: MessageFns<GuestEntry> = {
     }
     if (message.lost !== "") {
       writer.uint32(50).string(message.lost);
+    }
+    if (message.nicProblem !== "") {
+      writer.uint32(58).string(message.nicProblem);
     }
     return writer;
   },
@@ -2628,6 +2655,14 @@ export const GuestEntry: MessageFns<GuestEntry> = {
             message.lost = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.nicProblem = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2648,6 +2683,11 @@ export const GuestEntry: MessageFns<GuestEntry> = {
       state: isSet(object.state) ? guestStateFromJSON(object.state) : 0,
       migration: isSet(object.migration) ? globalThis.String(object.migration) : "",
       lost: isSet(object.lost) ? globalThis.String(object.lost) : "",
+      nicProblem: isSet(object.nicProblem)
+        ? globalThis.String(object.nicProblem)
+        : isSet(object.nic_problem)
+        ? globalThis.String(object.nic_problem)
+        : "",
     };
   },
 
@@ -2671,6 +2711,9 @@ export const GuestEntry: MessageFns<GuestEntry> = {
     if (message.lost !== "") {
       obj.lost = message.lost;
     }
+    if (message.nicProblem !== "") {
+      obj.nicProblem = message.nicProblem;
+    }
     return obj;
   },
 
@@ -2685,6 +2728,7 @@ export const GuestEntry: MessageFns<GuestEntry> = {
     message.state = object.state ?? 0;
     message.migration = object.migration ?? "";
     message.lost = object.lost ?? "";
+    message.nicProblem = object.nicProblem ?? "";
     return message;
   },
 };

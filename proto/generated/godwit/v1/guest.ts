@@ -254,6 +254,7 @@ export interface OperationSeries {
 
 /** What an audit found. See docs/metrics.md. */
 export interface AuditReport {
+  /** Without the pages of the guest's NIC, of which only the queues' structure is checked. */
   pagesChecked: bigint;
   /** At most 100 are listed; `fault_count` counts all. */
   faults: PageFault[];
@@ -269,7 +270,10 @@ export interface AuditReport {
 /** One page that is not what the guest last wrote. */
 export interface PageFault {
   page: bigint;
-  /** lost-write, torn, foreign (another page's content) or digest (some page is stale, it is not known which). */
+  /**
+   * lost-write, torn, foreign (another page's content), queue (one of the NIC's queues is damaged) or digest (some page
+   * is stale, it is not known which).
+   */
   kind: string;
   detail: string;
 }

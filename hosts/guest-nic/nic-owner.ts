@@ -1,0 +1,105 @@
+/**
+ * A guest's NIC as the main thread owns it: starts its thread, hears of its troubles, and ends it. Whatever
+ * becomes of the thread, the guest goes on: without clients, and that is said once, in the host's log.
+ */
+
+import { Worker } from 'node:worker_threads';
+import { DEADLINES_MS } from '../../proto/deadlines.ts';
+import { errorText } from '../../proto/errors.ts';
+import type { SharedGuest } from '../guest/shared-guest.ts';
+import type { Endpoint } from '../network-path.ts';
+import { PROBLEM_CHARACTERS_MAX } from './limits.ts';
+import type { FromNic, NicWorkerData, ToNic } from './nic-messages.ts';
+
+const THREAD_FILE = new URL('./nic-thread.ts', import.meta.url);
+const CLOSE: ToNic = 'close';
+
+/** What a host gives to the NIC of a guest. */
+export interface GuestNicSettings {
+  /** The ownership epoch under which the guest runs here, or will. */
+  readonly epoch: number;
+  /** With a forwarder: where it is, as reached through the host's NIC. */
+  readonly dial?: Endpoint;
+  /** The device that carries the host's traffic. */
+  readonly device: string;
+  /** Called once, when the NIC is no more. */
+  release(): Promise<void>;
+}
+
+export class NicOwner {
+  readonly #guest: string;
+  readonly #settings: GuestNicSettings;
+  readonly #worker: Worker;
+  readonly #standing = Promise.withResolvers<void>();
+  readonly #exited = Promise.withResolvers<void>();
+  #isEnding = false;
+  #problem = '';
+
+  /**
+   * @param shared of a guest whose spec has a network
+   * @param ended called once when the thread is no more, by `end` or not
+   */
+  constructor(shared: SharedGuest, settings: GuestNicSettings, ended: () => void) {
+    const { name: guest, network } = shared.spec;
+    if (network === undefined) throw new Error(`guest ${guest} has no network`);
+    this.#guest = guest;
+    this.#settings = settings;
+    const { epoch, dial, device } = settings;
+    const workerData: NicWorkerData = { shared, uplink: { guest, network, epoch, dial, device } };
+    this.#worker = new Worker(THREAD_FILE, { workerData, name: `NIC of guest ${guest}` });
+    this.#standing.promise.catch(() => {});
+    let cause: unknown;
+    this.#worker.on('message', (message: FromNic) => this.#onMessage(message));
+    this.#worker.once('error', (error) => {
+      cause = error;
+    });
+    this.#worker.once('exit', (code) => {
+      ended();
+      if (!this.#isEnding)
+        this.#fail(cause === undefined ? `its thread ended with ${code}` : errorText(cause));
+      this.#standing.reject(new Error(this.#problem));
+      this.#exited.resolve();
+    });
+  }
+
+  /** Resolves when clients can be served as soon as the guest runs. @throws when they cannot, or not in time */
+  async standing(): Promise<void> {
+    const withinMs = DEADLINES_MS.uplink;
+    const timer = setTimeout(() => {
+      this.#fail(`it does not stand by after ${withinMs} ms; on a slow machine raise GODWIT_PATIENCE`);
+      this.#standing.reject(new Error(this.#problem));
+    }, withinMs);
+    try {
+      await this.#standing.promise;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** What went wrong last; empty when nothing did. */
+  get problem(): string {
+    return this.#problem;
+  }
+
+  /** Ends the thread, by force if need be. Not twice. */
+  async end(): Promise<void> {
+    this.#isEnding = true;
+    this.#worker.postMessage(CLOSE);
+    const timer = setTimeout(() => void this.#worker.terminate(), DEADLINES_MS.processStop);
+    await this.#exited.promise;
+    clearTimeout(timer);
+    await this.#settings.release();
+  }
+
+  #onMessage(message: FromNic): void {
+    if (message.problem !== undefined) this.#fail(message.problem);
+    if (message.type === 'trouble') return;
+    if (message.problem === undefined) this.#standing.resolve();
+    else this.#standing.reject(new Error(this.#problem));
+  }
+
+  #fail(problem: string): void {
+    this.#problem = `the NIC of guest ${this.#guest}: ${problem}`.slice(0, PROBLEM_CHARACTERS_MAX);
+    process.stderr.write(`godwit host: ${this.#problem}\n`);
+  }
+}

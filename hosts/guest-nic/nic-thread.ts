@@ -1,0 +1,38 @@
+/** The thread of one guest's NIC. Its owner is nic-owner.ts. */
+
+import { parentPort, workerData } from 'node:worker_threads';
+import { errorText } from '../../proto/errors.ts';
+import { DEFAULT_ANNOUNCE } from '../../proto/guest-network.ts';
+import { GuestNic } from './guest-nic.ts';
+import type { FromNic, NicWorkerData, ToNic } from './nic-messages.ts';
+import { createUplink } from './uplinks.ts';
+
+const { shared, uplink: settings } = workerData as NicWorkerData;
+const port = parentPort!;
+const announce = settings.network.announce ?? DEFAULT_ANNOUNCE;
+const nic = new GuestNic(shared, createUplink(settings), announce, (problem) =>
+  post({ type: 'trouble', problem }),
+);
+
+function post(message: FromNic): void {
+  port.postMessage(message);
+}
+
+port.on('message', (_close: ToNic) => {
+  nic.close().then(
+    // The port is the last thing that keeps the thread.
+    () => port.close(),
+    (error: unknown) => {
+      post({ type: 'trouble', problem: errorText(error) });
+      port.close();
+    },
+  );
+});
+let problem: string | undefined;
+try {
+  await nic.start();
+} catch (error) {
+  problem = errorText(error);
+}
+post({ type: 'started', problem });
+await nic.run();
