@@ -182,8 +182,7 @@ const migration = section({
   'max-postcopy-bandwidth': bandwidthLimit()
     .prefault(bandwidth.format(DEFAULTS.maxPostcopyBandwidthBytesPerS))
     .describe('What the push may use of the link; demanded pages may exceed it.'),
-  'recovery-limit': duration
-    .schema(0, MIGRATION_LIMITS.totalTimeLimitMsMax)
+  'recovery-limit': timeUpTo(MIGRATION_LIMITS.totalTimeLimitMsMax)
     .prefault(duration.format(DEFAULTS.recoveryLimitMs))
     .describe('For so long the destination tries to connect again when the link is lost.'),
   'switch-after-rounds': integer(0, MIGRATION_LIMITS.maxRoundsMax)

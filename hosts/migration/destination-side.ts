@@ -73,7 +73,10 @@ export class DestinationSide {
   #channels: DestinationChannel[] = [];
   #priority: DestinationChannel | undefined;
   readonly #ledgerReceiver: LedgerReceiver;
-  /** For the state of the devices and the vCPUs, and before it MISSING's bitmap. Made now: it is needed in the pause. */
+  /**
+   * For the state of the devices and the vCPUs, and before it MISSING's bitmap. Made now, since it is needed in
+   * the pause.
+   */
   readonly #deviceState: Buffer;
   #stage: Stage = 'connecting';
   #welcomes = 0;
