@@ -113,6 +113,7 @@ function plainOptions(techniques: readonly Technique[], options: MigrationOption
     'accessed-first': options.accessedFirst,
     'postcopy-preempt': options.postcopyPreempt,
     'max-postcopy-bandwidth': bandwidth.format(options.maxPostcopyBandwidthBytesPerS),
+    'recovery-limit': duration.format(options.recoveryLimitMs),
     'switch-after-rounds': options.switchAfterRounds,
     'switch-after-share': options.switchAfterShare,
     'switch-after': duration.format(options.switchAfterMs),

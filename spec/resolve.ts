@@ -256,6 +256,7 @@ function migrationOptions(technique: Technique, migration: Spec['migration']): M
     accessedFirst: migration['accessed-first'],
     postcopyPreempt: migration['postcopy-preempt'],
     maxPostcopyBandwidthBytesPerS: migration['max-postcopy-bandwidth'],
+    recoveryLimitMs: migration['recovery-limit'],
     switchAfterRounds:
       migration['switch-after-rounds'] ?? (isSwitchSaid ? 0 : DEFAULT_MIGRATION_OPTIONS.switchAfterRounds),
     switchAfterShare: migration['switch-after-share'],
