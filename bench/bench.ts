@@ -14,12 +14,21 @@ import { barrier } from './barrier.ts';
 import { downtime } from './downtime.ts';
 import { footprint } from './footprint.ts';
 import { pacing } from './pacing.ts';
+import { postcopy } from './postcopy.ts';
 import type { Row } from './row.ts';
 import { scale } from './scale.ts';
 import { shaped } from './shaped.ts';
 
 type Part = () => Promise<Row[]>;
-const PARTS: Readonly<Record<string, Part>> = { barrier, downtime, footprint, pacing, shaped, scale };
+const PARTS: Readonly<Record<string, Part>> = {
+  barrier,
+  downtime,
+  footprint,
+  pacing,
+  postcopy,
+  shaped,
+  scale,
+};
 const OUT = join(dirname(fileURLToPath(import.meta.url)), 'results', 'latest.json');
 
 interface Results {

@@ -76,7 +76,7 @@ const MIGRATION_FLAGS: readonly SpecFlag[] = [
     'true (default): demanded pages have their own connection',
   ),
   migration('--max-postcopy-bandwidth <bandwidth>', 'text', 'what the push may use of the link'),
-  migration('--recovery-limit <time>', 'text', 'how long to try to connect again when the link is lost'),
+  migration('--recovery-limit <time>', 'text', 'for so long a lost link of a post-copy may be made good'),
   migration('--switch-after-rounds <count>', 'number', 'hybrid: switch after so many rounds'),
   migration(
     '--switch-after-share <share>',

@@ -184,7 +184,7 @@ const migration = section({
     .describe('What the push may use of the link; demanded pages may exceed it.'),
   'recovery-limit': timeUpTo(MIGRATION_LIMITS.totalTimeLimitMsMax)
     .prefault(duration.format(DEFAULTS.recoveryLimitMs))
-    .describe('For so long the destination tries to connect again when the link is lost.'),
+    .describe('For so long a post-copy whose link is lost tries to connect again; then the guest is lost.'),
   'switch-after-rounds': integer(0, MIGRATION_LIMITS.maxRoundsMax)
     .optional()
     .describe(

@@ -53,8 +53,19 @@ export class PageSet {
     if (bitmap.byteLength !== set.bitmap.byteLength) {
       throw new RangeError(`a bitmap of ${bitmap.byteLength} bytes is not one of ${pageCount} pages`);
     }
-    for (const [index, bits] of bitmap.entries()) {
-      for (let rest = bits; rest !== 0; rest &= rest - 1) set.add(8 * index + lowestBit(rest));
+    set.bitmap.set(bitmap);
+    if (set.atOrBefore(bitmap.byteLength * 8 - 1) >= pageCount) {
+      throw new RangeError(`a bitmap names a page behind the last of ${pageCount} pages`);
+    }
+    // Word by word, not page by page: a guest may be paused meanwhile.
+    for (const [level, words] of set.#levels.entries()) {
+      const above = set.#levels[level + 1];
+      for (let index = 0; index < words.length; index++) {
+        const word = words[index] as number;
+        if (word === 0) continue;
+        if (level === 0) set.#size += bitCount(word);
+        if (above !== undefined) above[index >>> 5] = (above[index >>> 5] as number) | (1 << (index & 31));
+      }
     }
     return set;
   }
@@ -138,6 +149,13 @@ export class PageSet {
 
 function lowestBit(bits: number): number {
   return 31 - Math.clz32(bits & -bits);
+}
+
+/** How many bits are set, counted in pairs, fours and bytes at once. */
+function bitCount(bits: number): number {
+  const pairs = bits - ((bits >>> 1) & 0x5555_5555);
+  const fours = (pairs & 0x3333_3333) + ((pairs >>> 2) & 0x3333_3333);
+  return Math.imul((fours + (fours >>> 4)) & 0x0f0f_0f0f, 0x0101_0101) >>> 24;
 }
 
 function highestBit(bits: number): number {

@@ -68,9 +68,26 @@ describe('a set of pages', () => {
           expect(set.has(page)).toBe(below === page);
         }
         expect(set.atOrBefore(-1)).toBe(NO_PAGE);
+        const copy = PageSet.fromBitmap(pageCount, set.bitmap);
+        expect(copy.size).toBe(set.size);
+        for (const page of found) {
+          expect(copy.atOrAfter(page)).toBe(page);
+          copy.delete(page);
+        }
+        expect([copy.atOrAfter(0), copy.size]).toEqual([NO_PAGE, 0]);
       }),
       { numRuns: 30 },
     );
+  });
+
+  it('refuses a bitmap of another size, or with a page that the guest does not have', () => {
+    expect(() => PageSet.fromBitmap(33, new Uint8Array(4))).toThrow(
+      'a bitmap of 4 bytes is not one of 33 pages',
+    );
+    const behind = new Uint8Array(8);
+    behind[4] = 0b10;
+    expect(() => PageSet.fromBitmap(33, behind)).toThrow('names a page behind the last of 33 pages');
+    expect(PageSet.fromBitmap(34, behind).atOrAfter(0)).toBe(33);
   });
 
   it('refuses a page that the guest does not have', () => {

@@ -82,6 +82,7 @@ const spec = fc.record({
       'accessed-first': fc.boolean(),
       'postcopy-preempt': fc.boolean(),
       'max-postcopy-bandwidth': bandwidth(),
+      'recovery-limit': time(3_600_000),
       'switch-after-rounds': optional(fc.integer({ min: 0, max: 1000 })),
       'switch-after-share': optional(share()),
       'switch-after': optional(time(3_600_000)),
