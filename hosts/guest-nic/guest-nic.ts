@@ -69,6 +69,7 @@ export class GuestNic implements NicPort {
     }
   }
 
+  /** For the uplink (NicPort). */
   offer(flow: Flow, message: Uint8Array): boolean {
     const isTaken = !this.#isClosed && this.#put(flow, message);
     if (isTaken) this.#control.kick();
@@ -76,9 +77,12 @@ export class GuestNic implements NicPort {
     return isTaken;
   }
 
+  /** Ends `run` and the uplink, also while it starts. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#announcer.stop();
+    // It may be told to close before it has heard its bell.
+    if (this.#hasLeft) this.#announcer.withdraw();
+    else this.#announcer.stop();
     this.#control.ring();
     await this.#uplink.close();
   }

@@ -3,6 +3,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { HANDOVER, HOLD } from '../../../hosts/guest/control-layout.ts';
 import type { Guest } from '../../../hosts/guest/guest.ts';
+import { NicControl } from '../../../hosts/guest/nic-control.ts';
 import { QUEUE, Virtqueue } from '../../../hosts/guest/virtqueue.ts';
 import { type GuestNetwork, RateUnit, type WorkloadSpec } from '../../../proto/generated/godwit/v1/guest.ts';
 import { DEFAULT_ANNOUNCE, QUEUE_SLOTS } from '../../../proto/guest-network.ts';
@@ -141,6 +142,16 @@ describe('the announcements', () => {
     expect(uplink.announced).toEqual([1, -1]);
   });
 
+  test('end with the withdrawal of a guest that is ended as soon as it has left', async () => {
+    const guest = await guests.create(networkSpec());
+    const uplink = new RecordingUplink();
+    const nic = await nics.connect(guest.shared, uplink);
+    await until(() => uplink.announced.length === 1);
+    commit(guest);
+    await nic.close();
+    expect(uplink.announced).toEqual([1, -1]);
+  });
+
   test('do not begin before the guest runs', async () => {
     const guest = await guests.incoming(networkSpec());
     const uplink = new RecordingUplink();
@@ -180,6 +191,19 @@ describe('a guest whose clients cannot be connected', () => {
     await guest.destroy();
     expect(released.count).toBe(1);
   });
+});
+
+test('a NIC is waited for while it is in a burst, and no longer when it has died', async () => {
+  const guest = await guests.create(networkSpec());
+  expect(new NicControl(guest.shared.control).enter()).toBe(true);
+  const pausing = guest.pause();
+  const paused = await Promise.race([
+    pausing.then(() => true),
+    until(() => guest.control.vcpuState(0) === 3),
+  ]);
+  expect(paused).toBeUndefined();
+  guest.control.markNicEnded();
+  await pausing;
 });
 
 test('an audit finds damage in the queues', async () => {

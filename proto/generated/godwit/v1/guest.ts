@@ -18,7 +18,7 @@ export const RateUnit = {
   RATE_UNIT_UNSPECIFIED: 0,
   RATE_UNIT_PAGES_PER_S: 1,
   RATE_UNIT_OPERATIONS_PER_S: 2,
-  /** RATE_UNIT_REQUESTS_ONLY - kv and web: nothing of its own accord, only what clients ask for. */
+  /** RATE_UNIT_REQUESTS_ONLY - kv and web: nothing of its own accord, only what clients ask for; the rate does not count. */
   RATE_UNIT_REQUESTS_ONLY: 3,
 } as const;
 
