@@ -17,6 +17,7 @@ import type { GuestTable, HeldEntry } from './guest-table.ts';
 import type { HandoverDesk, Side } from './handover-desk.ts';
 import type { HostNetwork } from './host-network.ts';
 import type { HostStatistics } from './host-stats.ts';
+import type { MoverThreads } from './migration/mover-threads.ts';
 import { OutgoingMigration } from './migration/outgoing.ts';
 import type { NetworkPath } from './network-path.ts';
 
@@ -32,6 +33,7 @@ interface OutgoingParts {
   readonly link: CoordinatorLink;
   readonly statistics: HostStatistics;
   readonly network: HostNetwork;
+  readonly threads: MoverThreads;
 }
 
 /** How much of the guest's past goes into the report as "before the migration". */
@@ -43,14 +45,16 @@ export class OutgoingMoves {
   readonly #link: CoordinatorLink;
   readonly #statistics: HostStatistics;
   readonly #network: HostNetwork;
+  readonly #threads: MoverThreads;
   readonly #running = new Map<string, OutgoingMigration>();
 
-  constructor({ table, desk, link, statistics, network }: OutgoingParts) {
+  constructor({ table, desk, link, statistics, network, threads }: OutgoingParts) {
     this.#table = table;
     this.#desk = desk;
     this.#link = link;
     this.#statistics = statistics;
     this.#network = network;
+    this.#threads = threads;
   }
 
   find(migration: string): OutgoingMigration | undefined {
@@ -119,7 +123,14 @@ export class OutgoingMoves {
   ): OutgoingMigration {
     const { migration, guest: name, epoch, destination, token } = request;
     const outgoing: OutgoingMigration = new OutgoingMigration(
-      { migration, guest: entry.guest, options, token, listenAddress: path.listenAddress },
+      {
+        migration,
+        threads: this.#threads,
+        guest: entry.guest,
+        options,
+        token,
+        listenAddress: path.listenAddress,
+      },
       {
         listening: (port) => {
           path.expose(port).then(
