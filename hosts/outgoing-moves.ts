@@ -47,6 +47,8 @@ export class OutgoingMoves {
   readonly #network: HostNetwork;
   readonly #threads: MoverThreads;
   readonly #running = new Map<string, OutgoingMigration>();
+  /** Of the guests that run elsewhere and have pages here: resolves when they have none any more. */
+  readonly #serving = new Map<string, PromiseWithResolvers<void>>();
 
   constructor({ table, desk, link, statistics, network, threads }: OutgoingParts) {
     this.#table = table;
@@ -59,6 +61,17 @@ export class OutgoingMoves {
 
   find(migration: string): OutgoingMigration | undefined {
     return this.#running.get(migration);
+  }
+
+  /** Resolves when no guest that runs elsewhere has pages here, or after so long. */
+  async served(withinMs: number): Promise<void> {
+    const all = Promise.all([...this.#serving.values()].map(({ promise }) => promise));
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise((resolve) => {
+      timer = setTimeout(resolve, withinMs);
+    });
+    await Promise.race([all, late]);
+    clearTimeout(timer);
   }
 
   /**
@@ -86,6 +99,8 @@ export class OutgoingMoves {
     } finally {
       await path?.close();
       this.#running.delete(migration);
+      this.#serving.get(migration)?.resolve();
+      this.#serving.delete(migration);
       this.#statistics.countRefused(outgoing?.refused ?? 0);
       this.#desk.close(migration);
       this.#afterwards(entry, migration, request.epoch);
@@ -150,6 +165,7 @@ export class OutgoingMoves {
         },
         serving: () => {
           entry.tenure = 'serving';
+          this.#serving.set(migration, Promise.withResolvers());
         },
         free: async () => {
           await this.#table.remove(entry);
