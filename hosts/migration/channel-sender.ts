@@ -54,12 +54,11 @@ export class ChannelSender {
   /**
    * Waits until the socket has taken enough for more. Other events of the thread get their turn meanwhile.
    *
-   * @param outstandingBytesMax what may be left that it has not taken
    * @throws when the connection is lost, or takes nothing for too long
    */
-  async room(outstandingBytesMax: number = MOVER_LIMITS.outstandingBytesMax): Promise<void> {
+  async room(): Promise<void> {
     await new Promise(setImmediate);
-    while (this.#sentBytes - this.#writtenBytes > outstandingBytesMax) await this.#progress();
+    while (this.isFull) await this.#progress();
   }
 
   /** Waits until everything sent so far has been given to the system; answers when that was so. */

@@ -293,7 +293,9 @@ export class DestinationSide {
     }
     this.#mayBring(channel, frame);
     placer.place(frame);
-    if (this.#isWhole) this.paging.placed(frame);
+    if (!this.#isWhole) return;
+    this.paging.placed(frame);
+    if (frame.payloadBytes > 0) this.#main.sender.send('PLACED', { bytes: frame.payloadBytes });
   }
 
   #onControl(channel: DestinationChannel, frame: ControlFrame, payload: Uint8Array): void {
@@ -342,6 +344,7 @@ export class DestinationSide {
       case 'COMPLETE':
       case 'LACKING':
       case 'STANDBY':
+      case 'PLACED':
         // The decoder refuses them first, since they are the destination's.
         throw notNow(frame.type);
     }

@@ -55,8 +55,11 @@ export const MOVER_LIMITS = {
   aliveIntervalMs: 1000,
   /** Pages that are pushed between two looks at what is demanded. */
   pushPagesMax: 32,
-  /** What the push has handed to a socket and not yet seen written: a demanded page may wait behind it. */
-  pushOutstandingBytesMax: MEBIBYTE / 4,
+  /** What the push has sent and the destination not yet placed: a demanded page may wait behind it. */
+  pushWindowBytesMin: MEBIBYTE / 4,
+  pushWindowBytesMax: 64 * MEBIBYTE,
+  /** How long a measured rate and round trip count, and once more. */
+  pushWindowPeriodMs: 5000,
   /** How long the guest's accesses are watched when the switch is to know what it needs most. */
   accessWindowMs: 100,
   /** Between two attempts to connect to the source again. */

@@ -7,8 +7,10 @@
  * When the link is lost the pages stay here, until the destination has connected again and said what it lacks.
  */
 
+import { setImmediate } from 'node:timers/promises';
 import { DEADLINES_MS, PATIENCE } from '../../proto/deadlines.ts';
 import { MigrationPhase, type PostcopySourceReport } from '../../proto/generated/godwit/v1/migration.ts';
+import { PAGE_BYTES } from '../../proto/page.ts';
 import { nowMs } from '../clock.ts';
 import { BandwidthLimit } from './bandwidth-limit.ts';
 import { WireViolation } from './channel-receiver.ts';
@@ -18,6 +20,7 @@ import type { PageSender } from './page-sender.ts';
 import { NO_PAGE, PageSet } from './page-set.ts';
 import type { PushOrder } from './push-order/push-order.ts';
 import { pushOrder } from './push-order/registry.ts';
+import { PushWindow } from './push-window.ts';
 import { within } from './silence.ts';
 import type { SourceChannel } from './source-channel.ts';
 import { allChannels, type SourceConnections, type SourceParts, sentBytesOf } from './source-parts.ts';
@@ -36,6 +39,9 @@ export class PageServer {
   #unsent: PageSet;
   #order: PushOrder;
   #connections: SourceConnections;
+  /** How much may be on its way on these connections, and the pages with content that had been sent before. */
+  #window = new PushWindow();
+  #countedPages: number;
   /** Of connections that were lost. */
   #earlierBytes = 0;
   #complete = Promise.withResolvers<void>();
@@ -57,6 +63,7 @@ export class PageServer {
     this.#unsent = PageSet.fromBitmap(missing.pageCount, missing.bitmap);
     this.#order = pushOrder(parts.data.options, this.#unsent, accessed);
     this.#connections = parts;
+    this.#countedPages = pageSender.counts.dataPages;
     parts.board.owedPages = missing.size;
     this.#listen();
   }
@@ -83,6 +90,8 @@ export class PageServer {
     const { board, data, silence } = this.#parts;
     this.#pageSender.limit = new BandwidthLimit(data.options.maxPostcopyBandwidthBytesPerS);
     Object.assign(board, { roundPages: this.#missing.size, roundPagesSent: 0, roundStartMs: nowMs() });
+    // What was estimated before the switch says nothing about the push.
+    Object.assign(board, { bandwidthBytesPerS: 0, dirtyRatePagesPerS: 0, expectedDowntimeMs: 0 });
     board.roundStartBytes = this.sentBytes;
     const alive = setInterval(() => this.#main.sender.send('ALIVE', {}), MOVER_LIMITS.aliveIntervalMs);
     try {
@@ -114,9 +123,12 @@ export class PageServer {
     const complete = Promise.withResolvers<void>();
     complete.promise.catch(() => {});
     this.#complete = complete;
+    this.#window = new PushWindow();
+    this.#countedPages = this.#pageSender.counts.dataPages;
     this.#lost = undefined;
     main.answer('ALIVE', () => {});
     main.answer('REQUEST', (body) => this.#onRequest(main, body));
+    main.answer('PLACED', ({ bytes }) => this.#onPlaced(main, bytes));
     main.answer('COMPLETE', () => complete.resolve());
     main.answer('FAILURE', ({ reason }) => main.lose(new NobodyThere(`the destination gave up: ${reason}`)));
     for (const channel of allChannels(this.#connections)) {
@@ -139,6 +151,7 @@ export class PageServer {
       if (this.#unsent.delete(page)) {
         this.#counts.demanded++;
         this.#pageSender.sendOne(page, this.#connections.priority?.sender);
+        this.#countSent();
       } else {
         this.#counts.hits++;
       }
@@ -146,21 +159,44 @@ export class PageServer {
     this.#wake();
   }
 
+  #onPlaced(main: SourceChannel, bytes: number): void {
+    // Of a batch that a limit holds up, the first frames may have been placed already.
+    this.#countSent();
+    if (this.#window.placed(bytes, nowMs())) this.#wake();
+    else main.lose(new WireViolation(`PLACED tells of ${bytes} bytes more than were sent`));
+  }
+
+  /** What has been sent since the last time is on its way. */
+  #countSent(): void {
+    const { dataPages } = this.#pageSender.counts;
+    this.#window.sent((dataPages - this.#countedPages) * PAGE_BYTES, nowMs());
+    this.#countedPages = dataPages;
+  }
+
   async #pushAll(): Promise<void> {
     const { board, signal } = this.#parts;
     const batch = new Uint32Array(MOVER_LIMITS.pushPagesMax);
-    const { pushOutstandingBytesMax } = MOVER_LIMITS;
     while (this.#unsent.size > 0) {
       signal.throwIfAborted();
       if (this.#lost !== undefined) throw this.#lost;
       const count = this.#takeNext(batch);
       if (count === 0) await this.#demanded();
-      else await this.#pageSender.send(batch, 0, count, () => true);
+      else await this.#pageSender.send(batch.subarray(0, count).sort(), 0, count, () => true);
+      this.#countSent();
       this.#counts.pushed += count;
       board.roundPagesSent = this.#missing.size - this.#unsent.size;
       board.transferredBytes = this.sentBytes;
-      for (const { sender } of this.#connections.channels) await sender.room(pushOutstandingBytesMax);
+      // What is demanded wants to be heard.
+      await setImmediate();
+      while (this.#window.isFull && this.#lost === undefined) await this.#room();
     }
+  }
+
+  /** Until the destination has placed more, or the link is lost. */
+  async #room(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#wake = resolve;
+    await this.#parts.silence.during('room for more pages', promise);
   }
 
   /** The next pages of the order; they are as good as sent. */

@@ -129,6 +129,7 @@ export const FRAMES = {
     pages: wholes(WIRE_LIMITS.requestPagesMax, WIRE_LIMITS.pageCountMax - 1),
   }),
   COMPLETE: rule(21, 'destination', { completeAtMs: timeMs }),
+  PLACED: rule(23, 'destination', { bytes: whole(WIRE_LIMITS.longRunPagesMax * PAGE_BYTES) }),
   LACKING: rule(22, 'destination', { firstPage: page, bitmap: bytes(WIRE_LIMITS.bitmapPartBytesMax) }),
 } as const;
 
