@@ -25,7 +25,8 @@ RUN { command -v tc && command -v setcap; } > /dev/null \
 WORKDIR /opt/godwit
 COPY --from=packages /opt/godwit/node_modules node_modules
 COPY . .
-ENV NODE_ENV=production HOME=/tmp
+# What Node compiles stays for the threads that start later (docs/performance.md).
+ENV NODE_ENV=production HOME=/tmp NODE_COMPILE_CACHE=/tmp/godwit-compiled
 USER 1000:1000
 ENTRYPOINT ["/opt/godwit/docker/entry.sh"]
 CMD ["godwit", "--help"]

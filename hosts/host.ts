@@ -12,6 +12,7 @@ import { HostStatistics } from './host-stats.ts';
 import { IncomingMoves } from './incoming-moves.ts';
 import { Lease } from './lease.ts';
 import { LinkProbes } from './link-probes.ts';
+import { MoverThreads } from './migration/mover-threads.ts';
 import { OutgoingMoves } from './outgoing-moves.ts';
 import { hostService } from './service.ts';
 
@@ -71,9 +72,10 @@ export async function startHost(settings: HostSettings): Promise<Host> {
     alwaysNic: settings.alwaysNic,
     data,
   });
-  const outgoing = new OutgoingMoves({ table, desk, link, statistics, network });
+  const threads = new MoverThreads(true);
+  const outgoing = new OutgoingMoves({ table, desk, link, statistics, network, threads });
   const nics = new GuestNics(network, settings.device);
-  const incoming = new IncomingMoves({ table, desk, lease, statistics, network, nics });
+  const incoming = new IncomingMoves({ table, desk, lease, statistics, network, nics, threads });
   const probes = new LinkProbes(settings.name, network);
   const service = hostService({ table, desk, outgoing, incoming, statistics, network, probes, nics });
   const server = await serve([service], settings.listen);
@@ -83,6 +85,7 @@ export async function startHost(settings: HostSettings): Promise<Host> {
     desk.park();
     await server.close();
     await Promise.all([...table.entries()].map((entry) => table.remove(entry)));
+    await threads.close();
     await network.close();
     lease.close();
     statistics.close();

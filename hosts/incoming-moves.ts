@@ -2,7 +2,7 @@
  * The destination's part of a migration as the host sees it: room, the connections, and what became of it.
  */
 
-import { RpcError } from '../proto/errors.ts';
+import { errorText, RpcError } from '../proto/errors.ts';
 import type { GuestSpec } from '../proto/generated/godwit/v1/guest.ts';
 import type {
   HostServiceGetIncomingResponse,
@@ -20,6 +20,7 @@ import type { HostNetwork } from './host-network.ts';
 import type { HostStatistics } from './host-stats.ts';
 import type { Lease } from './lease.ts';
 import { IncomingMigration } from './migration/incoming.ts';
+import type { MoverThreads } from './migration/mover-threads.ts';
 import type { Endpoint, NetworkPath } from './network-path.ts';
 
 interface IncomingParts {
@@ -29,6 +30,7 @@ interface IncomingParts {
   readonly statistics: HostStatistics;
   readonly network: HostNetwork;
   readonly nics: GuestNics;
+  readonly threads: MoverThreads;
 }
 
 /** How many ended migrations can still be asked about. */
@@ -56,15 +58,17 @@ export class IncomingMoves {
   readonly #statistics: HostStatistics;
   readonly #network: HostNetwork;
   readonly #nics: GuestNics;
+  readonly #threads: MoverThreads;
   readonly #moves = new Map<string, IncomingMove>();
 
-  constructor({ table, desk, lease, statistics, network, nics }: IncomingParts) {
+  constructor({ table, desk, lease, statistics, network, nics, threads }: IncomingParts) {
     this.#table = table;
     this.#desk = desk;
     this.#lease = lease;
     this.#statistics = statistics;
     this.#network = network;
     this.#nics = nics;
+    this.#threads = threads;
   }
 
   find(migration: string): IncomingMigration | undefined {
@@ -72,7 +76,8 @@ export class IncomingMoves {
   }
 
   /**
-   * Makes room and connects to the source; when this answers, every channel is up.
+   * Makes room and connects to the source; when this answers, every channel is up and the vCPUs stand by. Pages
+   * come as soon as the channels are up.
    * @throws RpcError INVALID_ARGUMENT, ALREADY_EXISTS, RESOURCE_EXHAUSTED, or UNAVAILABLE when the source
    *   cannot be   reached; then nothing is left here.
    */
@@ -94,8 +99,10 @@ export class IncomingMoves {
       this.#desk.open(request.migration, 'destination', migration);
       move = this.#remember(request.migration, migration, path);
       await migration.connect();
+      await entry.guest.standsBy();
     } catch (error) {
       this.#moves.delete(request.migration);
+      move?.migration.cancel(errorText(error));
       if (move === undefined) await path?.close();
       else await this.#over(request.migration, move);
       await this.#table.remove(entry);
@@ -124,6 +131,7 @@ export class IncomingMoves {
     return new IncomingMigration(
       {
         migration,
+        threads: this.#threads,
         guest: entry.guest,
         source: request.source,
         options,

@@ -4,6 +4,7 @@
  * --drain a SIGTERM first has its guests moved elsewhere.
  */
 
+import { flushCompileCache } from 'node:module';
 import { totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
 import { durationMs } from '../proto/duration.ts';
@@ -134,6 +135,8 @@ try {
   const host = await startHost(settings);
   endWith(host, settings.drainMs);
   process.stdout.write(`${JSON.stringify({ ready: { address: host.address } })}\n`);
+  // Not only at the end, as Node would: so that the next host finds what this one has compiled.
+  flushCompileCache();
 } catch (error) {
   process.stderr.write(`godwit host: ${errorText(error)}\n`);
   process.exit(1);

@@ -17,6 +17,7 @@ import type { GuestTable, HeldEntry } from './guest-table.ts';
 import type { HandoverDesk, Side } from './handover-desk.ts';
 import type { HostNetwork } from './host-network.ts';
 import type { HostStatistics } from './host-stats.ts';
+import type { MoverThreads } from './migration/mover-threads.ts';
 import { OutgoingMigration } from './migration/outgoing.ts';
 import type { NetworkPath } from './network-path.ts';
 
@@ -32,6 +33,7 @@ interface OutgoingParts {
   readonly link: CoordinatorLink;
   readonly statistics: HostStatistics;
   readonly network: HostNetwork;
+  readonly threads: MoverThreads;
 }
 
 /** How much of the guest's past goes into the report as "before the migration". */
@@ -43,18 +45,33 @@ export class OutgoingMoves {
   readonly #link: CoordinatorLink;
   readonly #statistics: HostStatistics;
   readonly #network: HostNetwork;
+  readonly #threads: MoverThreads;
   readonly #running = new Map<string, OutgoingMigration>();
+  /** Of the guests that run elsewhere and have pages here: resolves when they have none any more. */
+  readonly #serving = new Map<string, PromiseWithResolvers<void>>();
 
-  constructor({ table, desk, link, statistics, network }: OutgoingParts) {
+  constructor({ table, desk, link, statistics, network, threads }: OutgoingParts) {
     this.#table = table;
     this.#desk = desk;
     this.#link = link;
     this.#statistics = statistics;
     this.#network = network;
+    this.#threads = threads;
   }
 
   find(migration: string): OutgoingMigration | undefined {
     return this.#running.get(migration);
+  }
+
+  /** Resolves when no guest that runs elsewhere has pages here, or after so long. */
+  async served(withinMs: number): Promise<void> {
+    const all = Promise.all([...this.#serving.values()].map(({ promise }) => promise));
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise((resolve) => {
+      timer = setTimeout(resolve, withinMs);
+    });
+    await Promise.race([all, late]);
+    clearTimeout(timer);
   }
 
   /**
@@ -82,6 +99,8 @@ export class OutgoingMoves {
     } finally {
       await path?.close();
       this.#running.delete(migration);
+      this.#serving.get(migration)?.resolve();
+      this.#serving.delete(migration);
       this.#statistics.countRefused(outgoing?.refused ?? 0);
       this.#desk.close(migration);
       this.#afterwards(entry, migration, request.epoch);
@@ -119,7 +138,14 @@ export class OutgoingMoves {
   ): OutgoingMigration {
     const { migration, guest: name, epoch, destination, token } = request;
     const outgoing: OutgoingMigration = new OutgoingMigration(
-      { migration, guest: entry.guest, options, token, listenAddress: path.listenAddress },
+      {
+        migration,
+        threads: this.#threads,
+        guest: entry.guest,
+        options,
+        token,
+        listenAddress: path.listenAddress,
+      },
       {
         listening: (port) => {
           path.expose(port).then(
@@ -139,6 +165,7 @@ export class OutgoingMoves {
         },
         serving: () => {
           entry.tenure = 'serving';
+          this.#serving.set(migration, Promise.withResolvers());
         },
         free: async () => {
           await this.#table.remove(entry);

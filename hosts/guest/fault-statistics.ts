@@ -1,6 +1,6 @@
 /**
- * How long vCPUs waited for missing pages, in shared memory: each vCPU counts its own faults as they end,
- * others read at any time. Latencies go into buckets that grow by an eighth of an octave, as in an HDR
+ * How long vCPUs waited for missing pages, in shared memory: each vCPU counts its own faults, others
+ * read at any time. Latencies go into buckets that grow by an eighth of an octave, as in an HDR
  * histogram: a percentile is at most 9 % too high, whatever its size.
  */
 
@@ -28,6 +28,7 @@ export interface FaultBucket {
 }
 
 export interface FaultStatistics {
+  /** All that have begun; what follows is of those that are over. */
   readonly faults: number;
   /** The time in which all vCPUs waited at once. */
   readonly blocktimeMs: number;
@@ -50,9 +51,13 @@ export class FaultRecorder {
     return this.#values[WAITED] as number;
   }
 
-  /** A fault is over. */
-  record(latencyMs: number): void {
+  /** A fault begins. */
+  begin(): void {
     this.#add(FAULTS, 1);
+  }
+
+  /** It is over. */
+  end(latencyMs: number): void {
     this.#add(WAITED, latencyMs);
     this.#add(FIRST_BUCKET + bucketOf(latencyMs), 1);
     this.#values[LONGEST] = Math.max(this.#values[LONGEST] as number, latencyMs);

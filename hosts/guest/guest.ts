@@ -74,18 +74,21 @@ export class Guest {
   }
 
   /**
-   * Makes room for a guest that arrives: zeroed memory, and vCPU threads that stand parked, so that resuming
-   * it is only a wake-up. Each vCPU loads what lies in `shared.vcpuStates` when it first runs. Its NIC stands by.
+   * Makes room for a guest that arrives: zeroed memory, and vCPU threads that will stand parked (`standsBy`),
+   * so that resuming it is only a wake-up. Each vCPU loads what lies in `shared.vcpuStates` when it first runs.
+   * Its NIC stands by when this answers, if it can: a guest is not to fail to arrive for its clients.
    *
-   * @throws as create, but for its clients: a guest is not to fail to arrive for them
+   * @throws when the memory cannot be had
    */
   static async incoming(spec: GuestSpec, nic?: GuestNicSettings): Promise<Guest> {
     const guest = await Guest.#make(spec, 'awaited', nic);
-    await guest.#begin(async () => {
-      const clients = guest.#parts?.nic?.standing().catch(() => {});
-      await Promise.all([guest.#parked(DEADLINES_MS.threadStart), clients]);
-    });
+    await guest.#parts?.nic?.standing().catch(() => {});
     return guest;
+  }
+
+  /** Resolves when the vCPU threads of an incoming guest stand parked. @throws when one does not start */
+  async standsBy(): Promise<void> {
+    await this.#parked(DEADLINES_MS.threadStart);
   }
 
   static async #make(

@@ -8,13 +8,22 @@ import { workloadPageCount } from '../../proto/guest-network.ts';
 import { laneOffsetWords } from '../../workloads/stamp.ts';
 import { pageCountOf, type SharedGuest } from './shared-guest.ts';
 
+/** A ledger's room, zeroed. */
+export function emptyLedger({ spec }: SharedGuest): Uint32Array<ArrayBuffer> {
+  return new Uint32Array(spec.vcpuCount * pageCountOf(spec));
+}
+
 /**
  * The ledger as it is now: the base that the guest came with, and the writes made since. No vCPU executes.
+ *
+ * @param ledger where to put it
  */
-export function currentLedger(shared: SharedGuest): Uint32Array<ArrayBuffer> {
+export function currentLedger(
+  shared: SharedGuest,
+  ledger: Uint32Array<ArrayBuffer> = emptyLedger(shared),
+): Uint32Array<ArrayBuffer> {
   const base = new Uint32Array(shared.base);
   const writes = new Uint32Array(shared.writes);
-  const ledger = new Uint32Array(base.length);
   for (let index = 0; index < ledger.length; index++) {
     ledger[index] = (base[index] as number) + (writes[index] as number);
   }

@@ -57,6 +57,7 @@ export class VcpuFaults {
   /** Sleeps until the page is here and no hold is left. @throws VcpuEnded */
   await(page: number): void {
     const startMs = nowMs();
+    this.#recorder.begin();
     this.#times.store(faultedAtDouble(this.#vcpu), startMs);
     Atomics.add(this.#words, ASLEEP, 1);
     this.#control.fault();
@@ -66,7 +67,7 @@ export class VcpuFaults {
     if (Atomics.sub(this.#words, ASLEEP, 1) === this.#vcpuCount) {
       this.#recorder.recordOverlap(Math.max(endMs - this.#lastFaultedAtMs(), 0));
     }
-    this.#recorder.record(endMs - startMs);
+    this.#recorder.end(endMs - startMs);
     if (!this.#control.goOn()) throw new VcpuEnded();
   }
 

@@ -10,6 +10,7 @@
  * here.
  */
 
+import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import { nowMs } from '../clock.ts';
 import { ControlBlock } from '../guest/control-block.ts';
 import { HANDOVER } from '../guest/control-layout.ts';
@@ -166,6 +167,17 @@ export class DestinationSide {
     this.#stage = 'resumed';
     sendLacking(this.#main.sender, this.paging.lacking());
     this.paging.ask(this.#main.sender);
+  }
+
+  /**
+   * Tells the source that it may pause the guest: the vCPUs' threads stand parked here. They start while
+   * pages arrive.
+   *
+   * @throws when one does not start
+   */
+  async standBy(): Promise<void> {
+    await this.#control.waitParkedAsync(DEADLINES_MS.threadStart);
+    this.#main.sender.send('STANDBY', {});
   }
 
   /**
@@ -331,6 +343,7 @@ export class DestinationSide {
       case 'REQUEST':
       case 'COMPLETE':
       case 'LACKING':
+      case 'STANDBY':
       case 'PLACED':
         // The decoder refuses them first, since they are the destination's.
         throw notNow(frame.type);

@@ -14,15 +14,15 @@ import {
 import { bootId, nowMs } from '../clock.ts';
 import { HANDOVER } from '../guest/control-layout.ts';
 import type { Guest } from '../guest/guest.ts';
-import type { DestinationMoverData, FromDestinationMover, ToDestinationMover } from './messages.ts';
+import type { FromDestinationMover, MoverWork, ToDestinationMover } from './messages.ts';
 import { MoverThread } from './mover-thread.ts';
+import type { MoverThreads } from './mover-threads.ts';
 import { progressBoard } from './progress-board.ts';
 import type { Side } from './wire.ts';
 
-const MOVER_FILE = new URL('./destination-mover.ts', import.meta.url);
-
 export interface IncomingSettings {
   readonly migration: string;
+  readonly threads: MoverThreads;
   /** Of Guest.incoming; its control block's `leaseUntilMs` is kept up to date. */
   readonly guest: Guest;
   readonly options: MigrationOptions;
@@ -80,18 +80,22 @@ export class IncomingMigration {
    * @throws RpcError UNAVAILABLE when they cannot be had; `abandoned` is not called for that
    */
   async connect(): Promise<void> {
-    const { migration, guest, options, token, sourceAddress, sourcePort, sourceBootId } = this.#settings;
-    const workerData: DestinationMoverData = {
-      migration,
-      shared: guest.shared,
-      options,
-      token,
-      board: this.#board.shared,
-      sourceAddress,
-      sourcePort,
-      sharesClock: sourceBootId === bootId(),
+    const { migration, threads, guest, options, token, sourceAddress, sourcePort, sourceBootId } =
+      this.#settings;
+    const work: MoverWork = {
+      side: 'destination',
+      data: {
+        migration,
+        shared: guest.shared,
+        options,
+        token,
+        board: this.#board.shared,
+        sourceAddress,
+        sourcePort,
+        sharesClock: sourceBootId === bootId(),
+      },
     };
-    this.#thread = new MoverThread(MOVER_FILE, workerData, 'destination mover', {
+    this.#thread = new MoverThread(threads.take(), work, {
       message: (message) => this.#onMessage(message),
       exited: (error) => void this.#onEnd(error.message),
     });

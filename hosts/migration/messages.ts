@@ -9,7 +9,7 @@ import type { FailpointName } from '../../proto/names.ts';
 import type { SharedGuest } from '../guest/shared-guest.ts';
 import type { Side } from './wire.ts';
 
-/** What every mover thread is started with. */
+/** What a mover of either side needs. */
 interface MoverData {
   readonly migration: string;
   readonly shared: SharedGuest;
@@ -30,6 +30,11 @@ export interface DestinationMoverData extends MoverData {
   /** Whether both hosts read the same clock. */
   readonly sharesClock: boolean;
 }
+
+/** The first message to a mover's thread: which side it is, and all that it needs. */
+export type MoverWork =
+  | { readonly side: 'source'; readonly data: SourceMoverData }
+  | { readonly side: 'destination'; readonly data: DestinationMoverData };
 
 /** To either mover. */
 type ToMover =

@@ -3,8 +3,9 @@
  * its end.
  */
 
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { errorText } from '../../proto/errors.ts';
+import type { MoverWork } from './messages.ts';
 
 export interface MoverThreadHooks<From> {
   message(message: From): void;
@@ -16,12 +17,11 @@ export class MoverThread<To, From> {
   readonly #worker: Worker;
 
   /**
-   * @param file the thread's entry
-   * @param workerData what it is started with
-   * @param name for errors and tools
+   * @param worker from MoverThreads: it waits for its work
    */
-  constructor(file: URL, workerData: unknown, name: string, hooks: MoverThreadHooks<From>) {
-    this.#worker = new Worker(file, { workerData, name });
+  constructor(worker: Worker, work: MoverWork, hooks: MoverThreadHooks<From>) {
+    this.#worker = worker;
+    const name = `${work.side} mover`;
     let cause: unknown;
     this.#worker.on('message', (message: From) => hooks.message(message));
     this.#worker.once('error', (error) => {
@@ -31,6 +31,7 @@ export class MoverThread<To, From> {
       const why = cause === undefined ? `code ${code}` : errorText(cause);
       hooks.exited(new Error(`${name} has ended: ${why}`, { cause }));
     });
+    this.#worker.postMessage(work);
   }
 
   /** Tells the thread something; without effect when it has ended. */

@@ -17,15 +17,15 @@ import { HANDOVER, HOLD } from '../guest/control-layout.ts';
 import type { Guest } from '../guest/guest.ts';
 import { remainingMs } from './estimates.ts';
 import { MOVER_LIMITS } from './limits.ts';
-import type { FromSourceMover, SourceMoverData, ToSourceMover } from './messages.ts';
+import type { FromSourceMover, MoverWork, ToSourceMover } from './messages.ts';
 import { MoverThread } from './mover-thread.ts';
+import type { MoverThreads } from './mover-threads.ts';
 import { progressBoard } from './progress-board.ts';
 import type { Side } from './wire.ts';
 
-const MOVER_FILE = new URL('./source-mover.ts', import.meta.url);
-
 export interface OutgoingSettings {
   readonly migration: string;
+  readonly threads: MoverThreads;
   readonly guest: Guest;
   readonly options: MigrationOptions;
   /** What the destination's connections must say. */
@@ -84,18 +84,21 @@ export class OutgoingMigration {
 
   /** Does the migration to its end. Never rejects for what happens on the way: the outcome tells. */
   async run(): Promise<SourceOutcome> {
-    const { migration, guest, options, token, listenAddress } = this.#settings;
+    const { migration, threads, guest, options, token, listenAddress } = this.#settings;
     const wasRunning = (guest.control.holds() & HOLD.PAUSE) === 0;
-    const workerData: SourceMoverData = {
-      migration,
-      shared: guest.shared,
-      options,
-      token,
-      board: this.#board.shared,
-      listenAddress,
-      acceptedAtMs: this.#acceptedAtMs,
+    const work: MoverWork = {
+      side: 'source',
+      data: {
+        migration,
+        shared: guest.shared,
+        options,
+        token,
+        board: this.#board.shared,
+        listenAddress,
+        acceptedAtMs: this.#acceptedAtMs,
+      },
     };
-    const thread = new MoverThread<ToSourceMover, FromSourceMover>(MOVER_FILE, workerData, 'source mover', {
+    const thread = new MoverThread<ToSourceMover, FromSourceMover>(threads.take(), work, {
       message: (message) => this.#onMessage(message),
       exited: (error) => this.#onExit(error),
     });

@@ -1,9 +1,10 @@
 /**
- * The source's mover: a worker thread that owns the sockets of one outgoing migration and reads the guest's
- * memory. It opens the data port, runs the technique, and sends the ledger. Its owner is outgoing.ts.
+ * The source's mover: owns the sockets of one outgoing migration and reads the guest's memory, in a thread of
+ * its own (mover.ts). It opens the data port, runs the technique, and sends the ledger. Its owner is
+ * outgoing.ts.
  */
 
-import { parentPort, workerData } from 'node:worker_threads';
+import type { MessagePort } from 'node:worker_threads';
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import { MigrationPhase, type SourceReport } from '../../proto/generated/godwit/v1/migration.ts';
 import type { Technique } from '../../proto/names.ts';
@@ -16,10 +17,10 @@ import { Failpoints, longestHoldMs } from './failpoints.ts';
 import { sendLedger } from './ledger-transfer.ts';
 import type { FromSourceMover, SourceMoverData, ToSourceMover } from './messages.ts';
 import { priorityChannels } from './priority-channel.ts';
-import { progressBoard } from './progress-board.ts';
+import { type ProgressBoard, progressBoard } from './progress-board.ts';
 import { Silence, within } from './silence.ts';
 import type { SourceChannel } from './source-channel.ts';
-import type { SourceConnections } from './source-parts.ts';
+import type { SourceConnections, SourceParts } from './source-parts.ts';
 import { SourceServer } from './source-server.ts';
 import { SourceSide } from './source-side.ts';
 import { TECHNIQUES } from './techniques/registry.ts';
@@ -28,192 +29,210 @@ import { type Side, wireText } from './wire.ts';
 /** How long the last word to a destination may take to leave. */
 const FAREWELL_MS = 1000;
 
-const data = workerData as SourceMoverData;
-const { shared, options } = data;
-const pageCount = pageCountOf(shared.spec);
-const control = new ControlBlock(shared.control, shared.spec.vcpuCount);
-const board = progressBoard(data.board);
-const ending = new AbortController();
-const silenceMs = DEADLINES_MS.dataSilence + longestHoldMs(options.failpoints);
-const silence = new Silence('the destination', silenceMs, ending.signal);
-const failpoints = new Failpoints(
-  options.failpoints,
-  { held: (point) => post({ type: 'held', point }), released: () => post({ type: 'released' }) },
-  ending.signal,
-);
-const begun = Promise.withResolvers<void>();
-const decided = Promise.withResolvers<Side>();
-begun.promise.catch(() => {});
-const server = new SourceServer(
-  {
-    listenAddress: data.listenAddress,
-    migration: data.migration,
-    token: data.token,
-    pageCount,
-    channelCount: options.channels + priorityChannels(options),
-  },
-  silence,
-  () => board.refused++,
-);
-/** All connections as they are now. */
-let channels: readonly SourceChannel[] = [];
-let side: SourceSide | undefined;
-let setupDoneAtMs = 0;
+export class SourceMover {
+  readonly #data: SourceMoverData;
+  readonly #port: MessagePort;
+  readonly #pageCount: number;
+  readonly #control: ControlBlock;
+  readonly #board: ProgressBoard;
+  readonly #ending = new AbortController();
+  readonly #silence: Silence;
+  readonly #failpoints: Failpoints;
+  readonly #begun = Promise.withResolvers<void>();
+  readonly #decided = Promise.withResolvers<Side>();
+  readonly #server: SourceServer;
+  #channels: readonly SourceChannel[] = [];
+  #side: SourceSide | undefined;
+  #setupDoneAtMs = 0;
 
-function post(message: FromSourceMover): void {
-  parentPort?.postMessage(message);
-}
+  /** @param port the way to the main thread */
+  constructor(data: SourceMoverData, port: MessagePort) {
+    const { shared, options, listenAddress, migration, token } = data;
+    this.#data = data;
+    this.#port = port;
+    this.#pageCount = pageCountOf(shared.spec);
+    this.#control = new ControlBlock(shared.control, shared.spec.vcpuCount);
+    this.#board = progressBoard(data.board);
+    const silenceMs = DEADLINES_MS.dataSilence + longestHoldMs(options.failpoints);
+    this.#silence = new Silence('the destination', silenceMs, this.#ending.signal);
+    this.#failpoints = new Failpoints(
+      options.failpoints,
+      {
+        held: (point) => this.#post({ type: 'held', point }),
+        released: () => this.#post({ type: 'released' }),
+      },
+      this.#ending.signal,
+    );
+    this.#begun.promise.catch(() => {});
+    const channelCount = options.channels + priorityChannels(options);
+    this.#server = new SourceServer(
+      { listenAddress, migration, token, pageCount: this.#pageCount, channelCount },
+      this.#silence,
+      () => this.#board.refused++,
+    );
+    port.on('message', (message: ToSourceMover) => this.#onMessage(message));
+  }
 
-function onMessage(message: ToSourceMover): void {
-  switch (message.type) {
-    case 'release-failpoint':
-      failpoints.release();
-      break;
-    case 'stop':
-      ending.abort(new Error(message.reason));
-      break;
-    case 'handover-begun':
-      begun.resolve();
-      break;
-    case 'handover-refused':
-      begun.reject(new Error(`the witness did not take the handover down: ${message.reason}`));
-      break;
-    case 'decided':
-      decided.resolve(message.owner);
-      break;
+  /** Does the migration to its end, which is the last thing that it posts. */
+  async run(): Promise<void> {
+    let reason = '';
+    try {
+      await this.#migrate();
+    } catch (error) {
+      // What ended the migration says more than what it led to.
+      const { signal } = this.#ending;
+      const cause: unknown = signal.aborted ? signal.reason : error;
+      reason = cause instanceof Error ? cause.message : String(cause);
+      this.#control.tryHandover(HANDOVER.NONE, HANDOVER.KEPT);
+      await this.#sayFailure(reason);
+    }
+    this.#server.close();
+    for (const channel of this.#channels) channel.end();
+    this.#post({ type: 'ended', reason, report: this.#report() });
+  }
+
+  #post(message: FromSourceMover): void {
+    this.#port.postMessage(message);
+  }
+
+  #onMessage(message: ToSourceMover): void {
+    switch (message.type) {
+      case 'release-failpoint':
+        this.#failpoints.release();
+        break;
+      case 'stop':
+        this.#ending.abort(new Error(message.reason));
+        break;
+      case 'handover-begun':
+        this.#begun.resolve();
+        break;
+      case 'handover-refused':
+        this.#begun.reject(new Error(`the witness did not take the handover down: ${message.reason}`));
+        break;
+      case 'decided':
+        this.#decided.resolve(message.owner);
+        break;
+    }
+  }
+
+  /** Resolves when all channels are up and the destination is ready for pages. */
+  async #setUp(): Promise<Pick<SourceParts, 'standby'>> {
+    this.#board.phase = MigrationPhase.MIGRATION_PHASE_SETUP;
+    this.#post({ type: 'listening', port: await this.#server.listen() });
+    this.#channels = await within(this.#server.channels, DEADLINES_MS.dataConnect, this.#ending.signal).catch(
+      (error: unknown) => {
+        throw new Error(`waiting for the destination's connections: ${(error as Error).message}`);
+      },
+    );
+    for (const channel of this.#channels) channel.onLost((error) => this.#onLost(error));
+    const main = this.#channels[0] as SourceChannel;
+    main.answer('ALIVE', () => {});
+    main.answer('FAILURE', ({ reason }) => main.lose(new Error(`the destination gave up: ${reason}`)));
+    main.answer('PING', ({ sentAtMs }) => main.sender.send('PONG', { sentAtMs, nowMs: nowMs() }));
+    // It may come right behind START.
+    const standby = main.expect('STANDBY');
+    await this.#silence.during('START', main.expect('START'));
+    main.answer('PING', undefined);
+    return { standby };
+  }
+
+  /** Before the commit point a lost channel ends the migration; afterwards only who waits on it is told. */
+  #onLost(error: Error): void {
+    if (error instanceof WireViolation) this.#board.refused++;
+    if (this.#side?.switching.isCommitted !== true) this.#ending.abort(error);
+  }
+
+  /** All connections as they are now. */
+  #connections(): SourceConnections {
+    const { channels: count } = this.#data.options;
+    return { channels: this.#channels.slice(0, count), priority: this.#channels[count] };
+  }
+
+  async #migrate(): Promise<void> {
+    const { standby } = await this.#setUp();
+    this.#side = new SourceSide({
+      data: this.#data,
+      ...this.#connections(),
+      reconnected: async () => {
+        this.#channels = await this.#server.reconnected();
+        for (const channel of this.#channels) channel.onLost((error) => this.#onLost(error));
+        return this.#connections();
+      },
+      silence: this.#silence,
+      failpoints: this.#failpoints,
+      board: this.#board,
+      standby,
+      witness: {
+        beginHandover: async () => {
+          this.#post({ type: 'begin-handover' });
+          await within(this.#begun.promise, DEADLINES_MS.durable + DEADLINES_MS.query, this.#ending.signal);
+        },
+        commitUnanswered: () => this.#post({ type: 'commit-unanswered' }),
+        resumed: () => {
+          this.#server.allowReconnect();
+          this.#post({ type: 'resumed' });
+        },
+        decided: this.#decided.promise,
+      },
+      signal: this.#ending.signal,
+    });
+    this.#setupDoneAtMs = nowMs();
+    // A guest that came by post-copy a moment ago: from here on each pause finds its vCPUs' states saved.
+    this.#control.waitFaultsOver();
+    await this.#failpoints.reach('setup');
+    this.#board.phase = MigrationPhase.MIGRATION_PHASE_ACTIVE;
+    await TECHNIQUES[this.#data.options.technique as Technique](this.#side);
+    this.#post({ type: 'served' });
+    await this.#afterwards(this.#channels[0] as SourceChannel, this.#side).catch(() => {
+      // The guest is safe at the destination, which then proves it by the digest.
+    });
+  }
+
+  /** The ledger follows when the guest runs again. */
+  async #afterwards(main: SourceChannel, { switching }: SourceSide): Promise<void> {
+    const done = main.expect('LEDGER_DONE');
+    await sendLedger(main.sender, switching.ledger, this.#pageCount);
+    await within(done, DEADLINES_MS.ledger, this.#ending.signal);
+  }
+
+  /** Tells the destination, if it still listens, that it will not get the guest. */
+  async #sayFailure(reason: string): Promise<void> {
+    const [main] = this.#channels;
+    if (main === undefined) return;
+    main.sender.send('FAILURE', { reason: wireText(reason) });
+    const never = new AbortController().signal;
+    await within(main.sender.flushed(), FAREWELL_MS, never).catch(() => {});
+  }
+
+  #report(): SourceReport {
+    const switching = this.#side?.switching;
+    const counts = this.#side?.counts;
+    const sentBytes =
+      switching?.isCommitted === true ? switching.sentBytes.committed : (this.#side?.sentBytes ?? 0);
+    const postcopy = this.#side?.postcopyReport();
+    const precopyBytes = switching?.isPaused === true ? switching.sentBytes.paused : sentBytes;
+    return {
+      acceptedAtMs: this.#data.acceptedAtMs,
+      setupDoneAtMs: this.#setupDoneAtMs,
+      pauseRequestedAtMs: switching?.times.pauseRequestedAtMs ?? 0,
+      parkedAtMs: switching?.times.parkedAtMs ?? 0,
+      finalPagesSentAtMs: switching?.times.finalPagesSentAtMs ?? 0,
+      deviceStateSentAtMs: switching?.times.deviceStateSentAtMs ?? 0,
+      readyAtMs: switching?.times.readyAtMs ?? 0,
+      commitSentAtMs: switching?.times.commitSentAtMs ?? 0,
+      freedAtMs: 0,
+      rounds: this.#side?.rounds ?? [],
+      transferredBytes: BigInt(sentBytes) + (postcopy?.sentBytes ?? 0n),
+      precopyBytes: BigInt(precopyBytes),
+      downtimeBytes: BigInt(sentBytes - precopyBytes),
+      normalPages: BigInt(counts?.dataPages ?? 0),
+      zeroPages: BigInt(counts?.zeroPages ?? 0),
+      resentPages: BigInt(counts?.resentPages ?? 0),
+      resentBytes: BigInt(counts?.resentBytes ?? 0),
+      deviceStateBytes: BigInt(switching?.deviceStateBytes ?? 0),
+      convergence: this.#side?.convergence ?? '',
+      series: undefined,
+      postcopy,
+    };
   }
 }
-
-/** Resolves when all channels are up and the destination is ready for pages. */
-async function setUp(): Promise<void> {
-  board.phase = MigrationPhase.MIGRATION_PHASE_SETUP;
-  post({ type: 'listening', port: await server.listen() });
-  channels = await within(server.channels, DEADLINES_MS.dataConnect, ending.signal).catch(
-    (error: unknown) => {
-      throw new Error(`waiting for the destination's connections: ${(error as Error).message}`);
-    },
-  );
-  for (const channel of channels) channel.onLost(onLost);
-  const main = channels[0] as SourceChannel;
-  main.answer('ALIVE', () => {});
-  main.answer('FAILURE', ({ reason }) => main.lose(new Error(`the destination gave up: ${reason}`)));
-  main.answer('PING', ({ sentAtMs }) => main.sender.send('PONG', { sentAtMs, nowMs: nowMs() }));
-  await silence.during('START', main.expect('START'));
-  main.answer('PING', undefined);
-}
-
-/** Before the commit point a lost channel ends the migration; afterwards only who waits on it is told. */
-function onLost(error: Error): void {
-  if (error instanceof WireViolation) board.refused++;
-  if (side?.switching.isCommitted !== true) ending.abort(error);
-}
-
-function connections(): SourceConnections {
-  const { channels: count } = options;
-  return { channels: channels.slice(0, count), priority: channels[count] };
-}
-
-/** The destination of a post-copy has lost its connections, and opens them again. */
-async function reconnected(): Promise<SourceConnections> {
-  channels = await server.reconnected();
-  for (const channel of channels) channel.onLost(onLost);
-  return connections();
-}
-
-async function migrate(): Promise<void> {
-  await setUp();
-  side = new SourceSide({
-    data,
-    ...connections(),
-    reconnected,
-    silence,
-    failpoints,
-    board,
-    witness: {
-      beginHandover: async () => {
-        post({ type: 'begin-handover' });
-        await within(begun.promise, DEADLINES_MS.durable + DEADLINES_MS.query, ending.signal);
-      },
-      commitUnanswered: () => post({ type: 'commit-unanswered' }),
-      resumed: () => {
-        server.allowReconnect();
-        post({ type: 'resumed' });
-      },
-      decided: decided.promise,
-    },
-    signal: ending.signal,
-  });
-  setupDoneAtMs = nowMs();
-  // A guest that came by post-copy a moment ago: from here on each pause finds its vCPUs' states saved.
-  control.waitFaultsOver();
-  await failpoints.reach('setup');
-  board.phase = MigrationPhase.MIGRATION_PHASE_ACTIVE;
-  await TECHNIQUES[options.technique as Technique](side);
-  post({ type: 'served' });
-  await afterwards(channels[0] as SourceChannel, side).catch(() => {
-    // The guest is safe at the destination, which then proves it by the digest.
-  });
-}
-
-/** The ledger follows when the guest runs again. */
-async function afterwards(main: SourceChannel, { switching }: SourceSide): Promise<void> {
-  if (switching.ledger === undefined) return;
-  const done = main.expect('LEDGER_DONE');
-  await sendLedger(main.sender, switching.ledger, pageCount);
-  await within(done, DEADLINES_MS.ledger, ending.signal);
-}
-
-/** Tells the destination, if it still listens, that it will not get the guest. */
-async function sayFailure(reason: string): Promise<void> {
-  const main = channels[0];
-  if (main === undefined) return;
-  main.sender.send('FAILURE', { reason: wireText(reason) });
-  const never = new AbortController().signal;
-  await within(main.sender.flushed(), FAREWELL_MS, never).catch(() => {});
-}
-
-function report(): SourceReport {
-  const switching = side?.switching;
-  const counts = side?.counts;
-  const sentBytes = switching?.isCommitted === true ? switching.sentBytes.committed : (side?.sentBytes ?? 0);
-  const postcopy = side?.postcopyReport();
-  const precopyBytes = switching?.isPaused === true ? switching.sentBytes.paused : sentBytes;
-  return {
-    acceptedAtMs: data.acceptedAtMs,
-    setupDoneAtMs,
-    pauseRequestedAtMs: switching?.times.pauseRequestedAtMs ?? 0,
-    parkedAtMs: switching?.times.parkedAtMs ?? 0,
-    finalPagesSentAtMs: switching?.times.finalPagesSentAtMs ?? 0,
-    deviceStateSentAtMs: switching?.times.deviceStateSentAtMs ?? 0,
-    readyAtMs: switching?.times.readyAtMs ?? 0,
-    commitSentAtMs: switching?.times.commitSentAtMs ?? 0,
-    freedAtMs: 0,
-    rounds: side?.rounds ?? [],
-    transferredBytes: BigInt(sentBytes) + (postcopy?.sentBytes ?? 0n),
-    precopyBytes: BigInt(precopyBytes),
-    downtimeBytes: BigInt(sentBytes - precopyBytes),
-    normalPages: BigInt(counts?.dataPages ?? 0),
-    zeroPages: BigInt(counts?.zeroPages ?? 0),
-    resentPages: BigInt(counts?.resentPages ?? 0),
-    resentBytes: BigInt(counts?.resentBytes ?? 0),
-    deviceStateBytes: BigInt(switching?.deviceStateBytes ?? 0),
-    convergence: side?.convergence ?? '',
-    series: undefined,
-    postcopy,
-  };
-}
-
-parentPort?.on('message', onMessage);
-let reason = '';
-try {
-  await migrate();
-} catch (error) {
-  // What ended the migration says more than what it led to.
-  const cause: unknown = ending.signal.aborted ? ending.signal.reason : error;
-  reason = cause instanceof Error ? cause.message : String(cause);
-  control.tryHandover(HANDOVER.NONE, HANDOVER.KEPT);
-  await sayFailure(reason);
-}
-server.close();
-for (const channel of channels) channel.end();
-post({ type: 'ended', reason, report: report() });

@@ -37,6 +37,8 @@ export interface SourceParts extends SourceConnections {
   readonly failpoints: Failpoints;
   readonly board: ProgressBoard;
   readonly witness: Witness;
+  /** Resolves when the destination's vCPUs stand ready to run the guest. */
+  readonly standby: Promise<unknown>;
   /** Ends the migration with its reason. */
   readonly signal: AbortSignal;
 }

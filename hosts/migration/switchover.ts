@@ -11,7 +11,7 @@ import { MigrationPhase } from '../../proto/generated/godwit/v1/migration.ts';
 import { nowMs } from '../clock.ts';
 import type { ControlBlock } from '../guest/control-block.ts';
 import { HANDOVER } from '../guest/control-layout.ts';
-import { currentLedger, digestOf } from '../guest/ledger.ts';
+import { currentLedger, digestOf, emptyLedger } from '../guest/ledger.ts';
 import { readVcpuState, VCPU_STATE_BYTES } from '../guest/shared-guest.ts';
 import type { ChannelSender } from './channel-sender.ts';
 import type { PageSet } from './page-set.ts';
@@ -40,8 +40,8 @@ export class Switchover {
     commitSentAtMs: 0,
   };
   deviceStateBytes = 0;
-  /** The versions that the guest left with. */
-  ledger: Uint32Array<ArrayBuffer> | undefined;
+  /** The versions that the guest left with, once it has. */
+  readonly ledger: Uint32Array<ArrayBuffer>;
   /** Bytes sent on all channels when the guest was paused, and when it was handed over. */
   readonly sentBytes = { paused: 0, committed: 0 };
   isPaused = false;
@@ -61,13 +61,18 @@ export class Switchover {
     const deviceBytes = Number(deviceStateBytes);
     this.#deviceState = Buffer.alloc(deviceBytes + vcpuCount * VCPU_STATE_BYTES);
     randomFillSync(this.#deviceState, 0, deviceBytes);
-    // A rehearsal: in the pause this code is compiled and the memory that it reads is there.
-    digestOf(currentLedger(parts.data.shared));
+    this.ledger = emptyLedger(parts.data.shared);
+    // A rehearsal: in the pause this code is compiled, and the memory that it reads and writes is there.
+    digestOf(currentLedger(parts.data.shared, this.ledger));
   }
 
-  /** Stops the guest, with the handover on the witness's record. */
+  /**
+   * Stops the guest, with the handover on the witness's record, and not before the destination's vCPUs can
+   * run it.
+   */
   async pause(): Promise<void> {
-    const { witness, board, signal } = this.#parts;
+    const { witness, standby, silence, board, signal } = this.#parts;
+    await silence.during('STANDBY', standby);
     await witness.beginHandover();
     signal.throwIfAborted();
     this.sentBytes.paused = this.#sentBytes();
@@ -109,10 +114,10 @@ export class Switchover {
     await this.#afterCommit(main, resumed);
   }
 
-  /** Room for what the vCPUs' states need is there; nothing of size is allocated but the ledger. */
+  /** Room for the vCPUs' states and the ledger is there: nothing of size is allocated. */
   #sendDeviceState(main: SourceChannel): void {
     const { shared } = this.#parts.data;
-    this.ledger = currentLedger(shared);
+    currentLedger(shared, this.ledger);
     const vcpuStateBytes: number[] = [];
     let end = Number(shared.spec.deviceStateBytes);
     for (let vcpu = 0; vcpu < shared.spec.vcpuCount; vcpu++) {

@@ -123,6 +123,7 @@ export const FRAMES = {
   LEDGER_END: rule(15, 'source', {}),
   LEDGER_DONE: rule(16, 'destination', {}),
   FAILURE: rule(17, 'both', { reason: text }),
+  STANDBY: rule(18, 'destination', {}),
   MISSING: rule(19, 'source', { pages: whole(WIRE_LIMITS.pageCountMax) }, WIRE_LIMITS.bitmapBytesMax),
   REQUEST: rule(20, 'destination', {
     pages: wholes(WIRE_LIMITS.requestPagesMax, WIRE_LIMITS.pageCountMax - 1),

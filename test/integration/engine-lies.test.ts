@@ -15,7 +15,7 @@ import { OutgoingMigration } from '../../hosts/migration/outgoing.ts';
 import { RunKind } from '../../hosts/migration/wire.ts';
 import type { SourceOutcome } from '../../proto/generated/godwit/v1/host.ts';
 import { MigrationPhase } from '../../proto/generated/godwit/v1/migration.ts';
-import { guestSpec, MIGRATION, optionsOf, TOKEN, until } from './engine-pair.ts';
+import { guestSpec, MIGRATION, optionsOf, THREADS, TOKEN, until } from './engine-pair.ts';
 import { WirePeer } from './wire-peer.ts';
 
 const { MIGRATION_PHASE_COMPLETED, MIGRATION_PHASE_FAILED } = MigrationPhase;
@@ -29,6 +29,8 @@ describe('the source', () => {
   let outgoing: OutgoingMigration;
   let outcome: Promise<SourceOutcome>;
   let port: number;
+  /** What happened on the way to the pause. */
+  const order: string[] = [];
   const peers: WirePeer[] = [];
 
   beforeAll(async () => {
@@ -47,13 +49,19 @@ describe('the source', () => {
 
   async function listen(): Promise<void> {
     const listening = Promise.withResolvers<number>();
-    const settings = { migration: MIGRATION, guest, options: optionsOf('pre-copy'), token: TOKEN };
+    const settings = {
+      migration: MIGRATION,
+      threads: THREADS,
+      guest,
+      options: optionsOf('pre-copy'),
+      token: TOKEN,
+    };
     outgoing = new OutgoingMigration(
       { ...settings, listenAddress: '127.0.0.1' },
       {
         listening: listening.resolve,
-        progress: () => {},
-        beginHandover: async () => {},
+        progress: () => order.push('progress'),
+        beginHandover: async () => void order.push('handover'),
         serving: () => {},
         commitUnanswered: () => Promise.reject(new Error('it was never committed')),
         free: () => Promise.reject(new Error('it was never handed over')),
@@ -79,6 +87,13 @@ describe('the source', () => {
   test.each<[string, (peer: WirePeer) => void | Promise<void>]>([
     ['garbage', (peer) => void peer.socket.write(Buffer.alloc(64, 'GET / HTTP/1.1'))],
     ['START twice', (peer) => peer.say('START', {})],
+    [
+      'STANDBY twice',
+      (peer) => {
+        peer.say('STANDBY', {});
+        peer.say('STANDBY', {});
+      },
+    ],
     ['READY before the devices’ state', (peer) => peer.say('READY', { installedAtMs: 1 })],
     ['RESUMED before COMMIT', (peer) => peer.say('RESUMED', { resumedAtMs: 1 })],
     ['LEDGER_DONE before the ledger', (peer) => peer.say('LEDGER_DONE', {})],
@@ -123,6 +138,23 @@ describe('the source', () => {
     expect(outgoing.refused).toBe(1);
     await peer.closed;
     await expectRunning();
+  });
+
+  test('does not pause its guest before the destination’s vCPUs stand by', async () => {
+    await listen();
+    const peer = dial();
+    peer.say('HELLO', HELLO);
+    await peer.hear('WELCOME');
+    peer.say('START', {});
+    const { body } = await peer.hear('ROUND_END');
+    peer.say('ROUND_DONE', body);
+    // Long enough for a source that does not wait.
+    order.length = 0;
+    await until(() => order.length > 4);
+    order.push('standby');
+    peer.say('STANDBY', {});
+    await peer.hear('DEVICE_STATE');
+    expect(order.filter((what) => what !== 'progress')).toEqual(['standby', 'handover']);
   });
 
   test('keeps its guest from a destination that leaves in the middle of a frame', async () => {
@@ -208,7 +240,13 @@ describe('the destination', () => {
     server = listener;
     await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
     const { port } = listener.address() as { port: number };
-    const settings = { migration: MIGRATION, guest, options: optionsOf('pre-copy'), token: TOKEN };
+    const settings = {
+      migration: MIGRATION,
+      threads: THREADS,
+      guest,
+      options: optionsOf('pre-copy'),
+      token: TOKEN,
+    };
     incoming = new IncomingMigration(
       { ...settings, source: 'host-1', sourceAddress: '127.0.0.1', sourcePort: port, sourceBootId: bootId() },
       {

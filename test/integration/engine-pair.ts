@@ -8,6 +8,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { bootId, nowMs } from '../../hosts/clock.ts';
 import { Guest } from '../../hosts/guest/guest.ts';
 import { IncomingMigration, type IncomingResult } from '../../hosts/migration/incoming.ts';
+import { MoverThreads } from '../../hosts/migration/mover-threads.ts';
 import { OutgoingMigration } from '../../hosts/migration/outgoing.ts';
 import { type GuestSpec, RateUnit, WorkloadSpec } from '../../proto/generated/godwit/v1/guest.ts';
 import type { SourceOutcome } from '../../proto/generated/godwit/v1/host.ts';
@@ -22,6 +23,8 @@ import type { FailpointName } from '../../proto/names.ts';
 export const MIGRATION = 'migration-1';
 export const TOKEN = 'secret';
 const MEBIBYTE = 1024 * 1024;
+/** Each migration starts its own. */
+export const THREADS = new MoverThreads(false);
 
 /** A small guest. */
 export function guestSpec(kind: string, rate: number, vcpuCount = 1, mebibytes = 4): GuestSpec {
@@ -98,7 +101,7 @@ export class EnginePair {
     this.source = source;
     this.destination = destination;
     this.options = options;
-    const settings = { migration: MIGRATION, guest: source, options, token: TOKEN };
+    const settings = { migration: MIGRATION, threads: THREADS, guest: source, options, token: TOKEN };
     this.outgoing = new OutgoingMigration(
       { ...settings, listenAddress: '127.0.0.1' },
       {
@@ -141,7 +144,7 @@ export class EnginePair {
     const { options, destination: guest } = this;
     const settings = { migration: MIGRATION, guest, options, token: TOKEN, sourceAddress: '127.0.0.1' };
     this.incoming = new IncomingMigration(
-      { ...settings, source: 'host-1', sourcePort: port, sourceBootId: bootIdOfSource },
+      { ...settings, threads: THREADS, source: 'host-1', sourcePort: port, sourceBootId: bootIdOfSource },
       {
         resumed: (resumedAtMs) => {
           this.resumedAtMs = resumedAtMs;

@@ -11,7 +11,7 @@ import { OutgoingMigration } from '../../hosts/migration/outgoing.ts';
 import { HandoverStanding, type SourceOutcome } from '../../proto/generated/godwit/v1/host.ts';
 import { MigrationPhase, OnTimeout } from '../../proto/generated/godwit/v1/migration.ts';
 import { FAILPOINTS } from '../../proto/names.ts';
-import { type Ends, EnginePair, guestSpec, holdAt, optionsOf, until } from './engine-pair.ts';
+import { type Ends, EnginePair, guestSpec, holdAt, optionsOf, THREADS, until } from './engine-pair.ts';
 
 const { MIGRATION_PHASE_COMPLETED, MIGRATION_PHASE_FAILED, MIGRATION_PHASE_CANCELLED } = MigrationPhase;
 
@@ -246,7 +246,14 @@ describe('a mover that cannot do its work', () => {
   async function failing(changes: { guest?: Guest; listenAddress?: string }): Promise<SourceOutcome> {
     const { source: guest, options, outgoing: unused } = pair as EnginePair;
     unused.cancel('another takes its place');
-    const settings = { migration: 'another', guest, options, token: 'another', listenAddress: '127.0.0.1' };
+    const settings = {
+      migration: 'another',
+      threads: THREADS,
+      guest,
+      options,
+      token: 'another',
+      listenAddress: '127.0.0.1',
+    };
     const refuse = () => Promise.reject(new Error('it never came so far'));
     return await new OutgoingMigration(
       { ...settings, ...changes },

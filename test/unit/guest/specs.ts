@@ -60,7 +60,9 @@ export class Guests {
   }
 
   async incoming(...args: Parameters<typeof Guest.incoming>): Promise<Guest> {
-    return this.#keep(await Guest.incoming(...args));
+    const guest = this.#keep(await Guest.incoming(...args));
+    await guest.standsBy();
+    return guest;
   }
 
   async destroyAll(): Promise<void> {

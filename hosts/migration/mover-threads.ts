@@ -1,0 +1,50 @@
+/**
+ * The threads of a host's movers. A thread takes longer to start than a small guest to move, so the host keeps
+ * one ready. A thread moves one guest and ends; the next one to keep is started when no guest moves, so that
+ * its start takes no processor from a migration.
+ */
+
+import { Worker } from 'node:worker_threads';
+
+const MOVER_FILE = new URL('./mover.ts', import.meta.url);
+
+export class MoverThreads {
+  #keepsReady: boolean;
+  #ready: Worker | undefined;
+  #busyCount = 0;
+
+  /** @param keepsReady whether one is kept ready, until `close()` */
+  constructor(keepsReady: boolean) {
+    this.#keepsReady = keepsReady;
+    this.#prepare();
+  }
+
+  /** A thread that waits for its MoverWork. Its end is the caller's. */
+  take(): Worker {
+    const worker = this.#ready ?? new Worker(MOVER_FILE, { name: 'mover' });
+    this.#ready = undefined;
+    this.#busyCount++;
+    worker.once('exit', () => {
+      this.#busyCount--;
+      this.#prepare();
+    });
+    return worker;
+  }
+
+  /** Ends the one that is kept ready; those that move a guest have an owner. */
+  async close(): Promise<void> {
+    this.#keepsReady = false;
+    await this.#ready?.terminate();
+  }
+
+  #prepare(): void {
+    if (!this.#keepsReady || this.#busyCount > 0) return;
+    const worker = new Worker(MOVER_FILE, { name: 'mover' });
+    this.#ready = worker;
+    const gone = (): void => {
+      if (this.#ready === worker) this.#ready = undefined;
+    };
+    // One that cannot be had in advance is no harm: the migration that needs one starts it, and tells why not.
+    worker.once('error', gone).once('exit', gone);
+  }
+}

@@ -1,0 +1,20 @@
+/**
+ * A mover's thread, of either side. It loads what both sides need, and then waits for its work: so that a host
+ * can keep one ready (mover-threads.ts), and a migration need not wait for a thread's start.
+ */
+
+import { flushCompileCache } from 'node:module';
+import { parentPort } from 'node:worker_threads';
+import { DestinationMover } from './destination-mover.ts';
+import type { MoverWork } from './messages.ts';
+import { SourceMover } from './source-mover.ts';
+
+const port = parentPort;
+if (port === null) throw new Error('mover.ts is a thread, not a program; a host starts it');
+port.once('message', (work: MoverWork) => {
+  const mover =
+    work.side === 'source' ? new SourceMover(work.data, port) : new DestinationMover(work.data, port);
+  void mover.run();
+});
+// So that the next thread finds what this one had to compile; writes nothing when it had nothing to.
+flushCompileCache();
