@@ -1,6 +1,7 @@
 /**
- * Post-copy and hybrid: how short the pause is, how long a vCPU waits for a page that has not come, and what the push,
- * its order and the connection for demanded pages are good for. Every figure is from the record of a run as users do it.
+ * Post-copy and hybrid: how short the pause is, how long a vCPU waits for a page that has not come, and what
+ * the push, its order and the connection for demanded pages are good for. Every figure is from the record of a
+ * run as users do it.
  */
 
 import type { TrialRecord } from '../records/result-record.ts';

@@ -59,17 +59,8 @@ export function hasPush(techniques: readonly Technique[]): boolean {
 
 function uses(technique: Technique, key: MigrationKey, push: Push): boolean {
   if (!USED_BY[key].includes(technique)) return false;
-  switch (key) {
-    case 'pivots':
-    case 'bubble':
-      return push === 'bubbling';
-    case 'accessed-first':
-    case 'max-postcopy-bandwidth':
-      return push !== 'none';
-    case 'total-time-limit':
-      // Post-copy ends by itself when everything is pushed.
-      return technique !== 'post-copy' || push === 'none';
-    default:
-      return true;
-  }
+  if (key === 'pivots' || key === 'bubble') return push === 'bubbling';
+  if (key === 'accessed-first' || key === 'max-postcopy-bandwidth') return push !== 'none';
+  // Post-copy ends by itself when everything is pushed.
+  return key !== 'total-time-limit' || technique !== 'post-copy' || push === 'none';
 }

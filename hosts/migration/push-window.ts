@@ -1,9 +1,9 @@
 /**
- * How much of the push may be on its way at once. A demanded page has to wait behind what is queued between the hosts,
- * in sockets, in the link's queue and in the destination's thread, on a connection of its own as well: so the push keeps
- * those queues short. It goes on as the destination tells what it has placed, and lets as much be on its way as keeps
- * the link busy: twice the product of its rate and its round trip, both as they are measured (BBR; Cardwell et al.,
- * ACM Queue 2016). Pure; times are ms of one clock.
+ * How much of the push may be on its way at once. A demanded page has to wait behind what is queued between the
+ * hosts, in sockets, in the link's queue and in the destination's thread, on a connection of its own as well: so
+ * the push keeps those queues short. It goes on as the destination tells what it has placed, and lets as much be
+ * on its way as keeps the link busy: twice the product of its rate and its round trip, both as they are measured
+ * (BBR; Cardwell et al., ACM Queue 2016). Pure; times are ms of one clock.
  */
 
 import { MOVER_LIMITS } from './limits.ts';

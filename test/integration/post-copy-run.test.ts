@@ -49,7 +49,7 @@ test('post-copy sends every page once, bubbling on four vCPUs, and a hybrid only
     expectWhole(trial);
     expect(trial.postcopy!.vcpu_blocktime_ms).toHaveLength(4);
   }
-  expect(postCopy).toMatchObject({ precopy_bytes: expect.any(Number), convergence: null });
+  expect(postCopy!.convergence).toBeNull();
   expect(postCopy!.postcopy!.missing_pages).toBe(2048);
   // Held back to 8 MiB/s, the push leaves a guest that writes all over its memory time to fault.
   expect(postCopy!.postcopy!.faults).toBeGreaterThan(0);
