@@ -7,6 +7,7 @@ import type { MessagePort } from 'node:worker_threads';
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import { ControlBlock } from '../guest/control-block.ts';
 import { HANDOVER } from '../guest/control-layout.ts';
+import { Arrival } from './arrival.ts';
 import { DestinationSide } from './destination-side.ts';
 import { Failpoints, longestHoldMs } from './failpoints.ts';
 import { MOVER_LIMITS } from './limits.ts';
@@ -24,6 +25,7 @@ export class DestinationMover {
   readonly #silence: Silence;
   readonly #failpoints: Failpoints;
   readonly #side: DestinationSide;
+  readonly #arrival: Arrival;
 
   /** @param port the way to the main thread */
   constructor(data: DestinationMoverData, port: MessagePort) {
@@ -47,6 +49,7 @@ export class DestinationMover {
       leaseEnded: () =>
         this.#post({ type: 'commit-missing', reason: "COMMIT came when this host's lease had ended" }),
     });
+    this.#arrival = new Arrival(data, this.#side, this.#silence, this.#ending.signal);
     port.on('message', (message: ToDestinationMover) => this.#onMessage(message));
   }
 
@@ -58,6 +61,7 @@ export class DestinationMover {
     try {
       await this.#receive();
       await this.#takeOver();
+      await this.#arrival.complete();
       await within(side.ledger.promise, DEADLINES_MS.ledger + this.#holdMs, this.#ending.signal);
       ledgerArrived = true;
     } catch (error) {
@@ -71,6 +75,7 @@ export class DestinationMover {
       refused: BigInt(this.#board.refused),
       clockOffsetMs: side.clock.offsetMs,
       clockErrorMs: side.clock.errorMs,
+      postcopy: this.#arrival.report(),
     };
     this.#post({ type: 'ended', reason, ledgerArrived, report });
   }
