@@ -48,7 +48,7 @@ export class AddressUplink implements Uplink {
   withdraw(): void {
     if (this.#parts === undefined) return;
     const { address, sockets } = this.#parts;
-    address
+    void address
       .withdraw()
       .catch((error: unknown) => this.#complain(error))
       // Not before: a client that hears of it would connect again to where the address still is.
