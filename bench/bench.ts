@@ -13,6 +13,7 @@ import { footprint } from './footprint.ts';
 import { harvest } from './harvest.ts';
 import { loopback } from './loopback.ts';
 import { pacing } from './pacing.ts';
+import { postcopy } from './postcopy.ts';
 import { commit, earlierRows, type PartRow, writeResults } from './results.ts';
 import { hasFailed, type Row } from './row.ts';
 import { scale } from './scale.ts';
@@ -34,6 +35,7 @@ const PARTS: Readonly<Record<string, readonly Part[]>> = {
   footprint: [footprint],
   pacing: [pacing],
   'client-gap': [clientGap],
+  postcopy: [postcopy],
 };
 
 async function main(): Promise<void> {

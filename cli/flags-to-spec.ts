@@ -16,7 +16,7 @@ interface SpecFlag {
   readonly flag: string;
   readonly path: readonly string[];
   readonly help: string;
-  readonly value: 'text' | 'number' | 'true';
+  readonly value: 'text' | 'number' | 'boolean' | 'true';
 }
 
 /** A flag whose name is the spec's key. */
@@ -68,6 +68,25 @@ const MIGRATION_FLAGS: readonly SpecFlag[] = [
   migration('--min-dirty-pages <count>', 'number', 'switch over when no more pages are dirty'),
   migration('--total-time-limit <time>', 'text', 'after this time --on-timeout is done'),
   migration('--on-timeout <what>', 'text', 'abort or stop-and-copy, when it does not converge'),
+  migration('--push <how>', 'text', 'post-copy, hybrid: none, sequential or bubbling'),
+  migration('--pivots <count>', 'number', 'bubbling: how many bubbles there are at most'),
+  migration('--bubble <sides>', 'text', 'bubbling: dual or forward'),
+  migration('--accessed-first', 'true', 'push what the guest has lately accessed before the rest'),
+  migration(
+    '--postcopy-preempt <which>',
+    'boolean',
+    'true (default): demanded pages have their own connection',
+  ),
+  migration('--max-postcopy-bandwidth <bandwidth>', 'text', 'what the push may use of the link'),
+  migration('--recovery-limit <time>', 'text', 'for so long a lost link of a post-copy may be made good'),
+  migration('--switch-after-rounds <count>', 'number', 'hybrid: switch after so many rounds'),
+  migration(
+    '--switch-after-share <share>',
+    'number',
+    'hybrid: switch when so much of the memory has been sent',
+  ),
+  migration('--switch-after <time>', 'text', 'hybrid: switch after this time'),
+  migration('--hot-set <share>', 'number', 'hybrid: at most so much of the memory travels in the pause'),
 ];
 
 function flagName(flag: string): string {
@@ -118,7 +137,7 @@ function readAsSpec(base: object, flags: readonly SpecFlag[], values: FlagValues
   const spec = structuredClone(base) as Record<string, unknown>;
   for (const { flag, path, value: kind } of flags) {
     const given = values[optionKey(flag)];
-    if (given !== undefined) put(spec, path, kind === 'number' ? numberOrText(given) : given);
+    if (given !== undefined) put(spec, path, specValue(given, kind));
   }
   try {
     // JSON is YAML; a trace's path begins in the current folder.
@@ -129,8 +148,10 @@ function readAsSpec(base: object, flags: readonly SpecFlag[], values: FlagValues
   }
 }
 
-/** What is no number is left as it is, for the form to refuse. */
-function numberOrText(given: unknown): unknown {
+/** What cannot be read is left as it is, for the form to refuse. */
+function specValue(given: unknown, kind: SpecFlag['value']): unknown {
+  if (kind === 'boolean') return given === 'true' || (given === 'false' ? false : given);
+  if (kind !== 'number') return given;
   const value = Number(given);
   return given === '' || Number.isNaN(value) ? given : value;
 }

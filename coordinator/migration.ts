@@ -189,13 +189,15 @@ export class Migration {
     if (owner === source.host) await this.#clearDestination();
     const lost =
       owner === '' ? `the guest is lost: ${watch.lostReason(guest) ?? 'no host has all of it'}` : '';
-    const reason = this.#refusal ?? (outcome?.reason || broken || '');
+    const isWhole = incoming?.phase !== MigrationPhase.MIGRATION_PHASE_FAILED;
+    // What was lost on the way is known best where it did not arrive.
+    const reason = isWhole ? (this.#refusal ?? (outcome?.reason || broken || '')) : incoming.reason;
     return {
       migration: this.name,
       guest,
       source: source.host,
       destination: destination.host,
-      phase: isMoved ? MigrationPhase.MIGRATION_PHASE_COMPLETED : this.#failedPhase(outcome),
+      phase: isMoved && isWhole ? MigrationPhase.MIGRATION_PHASE_COMPLETED : this.#failedPhase(outcome),
       reason: [reason, lost].filter((text) => text !== '').join('; '),
       owner,
       options,

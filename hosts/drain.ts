@@ -4,6 +4,7 @@
  */
 
 import { errorText, RpcError } from '../proto/errors.ts';
+import { nowMs } from './clock.ts';
 import type { CoordinatorLink } from './coordinator-link.ts';
 import { HOLD } from './guest/control-layout.ts';
 import type { GuestTable, HeldEntry } from './guest-table.ts';
@@ -35,7 +36,9 @@ interface Reasons {
  */
 export async function drainHost(parts: DrainParts, withinMs: number): Promise<LeftGuest[]> {
   const { table, link, outgoing, incoming } = parts;
+  const untilMs = nowMs() + withinMs;
   const reasons = await movedAway(link, withinMs);
+  await outgoing.served(untilMs - nowMs());
   await link.close();
   const left = [...table.entries()];
   for (const { guest, migration } of left) {
@@ -65,6 +68,7 @@ async function movedAway(link: CoordinatorLink, withinMs: number): Promise<Reaso
 }
 
 function reasonFor({ tenure, spec }: HeldEntry, { byGuest, others }: Reasons): string {
+  if (tenure === 'serving') return 'it runs elsewhere, and lacks pages that are here only';
   if (tenure === 'handed-over')
     return 'its destination has it, or will be asked for it: it was being handed over';
   return byGuest.get(spec.name) || others;

@@ -15,8 +15,9 @@ import type { Guest } from './guest/guest.ts';
  * - unsettled: its handover is open and it is here; it runs only under a live lease.
  * - incoming: pages are arriving; it does not run.
  * - handed-over: COMMIT was sent; it stands still until the destination or the witness has spoken.
+ * - serving: it runs at the destination, which has not got all its pages from here yet (post-copy).
  */
-export type Tenure = 'owned' | 'unsettled' | 'incoming' | 'handed-over';
+export type Tenure = 'owned' | 'unsettled' | 'incoming' | 'handed-over' | 'serving';
 
 export interface HeldEntry {
   readonly guest: Guest;
@@ -25,6 +26,8 @@ export interface HeldEntry {
   tenure: Tenure;
   /** The migration that it is part of, or was part of until it settles. */
   migration: string | undefined;
+  /** The host that it came from, which has those of its pages that have not come yet. */
+  pagesAt: string;
 }
 
 export class GuestTable {
@@ -84,7 +87,7 @@ export class GuestTable {
     this.#reserved.set(name, wanted);
     try {
       const guest = await make();
-      const entry: HeldEntry = { guest, spec, epoch, tenure, migration: undefined };
+      const entry: HeldEntry = { guest, spec, epoch, tenure, migration: undefined, pagesAt: '' };
       this.#entries.set(name, entry);
       return entry;
     } finally {
@@ -126,6 +129,6 @@ function stateOf(entry: HeldEntry): GuestState {
   if (entry.guest.failure !== undefined) return GuestState.GUEST_STATE_FAILED;
   if ((entry.guest.control.holds() & HOLD.LEASE) !== 0) return GuestState.GUEST_STATE_PARKED;
   if (entry.tenure === 'incoming') return GuestState.GUEST_STATE_INCOMING;
-  if (entry.tenure === 'handed-over') return GuestState.GUEST_STATE_HANDED_OVER;
+  if (entry.tenure === 'handed-over' || entry.tenure === 'serving') return GuestState.GUEST_STATE_HANDED_OVER;
   return entry.guest.running ? GuestState.GUEST_STATE_RUNNING : GuestState.GUEST_STATE_PAUSED;
 }

@@ -89,6 +89,7 @@ export class IncomingMoves {
       Guest.incoming(spec, await this.#nics.settings(spec, request.epoch + 1n)),
     );
     entry.migration = request.migration;
+    entry.pagesAt = request.source;
     entry.guest.control.leaseUntilMs = this.#lease.untilMs;
     let path: NetworkPath | undefined;
     let move: IncomingMove | undefined;
@@ -132,6 +133,7 @@ export class IncomingMoves {
         migration,
         threads: this.#threads,
         guest: entry.guest,
+        source: request.source,
         options,
         token: request.token,
         sourceAddress: source.address,

@@ -47,6 +47,8 @@ export class OutgoingMoves {
   readonly #network: HostNetwork;
   readonly #threads: MoverThreads;
   readonly #running = new Map<string, OutgoingMigration>();
+  /** Of the guests that run elsewhere and have pages here: resolves when they have none any more. */
+  readonly #serving = new Map<string, PromiseWithResolvers<void>>();
 
   constructor({ table, desk, link, statistics, network, threads }: OutgoingParts) {
     this.#table = table;
@@ -59,6 +61,17 @@ export class OutgoingMoves {
 
   find(migration: string): OutgoingMigration | undefined {
     return this.#running.get(migration);
+  }
+
+  /** Resolves when no guest that runs elsewhere has pages here, or after so long. */
+  async served(withinMs: number): Promise<void> {
+    const all = Promise.all([...this.#serving.values()].map(({ promise }) => promise));
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise((resolve) => {
+      timer = setTimeout(resolve, withinMs);
+    });
+    await Promise.race([all, late]);
+    clearTimeout(timer);
   }
 
   /**
@@ -87,6 +100,8 @@ export class OutgoingMoves {
     } finally {
       await path?.close();
       this.#running.delete(migration);
+      this.#serving.get(migration)?.resolve();
+      this.#serving.delete(migration);
       this.#statistics.countRefused(outgoing?.refused ?? 0);
       this.#desk.close(migration);
       this.#afterwards(entry, migration, request.epoch);
@@ -105,6 +120,8 @@ export class OutgoingMoves {
       throw cannot(`migration "${entry.migration}" is moving it; wait or cancel it`);
     if (entry.tenure !== 'owned') throw cannot(`it is ${entry.tenure} on this host`);
     if (!entry.guest.ledgerKnown) throw cannot('its last move is not over yet: the ledger has not come');
+    const { missingPages } = entry.guest.control;
+    if (missingPages > 0) throw cannot(`${missingPages} pages of it are still at ${entry.pagesAt}`);
     if (!entry.guest.running)
       throw cannot('it does not run; resume it first, since a paused guest has no downtime');
     if (entry.epoch !== request.epoch) {
@@ -146,6 +163,10 @@ export class OutgoingMoves {
         commitUnanswered: (): Promise<Side> => {
           entry.tenure = 'handed-over';
           return this.#desk.resolve(entry, migration, epoch);
+        },
+        serving: () => {
+          entry.tenure = 'serving';
+          this.#serving.set(migration, Promise.withResolvers());
         },
         free: async () => {
           await this.#table.remove(entry);

@@ -75,7 +75,7 @@ function guestHandlers({ table, statistics, nics }: HostParts): GuestHandlers {
       nowMs: nowMs(),
     })),
     auditGuest: unaryHandler(async ({ guest }) => ({
-      report: await atRest(table.get(guest), 'audited').guest.audit(),
+      report: await whole(atRest(table.get(guest), 'audited')).guest.audit(),
     })),
     getHostStats: unaryHandler(() => ({ stats: statistics.take() })),
   };
@@ -156,6 +156,17 @@ function checkedSpec(spec: GuestSpec | undefined): GuestSpec {
   }
   if (problems.length > 0) throw new RpcError('INVALID_ARGUMENT', `creating a guest: ${problems.join('; ')}`);
   return spec;
+}
+
+/** A guest all of whose pages are here. */
+function whole(entry: HeldEntry): HeldEntry {
+  const { missingPages } = entry.guest.control;
+  if (missingPages === 0) return entry;
+  throw new RpcError(
+    'FAILED_PRECONDITION',
+    `guest "${entry.spec.name}" cannot be audited now: ${missingPages} of its pages are still at ${entry.pagesAt}; ` +
+      'wait until they have come',
+  );
 }
 
 /** A guest that no migration has in its hands. */

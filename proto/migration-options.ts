@@ -9,6 +9,8 @@ import {
   FailpointAction,
   type MigrationOptions,
   OnTimeout,
+  PostcopyBubble,
+  PostcopyPush,
 } from './generated/godwit/v1/migration.ts';
 import { FAILPOINTS, TECHNIQUES } from './names.ts';
 
@@ -27,6 +29,8 @@ export const MIGRATION_LIMITS = {
   totalTimeLimitMsMin: 1,
   totalTimeLimitMsMax: 3_600_000,
   failpointDurationMsMax: 600_000,
+  /** As many as Hines and Gopalan tried. */
+  pivotsMax: 9,
 } as const;
 
 /** Everything but the technique, which has no default. */
@@ -51,6 +55,23 @@ export const DEFAULT_MIGRATION_OPTIONS = {
   /** The move is made, at the price of the pause: the price is what a study wants to see. */
   onTimeout: OnTimeout.ON_TIMEOUT_STOP_AND_COPY,
   failpoints: [],
+  /** As QEMU's background scan. */
+  push: PostcopyPush.POSTCOPY_PUSH_SEQUENTIAL,
+  /** "About best" of the 1 to 9 that Hines and Gopalan tried. */
+  pivots: 7,
+  bubble: PostcopyBubble.POSTCOPY_BUBBLE_DUAL,
+  accessedFirst: false,
+  /** QEMU's capability is off unless asked for; without it a fault waits behind what has been pushed. */
+  postcopyPreempt: true,
+  /** Unlimited, as QEMU's `max-postcopy-bandwidth`. */
+  maxPostcopyBandwidthBytesPerS: 0,
+  /** QEMU waits for ever, for whoever says migrate-recover; a testbed's migration must end. */
+  recoveryLimitMs: 30_000,
+  /** One pass over memory, which is what most hybrids do. */
+  switchAfterRounds: 1,
+  switchAfterShare: 0,
+  switchAfterMs: 0,
+  hotSet: 0,
 } as const satisfies Omit<MigrationOptions, 'technique'>;
 
 /** The default options of a technique, as an object of its own that may be changed. */
@@ -71,14 +92,7 @@ export function migrationOptionsProblems(options: MigrationOptions): string[] {
   }
   within('channels', options.channels, 1, limits.channelsMax);
   within('downtime limit', options.downtimeLimitMs, 0, limits.downtimeLimitMsMax, ' ms');
-  const bandwidth = options.maxBandwidthBytesPerS;
-  const { maxBandwidthBytesPerSMin, maxBandwidthBytesPerSMax } = limits;
-  if (bandwidth !== 0 && !(bandwidth >= maxBandwidthBytesPerSMin && bandwidth <= maxBandwidthBytesPerSMax)) {
-    problems.push(
-      `max bandwidth is ${bandwidth} bytes/s; allowed is 0 (unlimited) or ` +
-        `${maxBandwidthBytesPerSMin} to ${maxBandwidthBytesPerSMax} bytes/s`,
-    );
-  }
+  problems.push(...bandwidthProblems('max bandwidth', options.maxBandwidthBytesPerS));
   within('max rounds', options.maxRounds, 1, limits.maxRoundsMax);
   within('min dirty pages', options.minDirtyPages, 0, limits.minDirtyPagesMax);
   const { totalTimeLimitMsMin, totalTimeLimitMsMax } = limits;
@@ -87,7 +101,41 @@ export function migrationOptionsProblems(options: MigrationOptions): string[] {
   if (options.onTimeout !== ON_TIMEOUT_ABORT && options.onTimeout !== ON_TIMEOUT_STOP_AND_COPY) {
     problems.push(`on-timeout is ${options.onTimeout}; allowed is abort or stop-and-copy`);
   }
-  problems.push(...failpointProblems(options.failpoints));
+  problems.push(...failpointProblems(options.failpoints), ...postcopyProblems(options));
+  return problems;
+}
+
+function bandwidthProblems(what: string, bandwidth: number): string[] {
+  const { maxBandwidthBytesPerSMin: min, maxBandwidthBytesPerSMax: max } = MIGRATION_LIMITS;
+  if (bandwidth === 0 || (bandwidth >= min && bandwidth <= max)) return [];
+  return [`${what} is ${bandwidth} bytes/s; allowed is 0 (unlimited) or ${min} to ${max} bytes/s`];
+}
+
+/** Of post-copy and hybrid. */
+function postcopyProblems(options: MigrationOptions): string[] {
+  const { pivotsMax, maxRoundsMax, totalTimeLimitMsMax } = MIGRATION_LIMITS;
+  const { POSTCOPY_PUSH_NONE, POSTCOPY_PUSH_SEQUENTIAL, POSTCOPY_PUSH_BUBBLING } = PostcopyPush;
+  const { POSTCOPY_BUBBLE_DUAL, POSTCOPY_BUBBLE_FORWARD } = PostcopyBubble;
+  const problems: string[] = [];
+  const within = (what: string, value: number, min: number, max: number, unit = ''): void => {
+    if (value >= min && value <= max) return;
+    problems.push(`${what} is ${value}${unit}; allowed is ${min} to ${max}${unit}`);
+  };
+  const pushes: PostcopyPush[] = [POSTCOPY_PUSH_NONE, POSTCOPY_PUSH_SEQUENTIAL, POSTCOPY_PUSH_BUBBLING];
+  if (!pushes.includes(options.push)) {
+    problems.push(`push is ${options.push}; allowed is none, sequential or bubbling`);
+  }
+  const bubbles: PostcopyBubble[] = [POSTCOPY_BUBBLE_DUAL, POSTCOPY_BUBBLE_FORWARD];
+  if (!bubbles.includes(options.bubble)) {
+    problems.push(`bubble is ${options.bubble}; allowed is dual or forward`);
+  }
+  within('pivots', options.pivots, 1, pivotsMax);
+  problems.push(...bandwidthProblems('max post-copy bandwidth', options.maxPostcopyBandwidthBytesPerS));
+  within('recovery limit', options.recoveryLimitMs, 0, totalTimeLimitMsMax, ' ms');
+  within('switch after rounds', options.switchAfterRounds, 0, maxRoundsMax);
+  within('switch after share', options.switchAfterShare, 0, 1);
+  within('switch after', options.switchAfterMs, 0, totalTimeLimitMsMax, ' ms');
+  within('hot set', options.hotSet, 0, 1);
   return problems;
 }
 

@@ -1,6 +1,6 @@
 /** The names that specs, the command line and the wire share. Each list is the registry's order for help texts. */
 
-export const TECHNIQUES = ['stop-and-copy', 'pre-copy'] as const;
+export const TECHNIQUES = ['stop-and-copy', 'pre-copy', 'post-copy', 'hybrid'] as const;
 export type Technique = (typeof TECHNIQUES)[number];
 
 export const WORKLOADS = [

@@ -104,6 +104,35 @@ const client = z.strictObject({
   gap_minus_downtime_ms: ms(),
 });
 
+const faultLatency = z.strictObject({
+  p50_ms: z.number(),
+  p90_ms: z.number(),
+  p99_ms: z.number(),
+  max_ms: z.number(),
+  histogram: z
+    .array(z.strictObject({ up_to_ms: z.number(), faults: z.number() }))
+    .describe('Faults that took at most so long, and more than the entry before.'),
+});
+
+const postcopy = z.strictObject({
+  resumed_at_ms: z
+    .number()
+    .describe("The first vCPU's start at the destination, since the migration's acceptance."),
+  resume_time_ms: ms().describe('From the resume to the last missing page.'),
+  missing_pages: z.number().describe('Pages that the destination lacked at the resume.'),
+  placed_pages: z.number().describe('Of these, those that it put in place.'),
+  pushed_pages: z.number().describe('Sent unasked.'),
+  demanded_pages: z.number().describe('Sent because the destination asked: the network faults.'),
+  requests: z.number().describe('Pages that the destination asked for.'),
+  prefetch_hits: z.number().describe('Of these, those that were on their way already.'),
+  faults: z.number().describe('How often a vCPU waited for a page.'),
+  fault_latency: faultLatency.nullable().describe('null when there was no fault.'),
+  blocktime_ms: z.number().describe('While all vCPUs waited at once.'),
+  vcpu_blocktime_ms: z.array(z.number()).describe('What each vCPU waited.'),
+  recoveries: z.number().describe('How often a lost link was made good.'),
+  paused_ms: z.number().describe('The time without a link.'),
+});
+
 export const TRIAL_STATUS = ['completed', 'failed', 'cancelled', 'lost'] as const;
 
 export const trialRecordSchema = z.strictObject({
@@ -115,7 +144,7 @@ export const trialRecordSchema = z.strictObject({
   convergence: z
     .string()
     .nullable()
-    .describe('converged, max-rounds or total-time-limit; null for techniques that do not iterate.'),
+    .describe('Why its rounds ended, such as converged; null for techniques that do not iterate.'),
   total_time_ms: ms(),
   setup_time_ms: ms(),
   downtime_ms: ms(),
@@ -128,6 +157,7 @@ export const trialRecordSchema = z.strictObject({
   normal_pages: count(),
   zero_pages: count(),
   rounds: z.array(round).nullable(),
+  postcopy: postcopy.nullable().describe('null when the guest was not switched to post-copy.'),
   dirty_rate_pps_requested: count().describe('null when the guest runs as fast as it can.'),
   dirty_rate_pps_achieved: count(),
   degradation_percent: z.number().nullable(),
@@ -162,6 +192,7 @@ export const resultRecordSchema = z
   .meta({ title: 'godwit results', description: 'What an experiment measured; see docs/metrics.md.' });
 
 export type RoundRecord = z.infer<typeof round>;
+export type PostcopyRecord = z.infer<typeof postcopy>;
 export type OperationsRecord = z.infer<typeof operations>;
 export type AuditRecord = z.infer<typeof audit>;
 export type LinkRecord = z.infer<typeof link>;

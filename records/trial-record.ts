@@ -13,6 +13,7 @@ import {
   type RoundReport,
   type SourceReport,
 } from '../proto/generated/godwit/v1/migration.ts';
+import { postcopyRecord } from './postcopy-record.ts';
 import type { AuditRecord, RoundRecord, TrialRecord } from './result-record.ts';
 import { intervals, joinWork, rateBetween } from './work.ts';
 
@@ -35,6 +36,7 @@ export function trialRecord(facts: TrialFacts): TrialRecord {
     ...emptyTrial(report.options?.technique ?? '', facts.trial, statusOf(report), textOrNull(report.reason)),
     ...(sourceReport && sourceFields(sourceReport)),
     ...jointFields(moments(sourceReport, destinationReport), facts),
+    postcopy: postcopyRecord(sourceReport, destinationReport),
     guest: textOrNull(report.guest),
     dirty_rate_pps_requested: facts.requestedPagesPerS,
     dirty_rate_pps_achieved: facts.achievedPagesPerS,
@@ -77,6 +79,7 @@ export function emptyTrial(
     normal_pages: null,
     zero_pages: null,
     rounds: null,
+    postcopy: null,
     dirty_rate_pps_requested: null,
     dirty_rate_pps_achieved: null,
     degradation_percent: null,
@@ -103,8 +106,7 @@ function sourceFields(source: SourceReport): Partial<TrialRecord> {
     transferred_bytes: Number(source.transferredBytes),
     precopy_bytes: Number(source.precopyBytes),
     downtime_bytes: Number(source.downtimeBytes),
-    // No technique so far sends pages after the resume.
-    postcopy_bytes: 0,
+    postcopy_bytes: Number(source.postcopy?.sentBytes ?? 0n),
     resent_bytes: Number(source.resentBytes),
     normal_pages: Number(source.normalPages),
     zero_pages: Number(source.zeroPages),
@@ -129,6 +131,7 @@ function moments(source: SourceReport | undefined, destination: DestinationRepor
     deviceStateSent: atSource(source?.deviceStateSentAtMs),
     commitReceived: atDestination(destination?.commitReceivedAtMs),
     resumed: atDestination(destination?.resumedAtMs),
+    complete: atDestination(destination?.postcopy?.completeAtMs),
     freed: atSource(source?.freedAtMs),
   };
 }
@@ -145,8 +148,11 @@ export function migrationWindow(report: MigrationReport): MigrationWindow | unde
 
 /** What follows from both hosts' moments and counts. */
 function jointFields(at: Moments, facts: TrialFacts): Partial<TrialRecord> {
+  const isWhole = facts.report.destinationReport?.postcopy === undefined || at.complete !== undefined;
   const ended =
-    at.freed === undefined || at.resumed === undefined ? undefined : Math.max(at.freed, at.resumed);
+    at.freed === undefined || at.resumed === undefined || !isWhole
+      ? undefined
+      : Math.max(at.freed, at.resumed, at.complete ?? 0);
   return {
     total_time_ms: between(at.accepted, ended),
     setup_time_ms: between(at.accepted, at.setupDone),

@@ -49,7 +49,7 @@ export function parseSpec(text: string, file: string, machineMemoryBytes?: numbe
     }
   };
   if (spec !== undefined) {
-    report(brokenRules(spec, machineMemoryBytes));
+    report(brokenRules(spec, keysIn(yaml.data, 'migration'), machineMemoryBytes));
     const { resolved, traceProblems } = resolve(spec, file);
     report(traceProblems.map((problem) => ({ ...problem, because: [['guest', 'memory']] })));
     if (problems.length === 0) report(planRules(resolved.network, fabricHosts(spec.fabric)));
@@ -57,6 +57,12 @@ export function parseSpec(text: string, file: string, machineMemoryBytes?: numbe
     if (problems.length === 0) return resolved;
   }
   throw new SpecError(problems.sort((a, b) => a.line - b.line || a.column - b.column));
+}
+
+/** The keys of a section, as far as the file has it in the form of one. */
+function keysIn(data: unknown, section: string): string[] {
+  const found = (data as Record<string, unknown>)[section];
+  return typeof found === 'object' && found !== null ? Object.keys(found) : [];
 }
 
 function readText(file: string): string {

@@ -4,9 +4,16 @@
  */
 
 import { RateUnit, type WorkloadPhase, type WorkloadSpec } from '../proto/generated/godwit/v1/guest.ts';
-import { FailpointAction, type MigrationOptions, OnTimeout } from '../proto/generated/godwit/v1/migration.ts';
-import type { WorkloadKind } from '../proto/names.ts';
+import {
+  FailpointAction,
+  type MigrationOptions,
+  OnTimeout,
+  PostcopyBubble,
+  PostcopyPush,
+} from '../proto/generated/godwit/v1/migration.ts';
+import type { Technique, WorkloadKind } from '../proto/names.ts';
 import type { ResolvedClients } from './clients-section.ts';
+import { type MigrationKey, migrationKeys } from './migration-keys.ts';
 import { plainNetwork } from './network-plain.ts';
 import type { Plain, PlainMapping } from './plain-values.ts';
 import type { ResolvedSpec } from './resolve.ts';
@@ -38,7 +45,7 @@ export function toPlain(resolved: ResolvedSpec): PlainMapping {
       ...(resolved.from !== '' && { from: resolved.from }),
       ...(resolved.to !== '' && { to: resolved.to }),
       'all-at-once': resolved.allAtOnce,
-      ...plainOptions(resolved.migration[techniques[0]!]),
+      ...plainOptions(techniques, resolved.migration[techniques[0]!]),
     },
     ...(resolved.clients && { clients: plainClients(resolved.clients) }),
     ...plainNetwork(resolved.network),
@@ -110,8 +117,9 @@ function chosen<Key extends string>(values: Record<Key, Plain | undefined>, keys
   return mapping;
 }
 
-function plainOptions(options: MigrationOptions): PlainMapping {
-  return {
+function plainOptions(techniques: readonly Technique[], options: MigrationOptions): PlainMapping {
+  const push = plainPush(options.push);
+  const values: Record<MigrationKey, Plain> = {
     channels: options.channels,
     'downtime-limit': duration.format(options.downtimeLimitMs),
     'max-bandwidth': bandwidth.format(options.maxBandwidthBytesPerS),
@@ -124,5 +132,22 @@ function plainOptions(options: MigrationOptions): PlainMapping {
       if (action === FailpointAction.FAILPOINT_ACTION_KILL) return { at: point, do: 'kill' };
       return { at: point, do: 'delay', for: duration.format(durationMs) };
     }),
+    push,
+    pivots: options.pivots,
+    bubble: options.bubble === PostcopyBubble.POSTCOPY_BUBBLE_FORWARD ? 'forward' : 'dual',
+    'accessed-first': options.accessedFirst,
+    'postcopy-preempt': options.postcopyPreempt,
+    'max-postcopy-bandwidth': bandwidth.format(options.maxPostcopyBandwidthBytesPerS),
+    'recovery-limit': duration.format(options.recoveryLimitMs),
+    'switch-after-rounds': options.switchAfterRounds,
+    'switch-after-share': options.switchAfterShare,
+    'switch-after': duration.format(options.switchAfterMs),
+    'hot-set': options.hotSet,
   };
+  return chosen(values, migrationKeys(techniques, push));
+}
+
+function plainPush(push: PostcopyPush): 'none' | 'sequential' | 'bubbling' {
+  if (push === PostcopyPush.POSTCOPY_PUSH_NONE) return 'none';
+  return push === PostcopyPush.POSTCOPY_PUSH_BUBBLING ? 'bubbling' : 'sequential';
 }

@@ -7,7 +7,14 @@ import {
   type WorkloadPhase,
   type WorkloadSpec,
 } from '../proto/generated/godwit/v1/guest.ts';
-import { FailpointAction, type MigrationOptions, OnTimeout } from '../proto/generated/godwit/v1/migration.ts';
+import {
+  FailpointAction,
+  type MigrationOptions,
+  OnTimeout,
+  PostcopyBubble,
+  PostcopyPush,
+} from '../proto/generated/godwit/v1/migration.ts';
+import { DEFAULT_MIGRATION_OPTIONS } from '../proto/migration-options.ts';
 import { nameProblem, TECHNIQUES, type Technique } from '../proto/names.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
 import { WORKLOAD_REGISTRY } from '../workloads/registry.ts';
@@ -218,7 +225,19 @@ function optionsByTechnique(migration: Spec['migration']): Record<Technique, Mig
   return Object.fromEntries(options) as Record<Technique, MigrationOptions>;
 }
 
+const PUSH_OF = {
+  none: PostcopyPush.POSTCOPY_PUSH_NONE,
+  sequential: PostcopyPush.POSTCOPY_PUSH_SEQUENTIAL,
+  bubbling: PostcopyPush.POSTCOPY_PUSH_BUBBLING,
+} as const;
+
+const BUBBLE_OF = {
+  dual: PostcopyBubble.POSTCOPY_BUBBLE_DUAL,
+  forward: PostcopyBubble.POSTCOPY_BUBBLE_FORWARD,
+} as const;
+
 function migrationOptions(technique: Technique, migration: Spec['migration']): MigrationOptions {
+  const isSwitchSaid = migration['switch-after-share'] > 0 || migration['switch-after'] > 0;
   return {
     technique,
     channels: migration.channels,
@@ -238,6 +257,18 @@ function migrationOptions(technique: Technique, migration: Spec['migration']): M
           : FailpointAction.FAILPOINT_ACTION_DELAY,
       durationMs: failpoint.for ?? 0,
     })),
+    push: PUSH_OF[migration.push],
+    pivots: migration.pivots,
+    bubble: BUBBLE_OF[migration.bubble],
+    accessedFirst: migration['accessed-first'],
+    postcopyPreempt: migration['postcopy-preempt'],
+    maxPostcopyBandwidthBytesPerS: migration['max-postcopy-bandwidth'],
+    recoveryLimitMs: migration['recovery-limit'],
+    switchAfterRounds:
+      migration['switch-after-rounds'] ?? (isSwitchSaid ? 0 : DEFAULT_MIGRATION_OPTIONS.switchAfterRounds),
+    switchAfterShare: migration['switch-after-share'],
+    switchAfterMs: migration['switch-after'],
+    hotSet: migration['hot-set'],
   };
 }
 

@@ -7,6 +7,7 @@ import { pageSharesFit } from '../proto/guest-spec.ts';
 import { ANSWERING_WORKLOADS } from '../proto/names.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
 import { answersRequests } from './clients-section.ts';
+import { hasPush, migrationKeys, unusedMigrationKeys } from './migration-keys.ts';
 import { networkRules } from './network-rules.ts';
 import type { BrokenRule, Path } from './problems.ts';
 import type { PhaseSection, Spec, WorkloadSection } from './schema.ts';
@@ -14,9 +15,14 @@ import { size } from './units.ts';
 import { phaseKeys, workloadKeys } from './workload-keys.ts';
 
 /**
+ * @param written the keys of `migration` that the file has.
  * @param machineMemoryBytes the memory of the machine that is to run the spec, when it is to be run here.
  */
-export function brokenRules(spec: Spec, machineMemoryBytes?: number): BrokenRule[] {
+export function brokenRules(
+  spec: Spec,
+  written: readonly string[],
+  machineMemoryBytes?: number,
+): BrokenRule[] {
   const { guest } = spec;
   return [
     ...memoryRules(guest, machineMemoryBytes),
@@ -24,6 +30,7 @@ export function brokenRules(spec: Spec, machineMemoryBytes?: number): BrokenRule
     ...workloadRules(guest.workload, guest.memory),
     ...migrationRules(spec.migration),
     ...clientRules(spec),
+    ...migrationKeyRules(spec.migration, written),
     ...networkRules(spec),
   ];
 }
@@ -112,6 +119,20 @@ function workingSetRules(path: Path, found: WorkloadSection | PhaseSection, memo
   if (workingSet <= memory && workingSet % PAGE_BYTES === 0) return [];
   const message = `found ${size.format(workingSet)}; ${allowed}`;
   return [{ path: [...path, 'working-set'], message, because: [['guest', 'memory']] }];
+}
+
+/** A key that none of the techniques uses would promise something. */
+function migrationKeyRules({ technique, push }: Spec['migration'], written: readonly string[]): BrokenRule[] {
+  const techniques = Array.isArray(technique) ? technique : [technique];
+  const who = `${techniques.join(' and ')}${hasPush(techniques) ? ` with push: ${push}` : ''}`;
+  const message = `${who} does not use this key; it uses ${migrationKeys(techniques, push).join(', ')}`;
+  const because: Path[] = [
+    ['migration', 'technique'],
+    ['migration', 'push'],
+  ];
+  return unusedMigrationKeys(techniques, push, written).map((key) => {
+    return { path: ['migration', key], message, because, key: true };
+  });
 }
 
 function migrationRules({ technique, failpoints }: Spec['migration']): BrokenRule[] {

@@ -35,10 +35,14 @@ export const FABRICS = ['process', 'netns'] as const;
 export type FabricKind = (typeof FABRICS)[number];
 export const FAILPOINT_ACTIONS = ['kill', 'delay'] as const;
 export const ON_TIMEOUT = ['abort', 'stop-and-copy'] as const;
+export const PUSHES = ['none', 'sequential', 'bubbling'] as const;
+export const BUBBLES = ['dual', 'forward'] as const;
 
 const LIMITS = SPEC_LIMITS;
 
 const timeUpTo = (max: number) => quantity(duration, 0, max);
+const bandwidthLimit = () =>
+  quantity(bandwidth, MIGRATION_LIMITS.maxBandwidthBytesPerSMin, MIGRATION_LIMITS.maxBandwidthBytesPerSMax);
 const memorySize = () => quantity(size, 1, GUEST_LIMITS.memoryBytesMax);
 
 /**
@@ -146,11 +150,7 @@ const migration = section({
   'downtime-limit': timeUpTo(MIGRATION_LIMITS.downtimeLimitMsMax)
     .prefault(duration.format(DEFAULTS.downtimeLimitMs))
     .describe('Switch over once the rest should take less than this.'),
-  'max-bandwidth': quantity(
-    bandwidth,
-    MIGRATION_LIMITS.maxBandwidthBytesPerSMin,
-    MIGRATION_LIMITS.maxBandwidthBytesPerSMax,
-  )
+  'max-bandwidth': bandwidthLimit()
     .prefault(bandwidth.format(DEFAULTS.maxBandwidthBytesPerS))
     .describe('What the migration may use of the link.'),
   'limit-final-round': flag()
@@ -168,10 +168,45 @@ const migration = section({
     MIGRATION_LIMITS.totalTimeLimitMsMax,
   )
     .prefault(duration.format(DEFAULTS.totalTimeLimitMs))
-    .describe('After this time without convergence on-timeout is done.'),
+    .describe('After this time without convergence on-timeout is done; with push none the rest is pushed.'),
   'on-timeout': choice(ON_TIMEOUT)
     .default('stop-and-copy')
     .describe('What becomes of a migration that does not converge.'),
+  push: choice(PUSHES)
+    .default('sequential')
+    .describe(
+      'What the source of a post-copy sends unasked: nothing, page by page, or in bubbles around faults.',
+    ),
+  pivots: integer(1, MIGRATION_LIMITS.pivotsMax)
+    .default(DEFAULTS.pivots)
+    .describe('bubbling: how many bubbles there are at most.'),
+  bubble: choice(BUBBLES).default('dual').describe('bubbling: whether bubbles grow to both sides.'),
+  'accessed-first': flag()
+    .default(DEFAULTS.accessedFirst)
+    .describe('Push what the guest has lately accessed before the rest.'),
+  'postcopy-preempt': flag()
+    .default(DEFAULTS.postcopyPreempt)
+    .describe('Whether demanded pages have a connection of their own.'),
+  'max-postcopy-bandwidth': bandwidthLimit()
+    .prefault(bandwidth.format(DEFAULTS.maxPostcopyBandwidthBytesPerS))
+    .describe('What the push may use of the link; demanded pages may exceed it.'),
+  'recovery-limit': timeUpTo(MIGRATION_LIMITS.totalTimeLimitMsMax)
+    .prefault(duration.format(DEFAULTS.recoveryLimitMs))
+    .describe('For so long a post-copy whose link is lost tries to connect again; then the guest is lost.'),
+  'switch-after-rounds': integer(0, MIGRATION_LIMITS.maxRoundsMax)
+    .optional()
+    .describe(
+      'hybrid: switch after so many rounds; 0: not by this. Default: 1, or 0 with another switch-after.',
+    ),
+  'switch-after-share': share()
+    .default(DEFAULTS.switchAfterShare)
+    .describe("hybrid: switch when this share of the guest's memory has been sent; 0: not by this."),
+  'switch-after': timeUpTo(MIGRATION_LIMITS.totalTimeLimitMsMax)
+    .prefault(duration.format(DEFAULTS.switchAfterMs))
+    .describe('hybrid: switch after this time; 0: not by this.'),
+  'hot-set': share()
+    .default(DEFAULTS.hotSet)
+    .describe('hybrid: at most this share of the memory, dirty and lately accessed, travels in the pause.'),
   failpoints: z
     .array(failpoint, { error: 'a list of failpoints' })
     .max(FAILPOINTS.length, { error: 'one failpoint for each point' })

@@ -7,6 +7,8 @@ import {
   failpointActionToJSON,
   migrationPhaseToJSON,
   onTimeoutToJSON,
+  postcopyBubbleToJSON,
+  postcopyPushToJSON,
 } from '../../proto/generated/godwit/v1/migration.ts';
 import { linkDirectionToJSON, linkFaultKindToJSON } from '../../proto/generated/godwit/v1/network.ts';
 
@@ -15,6 +17,8 @@ const ENUM_FIELDS = new Map<string, (value: never) => string>([
   ['state', guestStateToJSON],
   ['phase', migrationPhaseToJSON],
   ['onTimeout', onTimeoutToJSON],
+  ['push', postcopyPushToJSON],
+  ['bubble', postcopyBubbleToJSON],
   ['action', failpointActionToJSON],
   ['rateUnit', rateUnitToJSON],
   ['kind', linkFaultKindToJSON],

@@ -22,6 +22,12 @@ export function phaseText(phase: MigrationPhase): string {
       return 'cancelling';
     case MigrationPhase.MIGRATION_PHASE_CANCELLED:
       return 'cancelled';
+    case MigrationPhase.MIGRATION_PHASE_POSTCOPY_ACTIVE:
+      return 'postcopy-active';
+    case MigrationPhase.MIGRATION_PHASE_POSTCOPY_PAUSED:
+      return 'postcopy-paused';
+    case MigrationPhase.MIGRATION_PHASE_POSTCOPY_RECOVER:
+      return 'postcopy-recover';
   }
 }
 
@@ -39,6 +45,7 @@ export function progressText(progress: MigrationProgress): string {
   if (progress.expectedDowntimeMs > 0) {
     parts.push(`expected downtime ${durationText(progress.expectedDowntimeMs)}`);
   }
+  if (progress.postcopyRequests > 0n) parts.push(`${countText(Number(progress.postcopyRequests))} requests`);
   if (progress.bandwidthBytesPerS > 0) parts.push(`${bytesText(progress.bandwidthBytesPerS)}/s`);
   if (progress.dirtyRatePagesPerS > 0) {
     parts.push(`dirty rate ${countText(progress.dirtyRatePagesPerS)} pages/s`);

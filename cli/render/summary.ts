@@ -2,7 +2,7 @@
  * An experiment's trials as a table: one row for each technique, the median over the trials that were
  * completed.
  */
-import type { LinkRecord, TrialRecord } from '../../records/result-record.ts';
+import type { LinkRecord, PostcopyRecord, TrialRecord } from '../../records/result-record.ts';
 import { clientTable, worstGapMs } from './client-table.ts';
 import {
   bitsText,
@@ -33,8 +33,46 @@ export function summaryText(trials: readonly TrialRecord[]): string {
   const hasClients = trials.some(({ clients }) => clients !== null);
   const rows = [...groups].map(([technique, group]) => row(technique, group, hasClients));
   const heads = [...HEADS, ...(hasClients ? [GAP_HEAD] : []), ...MORE_HEADS];
-  const tables = [tableText(heads, rows, 1), ...clientTable(trials), ...linkTable(trials)];
+  const tables = [
+    tableText(heads, rows, 1),
+    ...clientTable(trials),
+    ...postcopyTable(groups),
+    ...linkTable(trials),
+  ];
   return [...tables, ...notes(trials)].join('\n');
+}
+
+const POSTCOPY_HEADS = [
+  ...['POST-COPY', 'RESUME TIME', 'MISSING', 'PUSHED', 'DEMANDED', 'FAULTS', 'FAULT P50', 'P99', 'BLOCKTIME'],
+  'PER VCPU',
+];
+
+/** How the pages came that were missing at the resume, the median over the trials; nothing when none was. */
+function postcopyTable(groups: ReadonlyMap<string, readonly TrialRecord[]>): string[] {
+  const rows = [...groups].flatMap(([technique, trials]) => {
+    const records = trials.flatMap(({ status, postcopy }) =>
+      status === 'completed' ? (postcopy ?? []) : [],
+    );
+    return records.length === 0 ? [] : [postcopyRow(technique, records)];
+  });
+  return rows.length === 0 ? [] : ['', tableText(POSTCOPY_HEADS, rows, 1)];
+}
+
+function postcopyRow(technique: string, records: readonly PostcopyRecord[]): string[] {
+  const cell = (pick: (record: PostcopyRecord) => number | null, text: (value: number) => string): string =>
+    orUnknown(median(records.map(pick).filter((value) => value !== null)), text);
+  return [
+    technique,
+    cell((record) => record.resume_time_ms, durationText),
+    cell((record) => record.missing_pages, countText),
+    cell((record) => record.pushed_pages, countText),
+    cell((record) => record.demanded_pages, countText),
+    cell((record) => record.faults, countText),
+    cell((record) => record.fault_latency?.p50_ms ?? null, durationText),
+    cell((record) => record.fault_latency?.p99_ms ?? null, durationText),
+    cell((record) => record.blocktime_ms, durationText),
+    cell((record) => Math.max(...record.vcpu_blocktime_ms), durationText),
+  ];
 }
 
 function row(technique: string, trials: readonly TrialRecord[], hasClients: boolean): string[] {
@@ -116,6 +154,11 @@ function notes(trials: readonly TrialRecord[]): string[] {
     for (const { protocol, wrong } of trial.clients ?? []) {
       if (wrong > 0)
         lines.push(`${label}: ${countText(wrong)} answers to ${protocol} clients forgot a write`);
+    }
+    const { recoveries = 0, paused_ms = 0 } = trial.postcopy ?? {};
+    if (recoveries > 0) {
+      const often = recoveries === 1 ? 'once' : `${recoveries} times`;
+      lines.push(`${label}: connected again ${often}, ${durationText(paused_ms)} without the source`);
     }
     const [first] = trial.audit?.faults ?? [];
     if (first !== undefined) lines.push(`${label}: page ${first.page}: ${first.kind}: ${first.detail}`);

@@ -23,12 +23,16 @@
  *   c: the check finds the mark cleared, and sets it again before the store. The page is collected, and read,
  *   once more.
  *
- * A vCPU that does not execute (STARTING, SLEEPING, PARKED, STOPPED, FAILED) counts as having passed. It
+ * A vCPU that does not execute (STARTING, SLEEPING, PARKED, FAULTED, STOPPED, FAILED) counts as having passed. It
  * stored that state after its last store to a page, so the mover, having loaded it, sees those stores. When
  * it goes on, it first stores RUNNING and then loads SIGNAL, before anything else. If the mover's load of the
  * state came first in the one order, step 2 came before that load of SIGNAL, which is the second case;
  * otherwise the mover saw RUNNING and waits. The same two operations in that order keep a vCPU that wakes up
  * while it is being paused again from executing: it says RUNNING, finds the hold, and parks.
+ *
+ * A vCPU that waits for a missing page (FAULTED, vcpu-faults.ts) does the same in the middle of an operation:
+ * it goes on by RUNNING and a load of SIGNAL, and stands still there while a hold is set. So it counts as
+ * parked too. Its state is not saved then, so a guest may only be moved when all faults are over.
  *
  * The NIC writes memory too, in bursts: it stores RUNNING, loads SIGNAL, and, if no hold is set, checks marks and
  * stores to pages; then it stores SLEEPING, loads SIGNAL, and stores that as seen. With a hold it goes back to
@@ -55,9 +59,11 @@
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import { nowMs } from '../clock.ts';
 import {
+  FAULT_ENDED,
   FIRST_RUN,
   FIRST_RUN_AT,
   FIRST_RUN_STAGE,
+  faultWord,
   HANDOVER,
   HANDOVER_WORD,
   type Handover,
@@ -65,6 +71,7 @@ import {
   HOLDS_MASK,
   type Hold,
   LEASE_UNTIL,
+  MISSING_PAGES,
   NIC_EXECUTOR,
   parkedAtDouble,
   SharedTimes,
@@ -112,6 +119,11 @@ export class ControlBlock {
   /** Ends all vCPU threads at their next safepoint, for good. */
   stop(): void {
     this.#changeHolds((holds) => holds | HOLD.STOP);
+    // Those that wait for a page look at the holds after they have stored it, and before they sleep.
+    for (let vcpu = 0; vcpu < this.vcpuCount; vcpu++) {
+      Atomics.store(this.#words, faultWord(vcpu), FAULT_ENDED);
+      Atomics.notify(this.#words, faultWord(vcpu));
+    }
   }
 
   /** The holds that are set now, as bits of HOLD; 0 when the guest runs, or is about to. */
@@ -241,6 +253,27 @@ export class ControlBlock {
     this.waitEpoch(this.bumpEpoch(), withinMs);
   }
 
+  /**
+   * Blocks until no vCPU is in the middle of a fault any more; all pages are here. Not for the main thread.
+   *
+   * @throws when one does not go on in time
+   */
+  waitFaultsOver(withinMs: number = DEADLINES_MS.safepoint): void {
+    const untilMs = nowMs() + withinMs;
+    for (let vcpu = 0; vcpu < this.vcpuCount; vcpu++) {
+      while (this.vcpuState(vcpu) === VCPU_STATE.FAULTED) {
+        const leftMs = untilMs - nowMs();
+        if (leftMs <= 0) throw late(vcpu, VCPU_STATE.FAULTED, 'end its fault', withinMs);
+        Atomics.wait(this.#words, stateWord(vcpu), VCPU_STATE.FAULTED, leftMs);
+      }
+    }
+  }
+
+  /** How many pages of the guest have not come to this host yet. */
+  get missingPages(): number {
+    return Atomics.load(this.#words, MISSING_PAGES);
+  }
+
   vcpuState(vcpu: number): VcpuState {
     return this.#state(vcpu);
   }
@@ -322,7 +355,7 @@ function isParked(executor: number, state: VcpuState): boolean {
   if (state === VCPU_STATE.FAILED) {
     throw new Error(`waiting for the guest to park: vCPU ${executor} has failed; destroy the guest`);
   }
-  return state === VCPU_STATE.PARKED || state === VCPU_STATE.STOPPED;
+  return state === VCPU_STATE.PARKED || state === VCPU_STATE.STOPPED || state === VCPU_STATE.FAULTED;
 }
 
 function late(executor: number, state: VcpuState, what: string, withinMs: number): Error {

@@ -10,7 +10,7 @@ import { GUEST_LIMITS } from '../../proto/guest-spec.ts';
 const LINE_BYTES = 64;
 const LINE_WORDS = LINE_BYTES / 4;
 const LINE_DOUBLES = LINE_BYTES / 8;
-const SHARED_LINES = 4;
+const SHARED_LINES = 5;
 
 /**
  * What every vCPU must see. Low 4 bits: the holds (HOLD), a vCPU executes only while none is set. The rest: a
@@ -29,11 +29,21 @@ export const HANDOVER_WORD = LINE_WORDS;
 export const FIRST_RUN = 2 * LINE_WORDS;
 
 /**
+ * Raised by each vCPU that begins to wait for a missing page, which notifies it; the mover that can fetch the
+ * page waits on it.
+ */
+export const FAULT_BELL = 3 * LINE_WORDS;
+/** How many vCPUs wait for a missing page now. Written by them. */
+export const ASLEEP = FAULT_BELL + 1;
+/** How many pages have not come yet. Written by an incoming mover, or by the main thread when it is no more. */
+export const MISSING_PAGES = FAULT_BELL + 2;
+
+/**
  * The NIC's bell: a count that wraps. Raised and notified by whoever has something for the NIC: the vCPU that put
  * responses into their queue or took requests out of theirs, each command, and a handover that is committed. The NIC
  * waits on it.
  */
-export const NIC_BELL = 3 * LINE_WORDS;
+export const NIC_BELL = 4 * LINE_WORDS;
 
 /** When the first vCPU executed after the last resume. Written by that vCPU at NOTING. */
 export const FIRST_RUN_AT = 2 * LINE_DOUBLES + 1;
@@ -59,6 +69,19 @@ export function seenWord(executor: number): number {
 /** When a vCPU last stopped executing. Written by the vCPU before its state says PARKED. */
 export function parkedAtDouble(vcpu: number): number {
   return (SHARED_LINES + vcpu) * LINE_DOUBLES + 1;
+}
+
+/**
+ * The page that a vCPU waits for, as its number + 1; 0: none; FAULT_ENDED: it is to end. Written by the vCPU,
+ * and, to wake it up, by the mover that has the page or by whoever ends the guest; waited on.
+ */
+export function faultWord(vcpu: number): number {
+  return stateWord(vcpu) + 4;
+}
+export const FAULT_ENDED = -1;
+/** When a vCPU last began to wait for a page. Written by it before it counts as ASLEEP. */
+export function faultedAtDouble(vcpu: number): number {
+  return (SHARED_LINES + vcpu) * LINE_DOUBLES + 3;
 }
 
 export const CONTROL_BYTES = (SHARED_LINES + NIC_EXECUTOR + 1) * LINE_BYTES;
@@ -105,6 +128,8 @@ export const VCPU_STATE = {
   STOPPED: 4,
   /** Its thread has ended by an error. */
   FAILED: 5,
+  /** Waits for a missing page, in the middle of an operation: it stands still, and its state is not saved. */
+  FAULTED: 6,
 } as const;
 export type VcpuState = (typeof VCPU_STATE)[keyof typeof VCPU_STATE];
 

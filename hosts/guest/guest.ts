@@ -111,6 +111,11 @@ export class Guest {
     return this.#mustExist('reading').shared;
   }
 
+  /** Aborted when it is destroyed. */
+  get ending(): AbortSignal {
+    return this.#ending.signal;
+  }
+
   /** Whether its vCPUs execute, or are about to. */
   get running(): boolean {
     return this.control.holds() === 0 && this.#failure === undefined;
@@ -142,9 +147,11 @@ export class Guest {
   /**
    * Proves page by page that memory is what the guest last wrote. It stands still meanwhile; a pause or a
    * resume by others takes effect afterwards. One audit at a time: others wait.
+   *
+   * @throws while pages of it are missing
    */
   async audit(): Promise<AuditReport> {
-    return await this.#mustLive('auditing').audit.run();
+    return await this.#mustBeWhole('auditing').audit.run();
   }
 
   /** The digest of the ledger that travels in the pause; for an incoming guest. */
@@ -168,7 +175,7 @@ export class Guest {
    * the digest.
    */
   async recoverBase(): Promise<boolean> {
-    return await this.#mustLive('recovering the ledger of').audit.recoverBase();
+    return await this.#mustBeWhole('recovering the ledger of').audit.recoverBase();
   }
 
   /** Calls `listener` when the guest fails; at once if it has. */
@@ -241,6 +248,13 @@ export class Guest {
     if (this.#failure === undefined) return parts;
     const why = `${this.#failure.message}; destroy the guest`;
     throw new Error(`${doing} guest ${this.spec.name}: ${why}`, { cause: this.#failure });
+  }
+
+  #mustBeWhole(doing: string): GuestParts {
+    const parts = this.#mustLive(doing);
+    const { missingPages } = this.control;
+    if (missingPages === 0) return parts;
+    throw new Error(`${doing} guest ${this.spec.name}: ${missingPages} pages of it have not come yet`);
   }
 
   #threadEnded(vcpu: number, error: Error): void {

@@ -1,7 +1,9 @@
 /**
  * The software page table: one byte per page, as an MMU keeps its bits. A vCPU that writes a page finds in
  * one plain load that the page is present and already marked; only the first write after the mark was cleared
- * takes the slow path, which marks it. Whoever moves or copies the guest collects the marks.
+ * takes the slow path, which marks it. Whoever moves or copies the guest collects the marks. A page that has
+ * not come yet (post-copy) is not present: its first access takes the slow path too, which waits for it
+ * (vcpu-faults.ts).
  *
  * Marks are set and cleared by atomic operations on whole 32-bit words (4 pages), the same size on both
  * sides; the check and the scan are plain loads. A scan that misses a mark just being set leaves it for the
@@ -19,6 +21,8 @@ export const PAGE_ACCESSED = 4;
 
 /** The byte of a page that may be written without telling anybody. */
 export const PAGE_READY = PAGE_PRESENT | PAGE_DIRTY | PAGE_ACCESSED;
+/** The bits of a page that may be read without telling anybody. */
+export const PAGE_READABLE = PAGE_PRESENT | PAGE_ACCESSED;
 
 /** The dirty marks of four pages. */
 const DIRTY_WORD = PAGE_DIRTY * 0x01010101;
@@ -47,6 +51,43 @@ export class PageTable {
   /** The slow path of the write barrier: marks a page as written. Before the write itself. */
   markDirty(page: number): void {
     Atomics.or(this.#words, page >> 2, (PAGE_DIRTY | PAGE_ACCESSED) << ((page & 3) << 3));
+  }
+
+  /** The slow path of a read: the page is present. */
+  markAccessed(page: number): void {
+    Atomics.or(this.#words, page >> 2, PAGE_ACCESSED << ((page & 3) << 3));
+  }
+
+  /** Whether the guest has read or written a page since the marks were cleared. */
+  isAccessed(page: number): boolean {
+    return ((this.entries[page] as number) & PAGE_ACCESSED) !== 0;
+  }
+
+  /** Takes the accessed marks off all pages. */
+  clearAccessed(): void {
+    const words = this.#words;
+    for (let index = 0; index < words.length; index++) Atomics.and(words, index, ~(PAGE_ACCESSED * ONES));
+  }
+
+  /** Whether a page is here. What was stored before it was marked so can be read. */
+  isPresent(page: number): boolean {
+    const marks = Atomics.load(this.#words, page >> 2) >> ((page & 3) << 3);
+    return (marks & PAGE_PRESENT) !== 0;
+  }
+
+  /** A page is not here: its next access is a fault. No vCPU executes. */
+  markMissing(page: number): void {
+    Atomics.and(this.#words, page >> 2, ~(0xff << ((page & 3) << 3)));
+  }
+
+  /** No page is here. No vCPU executes. */
+  markAllMissing(): void {
+    this.entries.fill(0);
+  }
+
+  /** The page has come: its bytes are in memory. */
+  markPresent(page: number): void {
+    Atomics.or(this.#words, page >> 2, PAGE_PRESENT << ((page & 3) << 3));
   }
 
   /**

@@ -8,6 +8,7 @@ import type { GuestSpec } from '../../proto/generated/godwit/v1/guest.ts';
 import { GUEST_LIMITS } from '../../proto/guest-spec.ts';
 import { PAGE_BYTES } from '../../proto/page.ts';
 import { CONTROL_BYTES, initializeControl } from './control-layout.ts';
+import { FAULT_STATISTICS_BYTES } from './fault-statistics.ts';
 import { PAGE_PRESENT } from './page-table.ts';
 
 /** The room for one vCPU's saved state: a uint32 length and that many bytes of MessagePack. */
@@ -49,6 +50,11 @@ export interface SharedGuest {
    * writes its own line; statistics read it at any time, without ordering.
    */
   readonly counters: SharedArrayBuffer;
+  /**
+   * FAULT_STATISTICS_BYTES per vCPU (fault-statistics.ts): how long each vCPU waited for missing pages. As
+   * `counters`.
+   */
+  readonly faults: SharedArrayBuffer;
 }
 
 /** How many pages a guest has. */
@@ -92,6 +98,7 @@ export function allocateGuest(spec: GuestSpec): SharedGuest {
     base: reserve('ledger', ledgerBytes),
     vcpuStates: reserve('vCPU states', spec.vcpuCount * VCPU_STATE_BYTES),
     counters: reserve('counters', spec.vcpuCount * COUNTER_STRIDE * Float64Array.BYTES_PER_ELEMENT),
+    faults: reserve('statistics of faults', spec.vcpuCount * FAULT_STATISTICS_BYTES),
   };
   new Uint8Array(shared.pageTable, 0, pageCount).fill(PAGE_PRESENT);
   initializeControl(shared.control);

@@ -83,6 +83,27 @@ export class VcpuControl {
     }
   }
 
+  /** Stands still in the middle of an operation: counts as parked until `goOn`. */
+  fault(): void {
+    this.#setState(VCPU_STATE.FAULTED);
+    Atomics.notify(this.#words, stateWord(this.#vcpu));
+    // Whoever waits for this vCPU's safepoint and has not seen the state yet sees this.
+    this.safepoint();
+  }
+
+  /** Goes on after `fault`, when no hold is left. False when the vCPU is to end instead. */
+  goOn(): boolean {
+    for (;;) {
+      this.#setState(VCPU_STATE.RUNNING);
+      if (this.safepoint()) break;
+      this.fault();
+      if ((this.#seen & HOLD.STOP) !== 0) return false;
+      Atomics.wait(this.#words, SIGNAL, this.#seen);
+    }
+    Atomics.notify(this.#words, stateWord(this.#vcpu));
+    return true;
+  }
+
   /** Notes the time if this is the first vCPU to execute since the guest was resumed. */
   noteRun(): void {
     const { AWAITED, NOTING, NOTED } = FIRST_RUN_STAGE;

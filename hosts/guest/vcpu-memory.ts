@@ -6,22 +6,26 @@
 import { workloadPageCount } from '../../proto/guest-network.ts';
 import type { GuestMemory } from '../../workloads/guest-memory.ts';
 import { laneOffsetWords, stampSeedWord, writeStamp } from '../../workloads/stamp.ts';
-import { PAGE_READY, PageTable } from './page-table.ts';
+import { PAGE_PRESENT, PAGE_READABLE, PAGE_READY, PageTable } from './page-table.ts';
 import { pageCountOf, type SharedGuest } from './shared-guest.ts';
+import { VcpuControl } from './vcpu-control.ts';
+import { VcpuFaults } from './vcpu-faults.ts';
 
 export class VcpuMemory implements GuestMemory {
   readonly pageCount: number;
   readonly #entries: Uint8Array<SharedArrayBuffer>;
   readonly #pageTable: PageTable;
+  readonly #faults: VcpuFaults;
   readonly #words: Int32Array<SharedArrayBuffer>;
   readonly #writes: Uint32Array<SharedArrayBuffer>;
   readonly #stampSeed: number;
   readonly #vcpu: number;
 
-  constructor(shared: SharedGuest, vcpu: number) {
+  constructor(shared: SharedGuest, vcpu: number, control = new VcpuControl(shared.control, vcpu)) {
     this.pageCount = workloadPageCount(shared.spec);
     this.#pageTable = new PageTable(shared.pageTable, pageCountOf(shared.spec));
     this.#entries = this.#pageTable.entries;
+    this.#faults = new VcpuFaults(shared, vcpu, this.#pageTable, control);
     this.#words = new Int32Array(shared.memory);
     this.#writes = writesOf(shared, vcpu);
     this.#stampSeed = stampSeedWord(shared.spec.seed);
@@ -30,13 +34,30 @@ export class VcpuMemory implements GuestMemory {
 
   write(page: number): void {
     // The check comes before the store; control-block.ts tells why a plain load is enough.
-    if (this.#entries[page] !== PAGE_READY) this.#pageTable.markDirty(page);
+    if (this.#entries[page] !== PAGE_READY) this.#beforeWrite(page);
     writeStamp(this.#words, this.#stampSeed, page, this.#vcpu);
     this.#writes[page] = (this.#writes[page] as number) + 1;
   }
 
   read(page: number): number {
+    if (((this.#entries[page] as number) & PAGE_READABLE) !== PAGE_READABLE) this.#beforeRead(page);
     return (this.#words[laneOffsetWords(page, this.#vcpu)] as number) >>> 0;
+  }
+
+  /** How long this vCPU has waited for missing pages. */
+  get waitedMs(): number {
+    return this.#faults.waitedMs;
+  }
+
+  /** The fault comes before the mark: while it waits, the vCPU passes safepoints. */
+  #beforeWrite(page: number): void {
+    if (((this.#entries[page] as number) & PAGE_PRESENT) === 0) this.#faults.await(page);
+    this.#pageTable.markDirty(page);
+  }
+
+  #beforeRead(page: number): void {
+    if (((this.#entries[page] as number) & PAGE_PRESENT) === 0) this.#faults.await(page);
+    this.#pageTable.markAccessed(page);
   }
 }
 

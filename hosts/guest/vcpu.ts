@@ -24,6 +24,7 @@ import {
   writeVcpuState,
 } from './shared-guest.ts';
 import { VcpuControl } from './vcpu-control.ts';
+import { VcpuEnded } from './vcpu-faults.ts';
 import { VcpuMemory } from './vcpu-memory.ts';
 import { decodeVcpuState, encodeVcpuState } from './vcpu-state.ts';
 import type { VcpuWorkerData } from './worker-messages.ts';
@@ -62,7 +63,7 @@ class Vcpu {
     this.#shared = shared;
     this.#index = index;
     this.#control = new VcpuControl(shared.control, index);
-    this.#memory = new VcpuMemory(shared, index);
+    this.#memory = new VcpuMemory(shared, index, this.#control);
     this.#workload = createWorkload(context);
     this.#unit = schedule.unit;
     this.#pacer = new Pacer(schedule);
@@ -75,7 +76,12 @@ class Vcpu {
 
   run(): void {
     this.#warmUp();
-    if (this.#park(nowMs())) this.#execute();
+    try {
+      if (this.#park(nowMs())) this.#execute();
+    } catch (error) {
+      // The guest was ended while it waited for a page.
+      if (!(error instanceof VcpuEnded)) throw error;
+    }
     this.#control.retire();
   }
 
@@ -87,8 +93,9 @@ class Vcpu {
       this.#pacer.advance(startMs);
       const backlog = this.#pacer.backlog();
       if (backlog > 0) {
+        const waitedMs = this.#memory.waitedMs;
         this.#runBatch(backlog);
-        this.#adaptBatch(nowMs() - startMs);
+        this.#adaptBatch(nowMs() - startMs - (this.#memory.waitedMs - waitedMs));
       } else {
         this.#control.sleep(this.#pacer.sleepMs(), this.#hasRequests);
       }

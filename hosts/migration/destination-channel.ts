@@ -22,11 +22,12 @@ export class DestinationChannel {
 
   constructor(
     source: { readonly host: string; readonly port: number },
+    index: number,
     geometry: ChannelGeometry,
     silence: Silence,
     hooks: DestinationChannelHooks,
   ) {
-    this.index = geometry.channel;
+    this.index = index;
     const { onread } = new ChannelReceiver(geometry, hooks);
     // The type asks for one buffer or a function that makes one; Node takes the function before every read.
     this.#socket = connect({ ...source, noDelay: true, onread });

@@ -8,6 +8,7 @@ import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import { goLast } from '../../proto/thread-priority.ts';
 import { ControlBlock } from '../guest/control-block.ts';
 import { HANDOVER } from '../guest/control-layout.ts';
+import { Arrival } from './arrival.ts';
 import { DestinationSide } from './destination-side.ts';
 import { Failpoints, longestHoldMs } from './failpoints.ts';
 import { MOVER_LIMITS } from './limits.ts';
@@ -25,6 +26,7 @@ export class DestinationMover {
   readonly #silence: Silence;
   readonly #failpoints: Failpoints;
   readonly #side: DestinationSide;
+  readonly #arrival: Arrival;
 
   /** @param port the way to the main thread */
   constructor(data: DestinationMoverData, port: MessagePort) {
@@ -48,6 +50,7 @@ export class DestinationMover {
       leaseEnded: () =>
         this.#post({ type: 'commit-missing', reason: "COMMIT came when this host's lease had ended" }),
     });
+    this.#arrival = new Arrival(data, this.#side, this.#silence, this.#ending.signal);
     port.on('message', (message: ToDestinationMover) => this.#onMessage(message));
   }
 
@@ -59,7 +62,8 @@ export class DestinationMover {
     try {
       await this.#receive();
       await this.#takeOver();
-      // The guest runs: what follows takes no processor from it.
+      await this.#arrival.complete();
+      // The guest runs and is whole: what follows takes no processor from it.
       goLast();
       await within(side.ledger.promise, DEADLINES_MS.ledger + this.#holdMs, this.#ending.signal);
       ledgerArrived = true;
@@ -74,6 +78,7 @@ export class DestinationMover {
       refused: BigInt(this.#board.refused),
       clockOffsetMs: side.clock.offsetMs,
       clockErrorMs: side.clock.errorMs,
+      postcopy: this.#arrival.report(),
     };
     this.#post({ type: 'ended', reason, ledgerArrived, report });
   }

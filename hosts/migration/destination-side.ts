@@ -4,7 +4,7 @@
  * - connecting: the channels say HELLO; nothing but WELCOME and PONG may come.
  * - moving: pages, rounds, and in the end the devices' state.
  * - ready: everything is here. No page may come any more; COMMIT may.
- * - resumed: the guest runs here. The ledger may come.
+ * - resumed: the guest runs here. The ledger may come, and before it, in post-copy, the pages that MISSING named.
  *
  * Whatever is not allowed now is refused and ends the connection; before READY that is the end of the guest
  * here.
@@ -17,19 +17,27 @@ import { HANDOVER } from '../guest/control-layout.ts';
 import { digestOf } from '../guest/ledger.ts';
 import { pageCountOf, VCPU_STATE_BYTES, writeVcpuState } from '../guest/shared-guest.ts';
 import { WireViolation } from './channel-receiver.ts';
+import { DemandPaging } from './demand-paging.ts';
 import { DestinationChannel } from './destination-channel.ts';
+import type { ChannelGeometry } from './frame-decoder.ts';
+import { sendLacking } from './lacking-transfer.ts';
+import { hasLatePages, priorityChannels } from './late-pages.ts';
 import { LedgerReceiver } from './ledger-transfer.ts';
 import { MOVER_LIMITS } from './limits.ts';
 import type { DestinationMoverData } from './messages.ts';
 import { PagePlacer } from './page-placer.ts';
+import { bitmapBytesOf } from './page-set.ts';
 import type { ProgressBoard } from './progress-board.ts';
 import type { Silence } from './silence.ts';
-import { type Body, type ControlFrame, type Frame, wireText } from './wire.ts';
+import { type Body, type ControlFrame, type Frame, type PagesFrame, wireText } from './wire.ts';
 
 type Stage = 'connecting' | 'moving' | 'ready' | 'resumed';
 
 /** How long a resumed guest may take to its first instruction before the source is told without its time. */
 const FIRST_RUN_MS = 1000;
+
+/** The source will not send what is missing: there is no use in connecting again. */
+export class SourceGaveUp extends Error {}
 
 export interface DestinationHooks {
   /** COMMIT is here. Resolves when the guest may be resumed: at once, unless a failpoint is set. */
@@ -46,7 +54,9 @@ export class DestinationSide {
   /** All versions are here and have the digest that came in the pause. */
   readonly ledger = Promise.withResolvers<void>();
   /** Never resolves: rejects when a channel is lost, or something on it was refused. */
-  readonly lost = Promise.withResolvers<never>();
+  lost = Promise.withResolvers<never>();
+  /** What comes when the guest runs here already. */
+  readonly paging: DemandPaging;
   readonly times = { installedAtMs: 0, commitReceivedAtMs: 0, resumedAtMs: 0 };
   readonly clock = { offsetMs: 0, errorMs: 0 };
   /** All bytes so far; the report has what came up to COMMIT, without the ledger. */
@@ -59,13 +69,19 @@ export class DestinationSide {
   readonly #hooks: DestinationHooks;
   readonly #control: ControlBlock;
   readonly #pageCount: number;
-  readonly #channels: DestinationChannel[] = [];
+  /** A byte for each page: what may hold something. */
+  readonly #touched: Uint8Array;
+  #channels: DestinationChannel[] = [];
+  #priority: DestinationChannel | undefined;
   readonly #ledgerReceiver: LedgerReceiver;
-  /** Made now, since it is needed in the pause. */
+  /**
+   * For the state of the devices and the vCPUs, and before it MISSING's bitmap. Made now, since it is needed in
+   * the pause.
+   */
   readonly #deviceState: Buffer;
   #stage: Stage = 'connecting';
   #welcomes = 0;
-  readonly #welcomed = Promise.withResolvers<void>();
+  #welcomed = Promise.withResolvers<void>();
   #pong: PromiseWithResolvers<Body<'PONG'>> | undefined;
   #commitCame = false;
   /** The round after which the devices' state came. */
@@ -80,8 +96,11 @@ export class DestinationSide {
     const { spec } = shared;
     this.#control = new ControlBlock(shared.control, spec.vcpuCount);
     this.#pageCount = pageCountOf(spec);
+    this.#touched = new Uint8Array(this.#pageCount);
+    this.paging = new DemandPaging(shared);
     this.#ledgerReceiver = new LedgerReceiver(shared.base, this.#pageCount);
-    this.#deviceState = Buffer.alloc(Number(spec.deviceStateBytes) + spec.vcpuCount * VCPU_STATE_BYTES);
+    const stateBytes = Number(spec.deviceStateBytes) + spec.vcpuCount * VCPU_STATE_BYTES;
+    this.#deviceState = Buffer.alloc(Math.max(stateBytes, bitmapBytesOf(this.#pageCount)));
     for (const { promise } of [this.whole, this.resumed, this.ledger, this.lost, this.#welcomed]) {
       (promise as Promise<unknown>).catch(() => {});
     }
@@ -89,30 +108,65 @@ export class DestinationSide {
 
   /** Opens all channels, measures the clocks' offset, and tells the source to begin. */
   async connect(): Promise<void> {
-    const { shared, options, sourceAddress, sourcePort } = this.#data;
-    const touched = new Uint8Array(this.#pageCount);
-    for (let index = 0; index < options.channels; index++) {
-      const placer = new PagePlacer(shared.memory, touched);
-      const geometry = { pageCount: this.#pageCount, channel: index, channelCount: options.channels };
-      const source = { host: sourceAddress, port: sourcePort };
-      const channel: DestinationChannel = new DestinationChannel(source, geometry, this.#silence, {
-        received: (byteCount) => {
-          this.receivedBytes += byteCount;
-          this.#silence.touch();
-        },
-        place: (frame) => this.#place(channel, placer, frame),
-        frame: (frame, payload) => this.#onFrame(channel, placer, frame, payload),
-        failed: (error) => this.#refuse(error),
-        lost: (error) => this.#lose(error),
-      });
-      this.#channels.push(channel);
-      const { migration, token } = this.#data;
-      channel.sender.send('HELLO', { migration, token, channel: index, pageCount: this.#pageCount });
-    }
-    await Promise.race([this.#welcomed.promise, this.lost.promise]);
+    await this.#open();
     if (!this.#data.sharesClock) await this.#measureClock();
     this.#stage = 'moving';
     this.#main.sender.send('START', {});
+  }
+
+  /** Opens all channels; resolves when the source has welcomed each. */
+  async #open(): Promise<void> {
+    const pageCount = this.#pageCount;
+    const { options } = this.#data;
+    this.#welcomes = 0;
+    this.#welcomed = Promise.withResolvers();
+    for (let channel = 0; channel < options.channels; channel++) {
+      this.#channels.push(this.#dial(channel, { pageCount, channel, channelCount: options.channels }));
+    }
+    // Any page may be demanded.
+    if (priorityChannels(options) > 0) {
+      this.#priority = this.#dial(options.channels, { pageCount, channel: 0, channelCount: 1 });
+    }
+    await Promise.race([this.#welcomed.promise, this.lost.promise]);
+  }
+
+  #dial(index: number, geometry: ChannelGeometry): DestinationChannel {
+    const { shared, sourceAddress, sourcePort, migration, token } = this.#data;
+    const placer = new PagePlacer(shared.memory, this.#touched);
+    const source = { host: sourceAddress, port: sourcePort };
+    const isCurrent = (): boolean => this.#allChannels.includes(channel);
+    const channel: DestinationChannel = new DestinationChannel(source, index, geometry, this.#silence, {
+      received: (byteCount) => {
+        this.receivedBytes += byteCount;
+        this.#silence.touch();
+      },
+      place: (frame) => this.#place(channel, placer, frame),
+      frame: (frame, payload) => this.#onFrame(channel, placer, frame, payload),
+      failed: (error) => isCurrent() && this.#refuse(error),
+      lost: (error) => isCurrent() && this.#lose(error),
+    });
+    channel.sender.send('HELLO', { migration, token, channel: index, pageCount: this.#pageCount });
+    return channel;
+  }
+
+  /**
+   * Opens all channels again in place of those that were lost, and says what has not come. The guest runs
+   * here.
+   *
+   * @throws when the source cannot be reached now
+   */
+  async reconnect(): Promise<void> {
+    const lost = this.#allChannels;
+    this.#channels = [];
+    this.#priority = undefined;
+    for (const channel of lost) channel.destroy();
+    this.lost = Promise.withResolvers();
+    this.lost.promise.catch(() => {});
+    this.#stage = 'connecting';
+    await this.#open();
+    this.#stage = 'resumed';
+    sendLacking(this.#main.sender, this.paging.lacking());
+    this.paging.ask(this.#main.sender);
   }
 
   /**
@@ -130,9 +184,24 @@ export class DestinationSide {
     this.#main.sender.send('STANDBY', {});
   }
 
-  /** Tells the source that bytes still arrive, so that a slow link is not taken for a lost one. */
+  /**
+   * Tells the source that this side is there: while bytes arrive, so that a slow link is not taken for a lost
+   * one, and in post-copy at any time.
+   */
   sayAlive(): void {
-    if (this.#stage === 'moving') this.#main.sender.send('ALIVE', {});
+    const owesPages = this.#stage === 'resumed' && this.paging.isActive;
+    if (this.#stage === 'moving' || owesPages) this.#main.sender.send('ALIVE', {});
+  }
+
+  /** Tells the source that every page is here; the ledger may come. */
+  sayComplete(): void {
+    this.receivedBytesAtCommit = this.receivedBytes;
+    this.#main.sender.send('COMPLETE', { completeAtMs: this.paging.completeAtMs });
+  }
+
+  /** Whether anything of the ledger has come: the source has heard that every page is here. */
+  get isLedgerComing(): boolean {
+    return this.#ledgerReceiver.hasBegun;
   }
 
   /**
@@ -153,13 +222,18 @@ export class DestinationSide {
     }
     this.times.resumedAtMs = resumedAtMs;
     this.#main.sender.send('RESUMED', { resumedAtMs });
+    if (this.paging.isActive) this.paging.ask(this.#main.sender);
     this.resumed.resolve(resumedAtMs);
   }
 
   /** Ends all connections. @param reason told to the source if it still listens */
   close(reason?: string): void {
     if (reason !== undefined) this.#main?.sender.send('FAILURE', { reason: wireText(reason) });
-    for (const channel of this.#channels) channel.end();
+    for (const channel of this.#allChannels) channel.end();
+  }
+
+  get #allChannels(): DestinationChannel[] {
+    return this.#priority === undefined ? this.#channels : [...this.#channels, this.#priority];
   }
 
   get #main(): DestinationChannel {
@@ -187,26 +261,26 @@ export class DestinationSide {
   #refuse(error: Error): void {
     if (error instanceof WireViolation) this.#board.refused++;
     this.#lose(error);
-    for (const channel of this.#channels) channel.destroy();
+    for (const channel of this.#allChannels) channel.destroy();
   }
 
   #lose(error: Error): void {
     this.lost.reject(error);
     this.whole.reject(error);
-    this.ledger.reject(error);
+    // The ledger may still come on connections that are opened again.
+    if (!this.paging.isActive || this.isLedgerComing) this.ledger.reject(error);
   }
 
   #place(channel: DestinationChannel, placer: PagePlacer, frame: Frame): Uint8Array {
     if (frame.type === 'PAGES') {
-      this.#mayMove(channel, frame.type);
-      channel.isInRound = true;
+      this.#mayBring(channel, frame);
       return placer.target(frame);
     }
     if (frame.type === 'LEDGER') {
       this.#mayCome(channel, frame.type, 'resumed');
       return this.#ledgerReceiver.place(frame.body, frame.payloadBytes);
     }
-    // The only other frame that the decoder lets have a payload.
+    // DEVICE_STATE or MISSING, the only other frames that the decoder lets have a payload.
     if (frame.payloadBytes > this.#deviceState.byteLength) {
       const allowed = this.#deviceState.byteLength;
       throw new WireViolation(
@@ -221,9 +295,11 @@ export class DestinationSide {
       this.#onControl(channel, frame, payload);
       return;
     }
-    this.#mayMove(channel, frame.type);
-    channel.isInRound = true;
+    this.#mayBring(channel, frame);
     placer.place(frame);
+    if (!this.#isWhole) return;
+    this.paging.placed(frame);
+    if (frame.payloadBytes > 0) this.#main.sender.send('PLACED', { bytes: frame.payloadBytes });
   }
 
   #onControl(channel: DestinationChannel, frame: ControlFrame, payload: Uint8Array): void {
@@ -241,6 +317,14 @@ export class DestinationSide {
       case 'DEVICE_STATE':
         this.#onDeviceState(channel, frame.body, payload);
         break;
+      case 'MISSING':
+        this.#mayCome(channel, frame.type, 'moving');
+        if (!hasLatePages(this.#data.options)) throw notNow(frame.type);
+        this.paging.begin(frame.body, payload);
+        break;
+      case 'ALIVE':
+        if (!this.paging.isActive) throw notNow(frame.type);
+        break;
       case 'COMMIT':
         this.#mayCome(channel, frame.type, this.#stage === 'resumed' ? 'resumed' : 'ready');
         this.#onCommit();
@@ -252,17 +336,20 @@ export class DestinationSide {
         this.#onLedgerEnd();
         break;
       case 'FAILURE':
-        this.#lose(new Error(`the source gave up: ${frame.body.reason}`));
+        this.#lose(new SourceGaveUp(`the source gave up: ${frame.body.reason}`));
         break;
       case 'HELLO':
       case 'PING':
       case 'START':
       case 'ROUND_DONE':
-      case 'ALIVE':
       case 'READY':
       case 'RESUMED':
       case 'LEDGER_DONE':
+      case 'REQUEST':
+      case 'COMPLETE':
+      case 'LACKING':
       case 'STANDBY':
+      case 'PLACED':
         // The decoder refuses them first, since they are the destination's.
         throw notNow(frame.type);
     }
@@ -270,8 +357,9 @@ export class DestinationSide {
 
   #onWelcome(): void {
     this.#welcomes++;
-    if (this.#stage !== 'connecting' || this.#welcomes > this.#channels.length) throw notNow('WELCOME');
-    if (this.#welcomes === this.#data.options.channels) this.#welcomed.resolve();
+    const expected = this.#allChannels.length;
+    if (this.#stage !== 'connecting' || this.#welcomes > expected) throw notNow('WELCOME');
+    if (this.#welcomes === expected) this.#welcomed.resolve();
   }
 
   #onRoundEnd(channel: DestinationChannel, round: number): void {
@@ -350,9 +438,25 @@ export class DestinationSide {
     this.ledger.resolve();
   }
 
+  /** Everything that the guest needs to run is here. */
+  get #isWhole(): boolean {
+    return this.#stage === 'ready' || this.#stage === 'resumed';
+  }
+
+  /** Pages: in a round, or afterwards those that are missing. */
+  #mayBring(channel: DestinationChannel, frame: PagesFrame): void {
+    if (this.paging.isActive && this.#isWhole) {
+      this.paging.mustLack(frame);
+      return;
+    }
+    this.#mayMove(channel, frame.type);
+    channel.isInRound = true;
+  }
+
   /** Pages and ends of rounds: while the guest moves, and on this channel not after its final round. */
   #mayMove(channel: DestinationChannel, type: Frame['type']): void {
-    if (this.#stage !== 'moving' || channel.round >= this.#finalRound) throw notNow(type);
+    const isOver = this.#stage !== 'moving' || channel.round >= this.#finalRound;
+    if (isOver || channel === this.#priority) throw notNow(type);
   }
 
   #mayCome(channel: DestinationChannel, type: Frame['type'], stage: Stage): void {

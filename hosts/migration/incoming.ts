@@ -27,6 +27,8 @@ export interface IncomingSettings {
   readonly guest: Guest;
   readonly options: MigrationOptions;
   readonly token: string;
+  /** The source's name, for people. */
+  readonly source: string;
   readonly sourceAddress: string;
   readonly sourcePort: number;
   readonly sourceBootId: string;
@@ -97,6 +99,9 @@ export class IncomingMigration {
       message: (message) => this.#onMessage(message),
       exited: (error) => void this.#onEnd(error.message),
     });
+    // Whoever destroys a guest that runs here need not know that its pages are still on their way.
+    const onDestroyed = (): void => this.#thread?.post({ type: 'stop', reason: 'the guest was destroyed' });
+    guest.ending.addEventListener('abort', onDestroyed, { once: true });
     await this.#connected.promise;
   }
 
@@ -237,6 +242,10 @@ export class IncomingMigration {
   /** The guest's fate here is known, and the mover is no more. */
   async #finish(reason: string): Promise<void> {
     this.#report.refused = BigInt(this.#board.refused);
+    if (this.#fate === 'resumed' && this.#settings.guest.control.missingPages > 0) {
+      this.#loseMissing(reason);
+      return;
+    }
     if (this.#fate === 'resumed') {
       const { MIGRATION_PHASE_COMPLETED: phase } = MigrationPhase;
       const problem = this.#ledgerArrived ? '' : await this.#recoverLedger(reason);
@@ -246,6 +255,17 @@ export class IncomingMigration {
     const { MIGRATION_PHASE_CANCELLED, MIGRATION_PHASE_FAILED } = MigrationPhase;
     const phase = this.#cancelReason === undefined ? MIGRATION_PHASE_FAILED : MIGRATION_PHASE_CANCELLED;
     this.#finished.resolve({ phase, reason: this.#abandonReason, report: this.#report });
+  }
+
+  /** What has not come never will: the guest cannot go on. */
+  #loseMissing(why: string): void {
+    const { guest, source } = this.#settings;
+    const pages = `${guest.control.missingPages} pages`;
+    const isGone = guest.ending.aborted;
+    const reason = isGone ? `${why}; ${pages} had not come` : `${pages} were lost with ${source}: ${why}`;
+    guest.fail(reason);
+    const { MIGRATION_PHASE_FAILED: phase } = MigrationPhase;
+    this.#finished.resolve({ phase, reason, report: this.#report });
   }
 
   /**

@@ -45,6 +45,11 @@ export class LedgerReceiver {
     this.#pageCount = pageCount;
   }
 
+  /** Whether anything of it is here, or on its way to its place. */
+  get hasBegun(): boolean {
+    return this.#filledBytes > 0;
+  }
+
   /** Whether every version has its place. */
   get isComplete(): boolean {
     return this.#filledBytes === this.#base.byteLength;

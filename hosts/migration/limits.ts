@@ -25,6 +25,12 @@ export const WIRE_LIMITS = {
   vcpuStateBytesMax: VCPU_STATE_BYTES,
   deviceStateBytesMax: GUEST_LIMITS.deviceStateBytesMax,
   ledgerPayloadBytesMax: MEBIBYTE,
+  /** A bit per page of the greatest guest. */
+  bitmapBytesMax: GUEST_LIMITS.memoryBytesMax / PAGE_BYTES / 8,
+  /** Of a bitmap that goes in parts: what fits a table. */
+  bitmapPartBytesMax: 1024,
+  /** Each vCPU waits for one page at most. */
+  requestPagesMax: GUEST_LIMITS.vcpuCountMax,
   /** Reasons and names are cut to this many characters. */
   textLengthMax: 256,
 } as const;
@@ -47,6 +53,17 @@ export const MOVER_LIMITS = {
   breathMs: 20,
   /** How often the destination tells that bytes still arrive. */
   aliveIntervalMs: 1000,
+  /** Pages that are pushed between two looks at what is demanded. */
+  pushPagesMax: 32,
+  /** What the push has sent and the destination not yet placed: a demanded page may wait behind it. */
+  pushWindowBytesMin: MEBIBYTE / 4,
+  pushWindowBytesMax: 64 * MEBIBYTE,
+  /** How long a measured rate and round trip count, and once more. */
+  pushWindowPeriodMs: 5000,
+  /** How long the guest's accesses are watched when the switch is to know what it needs most. */
+  accessWindowMs: 100,
+  /** Between two attempts to connect to the source again. */
+  reconnectIntervalMs: 200,
   /** Round trips that measure the offset of two machines' clocks. */
   clockSamples: 8,
   progressIntervalMs: 50,

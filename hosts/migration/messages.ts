@@ -62,8 +62,10 @@ export type FromSourceMover =
   | FromMover
   | { readonly type: 'listening'; readonly port: number }
   | { readonly type: 'begin-handover' }
-  /** The destination says that the guest runs there. */
+  /** The guest runs at the destination. */
   | { readonly type: 'resumed' }
+  /** And has every page there. */
+  | { readonly type: 'served' }
   /** COMMIT was sent and no RESUMED came. */
   | { readonly type: 'commit-unanswered' }
   /** The last message. Without a reason the destination has the guest. */

@@ -41,7 +41,9 @@ export interface OutgoingHooks {
   beginHandover(): Promise<void>;
   /** COMMIT was sent and RESUMED did not come: the host asks the witness. Tells who has the guest. */
   commitUnanswered(): Promise<Side>;
-  /** The destination runs the guest: the host frees it. Answers the time at which that was done. */
+  /** The destination runs the guest, which has pages here still. */
+  serving(): void;
+  /** The destination needs nothing of the guest here: the host frees it. Answers the time at which that was done. */
   free(): Promise<number>;
 }
 
@@ -59,6 +61,8 @@ export class OutgoingMigration {
   readonly #ended = Promise.withResolvers<Ending>();
   /** Resolves when it is known who has the guest, and the guest here is freed or runs. */
   readonly #settled = Promise.withResolvers<void>();
+  /** Resolves when the destination needs nothing more of the guest here, or will not get it. */
+  readonly #served = Promise.withResolvers<void>();
   #thread: MoverThread<ToSourceMover, FromSourceMover> | undefined;
   #failpoint = '';
   #cancelReason: string | undefined;
@@ -178,10 +182,14 @@ export class OutgoingMigration {
         if (this.#pledged) this.#askWitness();
         else void this.#settle('destination');
         return;
+      case 'served':
+        this.#served.resolve();
+        return;
       case 'commit-unanswered':
         this.#askWitness();
         break;
       case 'ended':
+        this.#served.resolve();
         this.#ended.resolve(message);
         break;
     }
@@ -192,6 +200,7 @@ export class OutgoingMigration {
     const { control } = this.#settings.guest;
     control.tryHandover(HANDOVER.NONE, HANDOVER.KEPT);
     if (this.#isHandedOver && this.#owner === undefined) this.#askWitness();
+    this.#served.resolve();
     const report = SourceReport.fromPartial({ acceptedAtMs: this.#acceptedAtMs });
     this.#ended.resolve({ reason: error.message, report });
   }
@@ -215,12 +224,21 @@ export class OutgoingMigration {
     this.#owner = owner;
     this.#thread?.post({ type: 'decided', owner });
     try {
-      if (owner === 'destination') this.#freedAtMs = await this.#hooks.free();
+      if (owner === 'destination') this.#freedAtMs = await this.#free();
       else await this.#settings.guest.resume();
     } catch (error) {
       this.#note = errorText(error);
     }
     this.#settled.resolve();
+  }
+
+  /** Frees the guest, which runs at the destination, when that has all pages. */
+  async #free(): Promise<number> {
+    if (!this.#wasServed) {
+      this.#hooks.serving();
+      await this.#served.promise;
+    }
+    return await this.#hooks.free();
   }
 
   /** The guest stays, and runs if it ran; should the lease forbid it, a hold of the host's keeps it. */
@@ -231,14 +249,23 @@ export class OutgoingMigration {
   }
 
   #finalPhase(): MigrationPhase {
-    if (this.#owner === 'destination') return MigrationPhase.MIGRATION_PHASE_COMPLETED;
+    if (this.#owner === 'destination' && this.#wasServed) return MigrationPhase.MIGRATION_PHASE_COMPLETED;
+    if (this.#owner === 'destination') return MigrationPhase.MIGRATION_PHASE_FAILED;
     if (this.#cancelReason !== undefined) return MigrationPhase.MIGRATION_PHASE_CANCELLED;
     return MigrationPhase.MIGRATION_PHASE_FAILED;
   }
 
   #outcomeReason(moverReason: string): string {
+    if (this.#owner === 'destination' && !this.#wasServed) {
+      return `the guest runs at the destination, which did not get all its pages: ${moverReason}`;
+    }
     if (this.#owner === 'destination') return this.#heardResumed ? '' : this.#note;
     return this.#cancelReason ?? moverReason;
+  }
+
+  /** Whether the destination has every page. */
+  get #wasServed(): boolean {
+    return this.#board.owedPages === 0;
   }
 
   #progress(): MigrationProgress {
@@ -266,6 +293,7 @@ export class OutgoingMigration {
       remainingMs: remainingMs(pagesLeft, bandwidth, board.dirtyRatePagesPerS),
       note: this.#note,
       failpoint: this.#failpoint,
+      postcopyRequests: BigInt(board.postcopyRequests),
     };
   }
 }

@@ -41,7 +41,7 @@ export class PageSender {
   readonly #words: Int32Array;
   readonly #sentBefore: Uint8Array;
   readonly #signal: AbortSignal;
-  readonly #gatherings: readonly Gathering[];
+  #gatherings: readonly Gathering[];
   readonly #buffers: Buffer[] = [];
   #limit: BandwidthLimit;
   #framePagesMax = 1;
@@ -68,9 +68,25 @@ export class PageSender {
     this.#sentBefore = new Uint8Array(memory.byteLength / PAGE_BYTES);
     this.#limit = limit;
     this.#signal = signal;
-    this.#gatherings = senders.map((sender) => ({ sender, runs: [], pages: 0, buffer: undefined }));
+    this.#gatherings = gatheringsFor(senders);
     // Made now, since they may first be needed in the pause.
     for (let count = 0; count < 2 * senders.length; count++) this.#buffers.push(gatherBuffer());
+  }
+
+  /** Sends one page at once, before what the bandwidth limit holds back. It need not be its stripe's channel. */
+  sendOne(page: number, sender: ChannelSender = this.#senderOf(page)): void {
+    const isZero = isZeroPage(this.#words, page);
+    this.#count(page, 1, isZero);
+    const kind = isZero ? RunKind.ZERO : RunKind.DATA;
+    const payload = isZero ? undefined : this.#memory.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
+    sender.sendPages([{ firstPage: page, pageCount: 1, kind }], payload);
+  }
+
+  /** The channels were lost, with what was gathered for them: from now on these are in their place. */
+  set senders(senders: readonly ChannelSender[]) {
+    this.#gatherings = gatheringsFor(senders);
+    this.#full = undefined;
+    this.#waitMs = 0;
   }
 
   /** From now on another bandwidth limit holds. */
@@ -137,12 +153,20 @@ export class PageSender {
     }
     const pageCount = index - start;
     this.#count(firstPage, pageCount, isZero);
-    const gathering = this.#gatherings[channelOf(firstPage, this.#gatherings.length)] as Gathering;
+    const gathering = this.#gatheringOf(firstPage);
     if (isZero) this.#gatherZero(gathering, firstPage, pageCount);
     else if (pageCount >= MOVER_LIMITS.longRunPagesMin)
       this.#sendLong(gathering.sender, firstPage, pageCount);
     else this.#gather(gathering, firstPage, pageCount);
     return index;
+  }
+
+  #gatheringOf(page: number): Gathering {
+    return this.#gatherings[channelOf(page, this.#gatherings.length)] as Gathering;
+  }
+
+  #senderOf(page: number): ChannelSender {
+    return this.#gatheringOf(page).sender;
   }
 
   #count(firstPage: number, pageCount: number, isZero: boolean): void {
@@ -212,6 +236,10 @@ export class PageSender {
     this.#waitMs = Math.max(this.#waitMs, this.#limit.spend(sender.sentBytes - sentBytesBefore, nowMs()));
     if (sender.isFull) this.#full = sender;
   }
+}
+
+function gatheringsFor(senders: readonly ChannelSender[]): Gathering[] {
+  return senders.map((sender) => ({ sender, runs: [], pages: 0, buffer: undefined }));
 }
 
 function gatherBuffer(): Buffer {

@@ -18,6 +18,10 @@ const FIELDS = [
   'dirtyRatePagesPerS',
   'bandwidthBytesPerS',
   'expectedDowntimeMs',
+  /** Pages that a destination whose guest runs has asked for. */
+  'postcopyRequests',
+  /** Pages that were missing when the destination was given the guest; 0 again when it has all. */
+  'owedPages',
   /** Connections and frames that were not what they should have been. */
   'refused',
 ] as const;

@@ -15,12 +15,13 @@ import { HANDOVER } from '../guest/control-layout.ts';
 import { pageCountOf } from '../guest/shared-guest.ts';
 import { WireViolation } from './channel-receiver.ts';
 import { Failpoints, longestHoldMs } from './failpoints.ts';
+import { priorityChannels } from './late-pages.ts';
 import { sendLedger } from './ledger-transfer.ts';
 import type { FromSourceMover, SourceMoverData, ToSourceMover } from './messages.ts';
 import { type ProgressBoard, progressBoard } from './progress-board.ts';
 import { Silence, within } from './silence.ts';
 import type { SourceChannel } from './source-channel.ts';
-import type { SourceParts } from './source-parts.ts';
+import type { SourceConnections, SourceParts } from './source-parts.ts';
 import { SourceServer } from './source-server.ts';
 import { SourceSide } from './source-side.ts';
 import { TECHNIQUES } from './techniques/registry.ts';
@@ -64,7 +65,7 @@ export class SourceMover {
       this.#ending.signal,
     );
     this.#begun.promise.catch(() => {});
-    const { channels: channelCount } = options;
+    const channelCount = options.channels + priorityChannels(options);
     this.#server = new SourceServer(
       { listenAddress, migration, token, pageCount: this.#pageCount, channelCount },
       this.#silence,
@@ -116,7 +117,7 @@ export class SourceMover {
   }
 
   /** Resolves when all channels are up and the destination is ready for pages. */
-  async #setUp(): Promise<Pick<SourceParts, 'standby'> & { main: SourceChannel }> {
+  async #setUp(): Promise<Pick<SourceParts, 'standby'>> {
     this.#board.phase = MigrationPhase.MIGRATION_PHASE_SETUP;
     this.#post({ type: 'listening', port: await this.#server.listen() });
     this.#channels = await within(this.#server.channels, DEADLINES_MS.dataConnect, this.#ending.signal).catch(
@@ -133,7 +134,7 @@ export class SourceMover {
     const standby = main.expect('STANDBY');
     await this.#silence.during('START', main.expect('START'));
     main.answer('PING', undefined);
-    return { main, standby };
+    return { standby };
   }
 
   /** Before the commit point a lost channel ends the migration; afterwards only who waits on it is told. */
@@ -142,11 +143,22 @@ export class SourceMover {
     if (this.#side?.switching.isCommitted !== true) this.#ending.abort(error);
   }
 
+  /** All connections as they are now. */
+  #connections(): SourceConnections {
+    const { channels: count } = this.#data.options;
+    return { channels: this.#channels.slice(0, count), priority: this.#channels[count] };
+  }
+
   async #migrate(): Promise<void> {
-    const { main, standby } = await this.#setUp();
+    const { standby } = await this.#setUp();
     this.#side = new SourceSide({
       data: this.#data,
-      channels: this.#channels,
+      ...this.#connections(),
+      reconnected: async () => {
+        this.#channels = await this.#server.reconnected();
+        for (const channel of this.#channels) channel.onLost((error) => this.#onLost(error));
+        return this.#connections();
+      },
       silence: this.#silence,
       failpoints: this.#failpoints,
       board: this.#board,
@@ -157,16 +169,22 @@ export class SourceMover {
           await within(this.#begun.promise, DEADLINES_MS.durable + DEADLINES_MS.query, this.#ending.signal);
         },
         commitUnanswered: () => this.#post({ type: 'commit-unanswered' }),
+        resumed: () => {
+          this.#server.allowReconnect();
+          this.#post({ type: 'resumed' });
+        },
         decided: this.#decided.promise,
       },
       signal: this.#ending.signal,
     });
     this.#setupDoneAtMs = nowMs();
+    // A guest that came by post-copy a moment ago: from here on each pause finds its vCPUs' states saved.
+    this.#control.waitFaultsOver();
     await this.#failpoints.reach('setup');
     this.#board.phase = MigrationPhase.MIGRATION_PHASE_ACTIVE;
     await TECHNIQUES[this.#data.options.technique as Technique](this.#side);
-    this.#post({ type: 'resumed' });
-    await this.#afterwards(main, this.#side).catch(() => {
+    this.#post({ type: 'served' });
+    await this.#afterwards(this.#channels[0] as SourceChannel, this.#side).catch(() => {
       // The guest is safe at the destination, which then proves it by the digest.
     });
   }
@@ -193,6 +211,7 @@ export class SourceMover {
     const counts = this.#side?.counts;
     const sentBytes =
       switching?.isCommitted === true ? switching.sentBytes.committed : (this.#side?.sentBytes ?? 0);
+    const postcopy = this.#side?.postcopyReport();
     const precopyBytes = switching?.isPaused === true ? switching.sentBytes.paused : sentBytes;
     return {
       acceptedAtMs: this.#data.acceptedAtMs,
@@ -205,7 +224,7 @@ export class SourceMover {
       commitSentAtMs: switching?.times.commitSentAtMs ?? 0,
       freedAtMs: 0,
       rounds: this.#side?.rounds ?? [],
-      transferredBytes: BigInt(sentBytes),
+      transferredBytes: BigInt(sentBytes) + (postcopy?.sentBytes ?? 0n),
       precopyBytes: BigInt(precopyBytes),
       downtimeBytes: BigInt(sentBytes - precopyBytes),
       normalPages: BigInt(counts?.dataPages ?? 0),
@@ -215,6 +234,7 @@ export class SourceMover {
       deviceStateBytes: BigInt(switching?.deviceStateBytes ?? 0),
       convergence: this.#side?.convergence ?? '',
       series: undefined,
+      postcopy,
     };
   }
 }

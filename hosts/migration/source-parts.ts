@@ -16,14 +16,23 @@ export interface Witness {
   beginHandover(): Promise<void>;
   /** COMMIT was sent, and no RESUMED came. */
   commitUnanswered(): void;
+  /** The guest runs at the destination. */
+  resumed(): void;
   /** Who has the guest, when the witness was asked. */
   readonly decided: Promise<Side>;
 }
 
-export interface SourceParts {
-  readonly data: SourceMoverData;
+export interface SourceConnections {
   /** At least one; the first is main. */
   readonly channels: readonly SourceChannel[];
+  /** For demanded pages, if the options ask for one. */
+  readonly priority: SourceChannel | undefined;
+}
+
+export interface SourceParts extends SourceConnections {
+  readonly data: SourceMoverData;
+  /** All connections were lost: resolves when the destination, whose guest runs, has opened them again. */
+  reconnected(): Promise<SourceConnections>;
   readonly silence: Silence;
   readonly failpoints: Failpoints;
   readonly board: ProgressBoard;
@@ -32,4 +41,14 @@ export interface SourceParts {
   readonly standby: Promise<unknown>;
   /** Ends the migration with its reason. */
   readonly signal: AbortSignal;
+}
+
+/** The channels, and the priority channel if there is one. */
+export function allChannels({ channels, priority }: SourceConnections): SourceChannel[] {
+  return priority === undefined ? [...channels] : [...channels, priority];
+}
+
+/** Bytes given to the sockets of these connections so far. */
+export function sentBytesOf(connections: SourceConnections): number {
+  return allChannels(connections).reduce((sum, { sender }) => sum + sender.sentBytes, 0);
 }

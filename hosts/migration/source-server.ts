@@ -22,15 +22,16 @@ export interface SourceServerSettings {
 }
 
 export class SourceServer {
-  /** All channels in their order, when the last of them is welcomed. */
-  readonly channels: Promise<readonly SourceChannel[]>;
   readonly #settings: SourceServerSettings;
   readonly #silence: Silence;
   readonly #onRefused: (reason: string) => void;
   readonly #server: Server;
   readonly #pending = new Set<SourceChannel>();
   readonly #welcomed = new Map<number, SourceChannel>();
-  readonly #complete = Promise.withResolvers<readonly SourceChannel[]>();
+  #complete = Promise.withResolvers<readonly SourceChannel[]>();
+  #mayReconnect = false;
+  /** Whether somebody waits for the channels that take the lost ones' place. */
+  #isAwaited = false;
   #closed = false;
 
   /** @param onRefused is called for every connection that is refused */
@@ -38,8 +39,7 @@ export class SourceServer {
     this.#settings = settings;
     this.#silence = silence;
     this.#onRefused = onRefused;
-    this.channels = this.#complete.promise;
-    this.channels.catch(() => {});
+    this.#complete.promise.catch(() => {});
     this.#server = createServer({ noDelay: true }, (socket) => this.#onConnection(socket));
   }
 
@@ -54,6 +54,30 @@ export class SourceServer {
     this.#server.listen({ host: listenAddress, port: 0 }, resolve);
     await promise;
     return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** All channels in their order, when the last of them is welcomed. */
+  get channels(): Promise<readonly SourceChannel[]> {
+    return this.#complete.promise;
+  }
+
+  /**
+   * From now on the destination may open a channel again in place of one that it has lost, whether this side
+   * has noticed or not.
+   */
+  allowReconnect(): void {
+    this.#mayReconnect = true;
+  }
+
+  /**
+   * All channels again, when each of those that were lost has another in its place. They are welcomed
+   * together, and not before this is asked: what the destination says then is heard.
+   */
+  reconnected(): Promise<readonly SourceChannel[]> {
+    this.#complete = Promise.withResolvers();
+    this.#isAwaited = true;
+    this.#whenComplete();
+    return this.#complete.promise;
   }
 
   /**
@@ -96,20 +120,31 @@ export class SourceServer {
     }
     if (hello.pageCount !== pageCount) return `HELLO speaks of ${hello.pageCount} pages, not of ${pageCount}`;
     if (hello.channel >= channelCount) return `there is no channel ${hello.channel} of ${channelCount}`;
-    if (this.#welcomed.has(hello.channel)) return `channel ${hello.channel} is there already`;
+    const isThere = this.#welcomed.has(hello.channel);
+    if (isThere && !this.#mayReconnect) return `channel ${hello.channel} is there already`;
     return undefined;
   }
 
   #welcome(channel: SourceChannel, index: number): void {
-    const { channelCount } = this.#settings;
     this.#pending.delete(channel);
+    this.#welcomed.get(index)?.lose(new Error('the destination has connected again'));
     this.#welcomed.set(index, channel);
-    channel.onLost((error) => this.#complete.reject(error));
-    if (this.#welcomed.size === channelCount) {
-      const inOrder = [...this.#welcomed].toSorted(([left], [right]) => left - right);
-      this.#complete.resolve(inOrder.map(([, welcomed]) => welcomed));
-    }
-    channel.sender.send('WELCOME', {});
+    channel.onLost((error) => {
+      if (!this.#mayReconnect) this.#complete.reject(error);
+      if (this.#welcomed.get(index) === channel) this.#welcomed.delete(index);
+    });
+    if (!this.#mayReconnect) channel.sender.send('WELCOME', {});
+    this.#whenComplete();
+  }
+
+  #whenComplete(): void {
+    if (this.#welcomed.size < this.#settings.channelCount) return;
+    if (this.#mayReconnect && !this.#isAwaited) return;
+    this.#isAwaited = false;
+    const inOrder = [...this.#welcomed].toSorted(([left], [right]) => left - right);
+    const channels = inOrder.map(([, welcomed]) => welcomed);
+    if (this.#mayReconnect) for (const { sender } of channels) sender.send('WELCOME', {});
+    this.#complete.resolve(channels);
   }
 }
 

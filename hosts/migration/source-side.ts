@@ -3,7 +3,12 @@
  * rounds; the pause and what follows is switchover.ts.
  */
 
-import { OnTimeout, type RoundReport } from '../../proto/generated/godwit/v1/migration.ts';
+import {
+  OnTimeout,
+  type PostcopySourceReport,
+  type RoundReport,
+} from '../../proto/generated/godwit/v1/migration.ts';
+import { workloadPageCount } from '../../proto/guest-network.ts';
 import type { FailpointName } from '../../proto/names.ts';
 import { FAILPOINTS } from '../../proto/names.ts';
 import { nowMs } from '../clock.ts';
@@ -13,14 +18,24 @@ import { pageCountOf } from '../guest/shared-guest.ts';
 import { BandwidthLimit } from './bandwidth-limit.ts';
 import { WireViolation } from './channel-receiver.ts';
 import { Estimates } from './estimates.ts';
+import { MOVER_LIMITS } from './limits.ts';
 import { PageSender } from './page-sender.ts';
-import type { SourceParts } from './source-parts.ts';
+import { PageServer } from './page-server.ts';
+import { PageSet } from './page-set.ts';
+import { pauseFor } from './silence.ts';
+import { type SourceParts, sentBytesOf } from './source-parts.ts';
 import { Switchover } from './switchover.ts';
 
 const MS_PER_S = 1000;
 
 /** Why a technique that iterates came to its last round. */
-type Convergence = 'converged' | 'max-rounds' | 'total-time-limit';
+type Convergence =
+  | 'converged'
+  | 'max-rounds'
+  | 'total-time-limit'
+  | 'switch-after-rounds'
+  | 'switch-after-share'
+  | 'switch-after';
 
 export class SourceSide {
   readonly rounds: RoundReport[] = [];
@@ -32,6 +47,11 @@ export class SourceSide {
   readonly #estimates = new Estimates();
   readonly #pages: Uint32Array;
   #convergence: Convergence | '' = '';
+  /** The pages that are to follow when the guest runs at the destination, and who sends them. */
+  #missing: PageSet | undefined;
+  #server: PageServer | undefined;
+  /** What it had sent when the destination had every page. */
+  #servedBytes: number | undefined;
 
   constructor(parts: SourceParts) {
     this.#parts = parts;
@@ -72,6 +92,78 @@ export class SourceSide {
   }
 
   /**
+   * Post-copy: sends no page in the pause but the queues of the guest's NIC, if it has one, which may not wait;
+   * the destination lacks all others.
+   */
+  async sendNothing(): Promise<void> {
+    const missing = PageSet.all(this.#pages.length);
+    const firstPage = workloadPageCount(this.#parts.data.shared.spec);
+    let pageCount = 0;
+    for (let page = firstPage; page < this.#pages.length; page++) {
+      this.#pages[pageCount++] = page;
+      missing.delete(page);
+    }
+    this.#missing = missing;
+    await this.#round(pageCount);
+  }
+
+  /**
+   * Hybrid: sends no page in the pause but those of the hot set (Sahni and Varma, CCEM 2012), if there is one,
+   * and what is dirty of the queues of the guest's NIC; the destination lacks what else was written since it
+   * was last sent.
+   */
+  async sendDirtyBitmap(): Promise<void> {
+    const dirtyPages = collectDirtyPages(this.#pageTable, this.#control, this.#pages);
+    const missing = new PageSet(this.#pages.length);
+    const { options, shared } = this.#parts.data;
+    const firstQueuePage = workloadPageCount(shared.spec);
+    const hotPagesMax = Math.floor(options.hotSet * this.#pages.length);
+    let pageCount = 0;
+    for (let index = 0; index < dirtyPages; index++) {
+      const page = this.#pages[index] as number;
+      const isHot = pageCount < hotPagesMax && this.#pageTable.isAccessed(page);
+      if (isHot || page >= firstQueuePage) this.#pages[pageCount++] = page;
+      else missing.add(page);
+    }
+    this.#missing = missing;
+    await this.#round(pageCount);
+  }
+
+  /** After a switchover without all pages: sends the rest to the guest that runs at the destination. */
+  async serveAndPush(): Promise<void> {
+    await this.#server?.serve();
+    this.#servedBytes = this.sentBytes - this.switching.sentBytes.committed;
+  }
+
+  /**
+   * Whether a hybrid is to switch now: by its options, or as pre-copy would, and when it does not converge
+   * either.
+   */
+  mustSwitch(): boolean {
+    const { options } = this.#parts.data;
+    const due = this.#switchDue();
+    if (due !== undefined) this.#convergence = due;
+    else if (options.switchAfterRounds > 0 && this.rounds.length >= options.switchAfterRounds) {
+      this.#convergence = 'switch-after-rounds';
+    } else if (this.#fits()) this.#convergence = 'converged';
+    else if (this.#timeIsUp()) this.#convergence = 'total-time-limit';
+    else if (this.rounds.length >= options.maxRounds) this.#convergence = 'max-rounds';
+    return this.#convergence !== '';
+  }
+
+  /** What ends a hybrid's round early. */
+  #switchDue(): Convergence | undefined {
+    const { acceptedAtMs, options } = this.#parts.data;
+    if (options.technique !== 'hybrid') return undefined;
+    const { switchAfterShare, switchAfterMs } = options;
+    const sentPages = this.counts.dataPages + this.counts.zeroPages;
+    if (switchAfterShare > 0 && sentPages >= switchAfterShare * this.#pages.length)
+      return 'switch-after-share';
+    if (switchAfterMs > 0 && nowMs() - acceptedAtMs >= switchAfterMs) return 'switch-after';
+    return undefined;
+  }
+
+  /**
    * Whether to switch over now: what is dirty is expected to fit the downtime limit, or to be sent whatever
    * it costs.
    *
@@ -79,10 +171,7 @@ export class SourceSide {
    */
   converged(): boolean {
     const { options } = this.#parts.data;
-    const dirtyPages = this.#pageTable.countDirty();
-    const expectedMs = this.#estimates.expectedDowntimeMs(dirtyPages);
-    this.#parts.board.expectedDowntimeMs = expectedMs;
-    if (dirtyPages <= options.minDirtyPages || this.#estimates.fits(dirtyPages, options.downtimeLimitMs)) {
+    if (this.#fits()) {
       this.#convergence = 'converged';
       return true;
     }
@@ -90,11 +179,21 @@ export class SourceSide {
     else if (this.rounds.length >= options.maxRounds) this.#convergence = 'max-rounds';
     else return false;
     if (options.onTimeout === OnTimeout.ON_TIMEOUT_STOP_AND_COPY) return true;
+    const dirtyPages = this.#pageTable.countDirty();
+    const expectedMs = this.#estimates.expectedDowntimeMs(dirtyPages);
     throw new Error(
       `the guest does not converge (${this.#convergence}): in round ${this.rounds.length} ` +
         `${dirtyPages} pages are still to be sent, an expected downtime of ${expectedMs.toFixed(1)} ms; allowed is ` +
         `${options.downtimeLimitMs} ms. Raise the downtime limit or the bandwidth, or let it stop and copy`,
     );
+  }
+
+  /** Whether what is dirty is expected to fit the downtime limit. */
+  #fits(): boolean {
+    const { minDirtyPages, downtimeLimitMs } = this.#parts.data.options;
+    const dirtyPages = this.#pageTable.countDirty();
+    this.#parts.board.expectedDowntimeMs = this.#estimates.expectedDowntimeMs(dirtyPages);
+    return dirtyPages <= minDirtyPages || this.#estimates.fits(dirtyPages, downtimeLimitMs);
   }
 
   /**
@@ -105,11 +204,23 @@ export class SourceSide {
    * @throws when the guest stays here
    */
   async switchover(finalPages: () => Promise<void>): Promise<void> {
+    const { options } = this.#parts.data;
+    if (options.accessedFirst || options.hotSet > 0) await this.#watchAccesses();
     await this.switching.pause();
-    const { maxBandwidthBytesPerS, limitFinalRound } = this.#parts.data.options;
+    const { maxBandwidthBytesPerS, limitFinalRound } = options;
     if (maxBandwidthBytesPerS > 0 && !limitFinalRound) this.#pageSender.limit = new BandwidthLimit(0);
     await finalPages();
-    await this.switching.handOver();
+    if (this.#missing !== undefined) {
+      const accessed = accessedPages(this.#pageTable, options.accessedFirst);
+      this.#server = new PageServer(this.#parts, this.#pageSender, this.#missing, accessed);
+    }
+    await this.switching.handOver(this.#missing);
+  }
+
+  /** From its beginning to the switch, what the guest accesses is marked. */
+  async #watchAccesses(): Promise<void> {
+    this.#pageTable.clearAccessed();
+    await pauseFor(MOVER_LIMITS.accessWindowMs, this.#parts.signal);
   }
 
   /** One pass: sends the first `pageCount` of `#pages` and waits until the destination has placed them. */
@@ -173,7 +284,7 @@ export class SourceSide {
       signal.throwIfAborted();
       board.roundPagesSent = this.counts.dataPages + this.counts.zeroPages - startPages;
       this.#report();
-      return final || !this.#timeIsUp();
+      return final || !(this.#timeIsUp() || this.#switchDue() !== undefined);
     };
     const points = failpointsOf(round, final).filter((point) => failpoints.has(point));
     const middle = points.length > 0 ? Math.floor(pageCount / 2) : pageCount;
@@ -197,8 +308,23 @@ export class SourceSide {
 
   /** Bytes given to all sockets so far. */
   get sentBytes(): number {
-    return this.#parts.channels.reduce((sum, { sender }) => sum + sender.sentBytes, 0);
+    return this.#server?.sentBytes ?? sentBytesOf(this.#parts);
   }
+
+  /** Once the guest has been handed over without all its pages. */
+  postcopyReport(): PostcopySourceReport | undefined {
+    if (!this.switching.isCommitted) return undefined;
+    return this.#server?.report(this.#servedBytes ?? this.sentBytes - this.switching.sentBytes.committed);
+  }
+}
+
+/** The pages that the guest has lately accessed, if anybody wants to know. */
+function accessedPages(pageTable: PageTable, wanted: boolean): PageSet {
+  const accessed = new PageSet(pageTable.pageCount);
+  for (let page = 0; wanted && page < pageTable.pageCount; page++) {
+    if (pageTable.isAccessed(page)) accessed.add(page);
+  }
+  return accessed;
 }
 
 /** The failpoints in the middle of a round. */

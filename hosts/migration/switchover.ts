@@ -13,9 +13,11 @@ import type { ControlBlock } from '../guest/control-block.ts';
 import { HANDOVER } from '../guest/control-layout.ts';
 import { currentLedger, digestOf, emptyLedger } from '../guest/ledger.ts';
 import { readVcpuState, VCPU_STATE_BYTES } from '../guest/shared-guest.ts';
+import type { ChannelSender } from './channel-sender.ts';
+import type { PageSet } from './page-set.ts';
 import { within } from './silence.ts';
 import type { SourceChannel } from './source-channel.ts';
-import type { SourceParts } from './source-parts.ts';
+import { type SourceParts, sentBytesOf } from './source-parts.ts';
 import type { Side } from './wire.ts';
 
 /** When what happened; the monotonic clock, ms, and 0 for what has not happened. */
@@ -85,12 +87,15 @@ export class Switchover {
 
   /**
    * The final pages have left: sends the rest, and commits. Resolves when the guest runs at the destination.
+   *
+   * @param missing the pages that follow afterwards
    */
-  async handOver(): Promise<void> {
+  async handOver(missing?: PageSet): Promise<void> {
     const { channels, silence, failpoints, signal } = this.#parts;
     const main = channels[0] as SourceChannel;
     this.times.finalPagesSentAtMs = nowMs();
     const ready = main.expect('READY');
+    if (missing !== undefined) sendMissing(main.sender, missing);
     this.#sendDeviceState(main);
     this.times.deviceStateSentAtMs = await main.sender.flushed();
     await silence.during('READY', ready);
@@ -149,9 +154,16 @@ export class Switchover {
     if (owner === 'source') {
       throw new Error('COMMIT was not answered, and the witness gave the guest back to the source');
     }
+    witness.resumed();
   }
 
   #sentBytes(): number {
-    return this.#parts.channels.reduce((sum, { sender }) => sum + sender.sentBytes, 0);
+    return sentBytesOf(this.#parts);
   }
+}
+
+/** What the destination is to run the guest without. All pages need no bitmap. */
+function sendMissing(sender: ChannelSender, missing: PageSet): void {
+  const bitmap = missing.size === missing.pageCount ? undefined : missing.bitmap;
+  sender.send('MISSING', { pages: missing.size }, bitmap);
 }

@@ -80,14 +80,21 @@ function rule<F>(code: number, from: Side | 'both', fields: F, payloadBytesMax =
   return { code, from, fields, payloadBytesMax };
 }
 
+const bytes = (lengthMax: number): Field<Uint8Array> => ({
+  what: `at most ${lengthMax} bytes`,
+  accepts: (value): value is Uint8Array => value instanceof Uint8Array && value.byteLength <= lengthMax,
+});
+
 const round = whole(2 ** 32 - 1);
+const page = whole(WIRE_LIMITS.pageCountMax - 1);
 
 /** Every frame there is. What each means stands in docs/wire.md. */
 export const FRAMES = {
   HELLO: rule(1, 'destination', {
     migration: text,
     token: text,
-    channel: whole(WIRE_LIMITS.channelsMax - 1),
+    // The priority channel comes behind the others.
+    channel: whole(WIRE_LIMITS.channelsMax),
     pageCount: whole(WIRE_LIMITS.pageCountMax),
   }),
   WELCOME: rule(2, 'source', {}),
@@ -97,7 +104,7 @@ export const FRAMES = {
   PAGES: rule(6, 'source', undefined, WIRE_LIMITS.longRunPagesMax * PAGE_BYTES),
   ROUND_END: rule(7, 'source', { round }),
   ROUND_DONE: rule(8, 'destination', { round }),
-  ALIVE: rule(9, 'destination', {}),
+  ALIVE: rule(9, 'both', {}),
   DEVICE_STATE: rule(
     10,
     'source',
@@ -117,6 +124,13 @@ export const FRAMES = {
   LEDGER_DONE: rule(16, 'destination', {}),
   FAILURE: rule(17, 'both', { reason: text }),
   STANDBY: rule(18, 'destination', {}),
+  MISSING: rule(19, 'source', { pages: whole(WIRE_LIMITS.pageCountMax) }, WIRE_LIMITS.bitmapBytesMax),
+  REQUEST: rule(20, 'destination', {
+    pages: wholes(WIRE_LIMITS.requestPagesMax, WIRE_LIMITS.pageCountMax - 1),
+  }),
+  COMPLETE: rule(21, 'destination', { completeAtMs: timeMs }),
+  PLACED: rule(23, 'destination', { bytes: whole(WIRE_LIMITS.longRunPagesMax * PAGE_BYTES) }),
+  LACKING: rule(22, 'destination', { firstPage: page, bitmap: bytes(WIRE_LIMITS.bitmapPartBytesMax) }),
 } as const;
 
 export type FrameType = keyof typeof FRAMES;

@@ -62,6 +62,7 @@ describe('the source', () => {
         listening: listening.resolve,
         progress: () => order.push('progress'),
         beginHandover: async () => void order.push('handover'),
+        serving: () => {},
         commitUnanswered: () => Promise.reject(new Error('it was never committed')),
         free: () => Promise.reject(new Error('it was never handed over')),
       },
@@ -247,7 +248,7 @@ describe('the destination', () => {
       token: TOKEN,
     };
     incoming = new IncomingMigration(
-      { ...settings, sourceAddress: '127.0.0.1', sourcePort: port, sourceBootId: bootId() },
+      { ...settings, source: 'host-1', sourceAddress: '127.0.0.1', sourcePort: port, sourceBootId: bootId() },
       {
         resumed: () => {},
         commitMissing: async () => {

@@ -62,6 +62,14 @@ export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
+/** What lies between the two sides of a pair. */
+export interface Relay {
+  readonly port: number;
+  readonly cut: () => void;
+  /** Cuts once the source has sent so many bytes, and lets nobody connect for a while then. */
+  readonly cutAfter: (byteCount: number, forMs: number) => void;
+}
+
 /** The end of both sides of a migration. */
 export interface Ends {
   readonly outcome: SourceOutcome;
@@ -81,6 +89,7 @@ export class EnginePair {
   readonly asked: string[] = [];
   readonly ranWhenAsked: boolean[] = [];
   resumedAtMs = 0;
+  isServing = false;
   isFreed = false;
   /** What the witness would say; a test sets it. */
   verdict: 'source' | 'destination' = 'source';
@@ -102,6 +111,9 @@ export class EnginePair {
         },
         beginHandover: () => this.beginHandover(),
         commitUnanswered: () => this.#ask('source'),
+        serving: () => {
+          this.isServing = true;
+        },
         free: async () => {
           await source.destroy();
           this.isFreed = true;
@@ -132,7 +144,7 @@ export class EnginePair {
     const { options, destination: guest } = this;
     const settings = { migration: MIGRATION, guest, options, token: TOKEN, sourceAddress: '127.0.0.1' };
     this.incoming = new IncomingMigration(
-      { ...settings, threads: THREADS, sourcePort: port, sourceBootId: bootIdOfSource },
+      { ...settings, threads: THREADS, source: 'host-1', sourcePort: port, sourceBootId: bootIdOfSource },
       {
         resumed: (resumedAtMs) => {
           this.resumedAtMs = resumedAtMs;
@@ -157,25 +169,42 @@ export class EnginePair {
     return { outcome: await this.outcome(), result: await this.incoming.finished() };
   }
 
-  /** A port behind which the source is, and a way to cut all connections through it. */
-  async relay(target: number): Promise<{ port: number; cut: () => void }> {
+  /** A port behind which the source is, and a way to cut all connections through it, now or in time. */
+  async relay(target: number): Promise<Relay> {
     const sockets: Socket[] = [];
+    let bytesLeft = Number.POSITIVE_INFINITY;
+    let downMs = 0;
+    let downUntilMs = 0;
+    const cut = (): void => {
+      bytesLeft = Number.POSITIVE_INFINITY;
+      downUntilMs = nowMs() + downMs;
+      for (const socket of sockets.splice(0)) socket.destroy();
+    };
     const server = createServer((near) => {
+      if (nowMs() < downUntilMs) {
+        near.destroy();
+        return;
+      }
       const far = connect(target, '127.0.0.1');
       sockets.push(near, far);
       for (const socket of [near, far]) socket.on('error', () => {});
       near.on('close', () => far.destroy());
       far.on('close', () => near.destroy());
+      far.on('data', ({ byteLength }) => {
+        bytesLeft -= byteLength;
+        if (bytesLeft <= 0) cut();
+      });
       near.pipe(far);
       far.pipe(near);
     });
     this.#servers.push(server);
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as { port: number };
-    const cut = (): void => {
-      for (const socket of sockets) socket.destroy();
+    const cutAfter = (byteCount: number, forMs: number): void => {
+      bytesLeft = byteCount;
+      downMs = forMs;
     };
-    return { port, cut };
+    return { port, cut, cutAfter };
   }
 
   async end(): Promise<void> {

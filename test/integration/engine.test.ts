@@ -261,6 +261,7 @@ describe('a mover that cannot do its work', () => {
         listening: () => {},
         progress: () => {},
         beginHandover: refuse,
+        serving: () => {},
         commitUnanswered: refuse,
         free: refuse,
       },

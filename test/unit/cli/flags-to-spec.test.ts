@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { UsageError } from '../../../cli/exit.ts';
 import { guestFlagGiven, guestFromFlags, migrationFromFlags } from '../../../cli/flags-to-spec.ts';
 import { RateUnit } from '../../../proto/generated/godwit/v1/guest.ts';
-import { OnTimeout } from '../../../proto/generated/godwit/v1/migration.ts';
+import { OnTimeout, PostcopyBubble, PostcopyPush } from '../../../proto/generated/godwit/v1/migration.ts';
 import { defaultMigrationOptions } from '../../../proto/migration-options.ts';
 
 test('a migration without flags has the defaults of pre-copy', () => {
@@ -20,6 +20,35 @@ test('migration flags have the units of a spec', () => {
     onTimeout: OnTimeout.ON_TIMEOUT_ABORT,
     limitFinalRound: true,
   });
+});
+
+test('flags of post-copy and hybrid have the form of a spec', () => {
+  const values = {
+    technique: 'hybrid',
+    push: 'bubbling',
+    pivots: '3',
+    bubble: 'forward',
+    accessedFirst: true,
+  };
+  const more = { postcopyPreempt: 'false', maxPostcopyBandwidth: '8mbit', switchAfter: '2s', hotSet: '0.1' };
+  expect(migrationFromFlags({ ...values, ...more })).toMatchObject({
+    technique: 'hybrid',
+    push: PostcopyPush.POSTCOPY_PUSH_BUBBLING,
+    pivots: 3,
+    bubble: PostcopyBubble.POSTCOPY_BUBBLE_FORWARD,
+    accessedFirst: true,
+    postcopyPreempt: false,
+    maxPostcopyBandwidthBytesPerS: 1_000_000,
+    switchAfterRounds: 0,
+    switchAfterMs: 2000,
+    hotSet: 0.1,
+  });
+  const wrong = { technique: 'hybrid', postcopyPreempt: 'perhaps' };
+  expect(() => migrationFromFlags(wrong)).toThrow(/--postcopy-preempt: .*true or false/);
+});
+
+test('a flag that the technique does not use is refused by its name', () => {
+  expect(() => migrationFromFlags({ hotSet: '0.1' })).toThrow(/--hot-set: pre-copy does not use this key/);
 });
 
 test('guest flags make the guest that a spec with the same values makes', () => {

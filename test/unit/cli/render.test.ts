@@ -27,6 +27,7 @@ function progress(changes: Partial<MigrationProgress> = {}): MigrationProgress {
     remainingMs: 2500,
     note: '',
     failpoint: '',
+    postcopyRequests: 0n,
     ...changes,
   };
 }
@@ -139,6 +140,33 @@ describe('the summary', () => {
     expect(heads).toMatch(/TECHNIQUE +TRIALS +TOTAL TIME +DOWNTIME .*AUDIT$/);
     expect(preCopy).toMatch(/^pre-copy +3 +200 ms +20\.0 ms .* clean$/);
     expect(stopAndCopy).toMatch(/^stop-and-copy +1 +- +500 ms +1\.00 MiB .* clean$/);
+  });
+
+  test('shows how the pages came that were missing at the resume, only when some were', () => {
+    expect(summaryText([trial({})])).not.toContain('POST-COPY');
+    const latency = { p50_ms: 0.05, p90_ms: 0.1, p99_ms: 2, max_ms: 3, histogram: [] };
+    const postcopy = {
+      ...{
+        resumed_at_ms: 300,
+        resume_time_ms: 400,
+        missing_pages: 5000,
+        placed_pages: 5000,
+        pushed_pages: 4900,
+      },
+      ...{ demanded_pages: 100, requests: 130, prefetch_hits: 30, faults: 150, fault_latency: latency },
+      ...{ blocktime_ms: 7, vcpu_blocktime_ms: [8, 9], recoveries: 0, paused_ms: 0 },
+    };
+    const text = summaryText([trial({}), trial({ technique: 'post-copy', postcopy })]);
+    const [, , , empty, heads, row, ...rest] = text.split('\n');
+    expect([empty, rest]).toEqual(['', []]);
+    const recovered = { ...postcopy, recoveries: 2, paused_ms: 1500 };
+    expect(summaryText([trial({ postcopy: recovered })])).toContain(
+      'connected again 2 times, 1.50 s without',
+    );
+    expect(heads).toMatch(/^POST-COPY +RESUME TIME +MISSING +PUSHED +DEMANDED +FAULTS +FAULT P50 +P99 /);
+    expect(row).toMatch(
+      /^post-copy +400 ms +5,000 +4,900 +100 +150 +0\.05 ms +2\.00 ms +7\.00 ms +9\.00 ms$/,
+    );
   });
 
   test('tells of failed trials and leaves them out of the figures', () => {

@@ -76,6 +76,39 @@ const report = MigrationReport.fromPartial({
   }),
 });
 
+/** Resumed at 10,550 in the source's clock with 500 pages missing; the last came at 11,100, after it was freed. */
+const switched: MigrationReport = {
+  ...report,
+  sourceReport: SourceReport.fromPartial({
+    ...sourceReport,
+    transferredBytes: 3_000_000n,
+    postcopy: {
+      missingPages: 500n,
+      pushedPages: 420n,
+      demandedPages: 80n,
+      prefetchHits: 10n,
+      sentBytes: 2_000_000n,
+    },
+  }),
+  destinationReport: DestinationReport.fromPartial({
+    ...report.destinationReport,
+    postcopy: {
+      completeAtMs: 6100,
+      placedPages: 500n,
+      faults: 100n,
+      requests: 90n,
+      blocktimeMs: 12,
+      vcpuBlocktimeMs: [20, 15],
+      faultLatency: [
+        { upToMs: 0.1, faults: 50n },
+        { upToMs: 0.2, faults: 45n },
+        { upToMs: 4, faults: 5n },
+      ],
+      faultLatencyMaxMs: 3.9,
+    },
+  }),
+};
+
 const facts: TrialFacts = {
   trial: 1,
   report,
@@ -142,6 +175,50 @@ describe('the record of a trial', () => {
     expect(at(540)).toBeCloseTo(500, 6);
     expect(at(560)).toBeCloseTo(1000, 6);
     expect(operations.every(({ at_ms }, index) => at_ms === -500 + index * 20)).toBe(true);
+  });
+
+  it('says of post-copy what each side counted, and how long the guest waited', () => {
+    expect(trialRecord(facts).postcopy).toBeNull();
+    const record = trialRecord({ ...facts, report: switched });
+    expect(record).toMatchObject({
+      total_time_ms: 1100,
+      transferred_bytes: 3_000_000,
+      postcopy_bytes: 2_000_000,
+    });
+    expect(record.postcopy).toEqual({
+      resumed_at_ms: 550,
+      resume_time_ms: 550,
+      missing_pages: 500,
+      placed_pages: 500,
+      pushed_pages: 420,
+      demanded_pages: 80,
+      requests: 90,
+      prefetch_hits: 10,
+      faults: 100,
+      fault_latency: {
+        p50_ms: 0.1,
+        p90_ms: 0.2,
+        p99_ms: 3.9,
+        max_ms: 3.9,
+        histogram: [
+          { up_to_ms: 0.1, faults: 50 },
+          { up_to_ms: 0.2, faults: 45 },
+          { up_to_ms: 4, faults: 5 },
+        ],
+      },
+      blocktime_ms: 12,
+      vcpu_blocktime_ms: [20, 15],
+      recoveries: 0,
+      paused_ms: 0,
+    });
+  });
+
+  it('has no end of a post-copy that was not complete', () => {
+    const { destinationReport } = switched;
+    const postcopy = { ...destinationReport!.postcopy!, completeAtMs: 0 };
+    const broken = { ...switched, destinationReport: { ...destinationReport!, postcopy } };
+    const record = trialRecord({ ...facts, report: broken });
+    expect([record.total_time_ms, record.postcopy?.resume_time_ms]).toEqual([null, null]);
   });
 
   it('leaves out what a cancelled migration did not live to see', () => {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RateUnit } from '../../../proto/generated/godwit/v1/guest.ts';
 import { defaultMigrationOptions } from '../../../proto/migration-options.ts';
+import type { Technique } from '../../../proto/names.ts';
 import { loadSpec, parseSpec } from '../../../spec/parse-spec.ts';
 import { SpecError } from '../../../spec/problems.ts';
 import { withOverrides } from '../../../spec/resolve.ts';
@@ -66,6 +67,29 @@ describe('a spec', () => {
   });
 });
 
+describe('a spec of post-copy and hybrid', () => {
+  const optionsOf = (technique: Technique, keys: string) =>
+    parseSpec(`guest: {}\nmigration: {technique: ${technique}, ${keys}}`, 's.yaml').migration[technique];
+
+  it('has the defaults of the contract', () => {
+    for (const technique of ['post-copy', 'hybrid'] as const) {
+      expect(optionsOf(technique, '')).toEqual(defaultMigrationOptions(technique));
+    }
+  });
+
+  it('switches after one round unless it says when', () => {
+    expect(optionsOf('hybrid', '').switchAfterRounds).toBe(1);
+    expect(optionsOf('hybrid', 'switch-after: 2s').switchAfterRounds).toBe(0);
+    expect(optionsOf('hybrid', 'switch-after-share: 0.5').switchAfterRounds).toBe(0);
+    expect(optionsOf('hybrid', 'switch-after: 2s, switch-after-rounds: 3').switchAfterRounds).toBe(3);
+  });
+
+  it('may name keys that one of its techniques uses', () => {
+    const text = 'guest: {}\nmigration: {technique: [pre-copy, post-copy], max-rounds: 5, push: none}';
+    expect(parseSpec(text, 's.yaml').techniques).toEqual(['pre-copy', 'post-copy']);
+  });
+});
+
 describe('a wrong spec', () => {
   it('is told everything at once, with places, what was found and what is allowed', () => {
     const text = `name: quick start
@@ -88,8 +112,8 @@ migration:
       's.yaml:5:29: guest.workload.hot: uniform does not use this key; it uses kind, rate, working-set',
       's.yaml:5:52: guest.workload.working-set: found 1GiB; allowed is a multiple of 4KiB, ' +
         "at most the guest's memory of 256MiB",
-      's.yaml:7:30: migration.technique[1]: found "precopy"; allowed is one of stop-and-copy, pre-copy; ' +
-        'did you mean "pre-copy"?',
+      's.yaml:7:30: migration.technique[1]: found "precopy"; allowed is one of stop-and-copy, pre-copy, ' +
+        'post-copy, hybrid; did you mean "pre-copy"?',
       's.yaml:8:19: migration.downtime-limit: found 300; allowed is a time in us, ms, s, m or h ' +
         'such as 20ms, from 0s to 2000s',
       's.yaml:9:18: migration.max-bandwidth: found "0mbit"; allowed is a bandwidth in bit, kbit, mbit, ' +
@@ -131,6 +155,25 @@ migration:
     ['failpoints: [{at: setup, do: delay, for: 1h}]', 'to 10m'],
   ])('is refused for migration: {%s}', (options, message) => {
     expect(withMigration(options)).toEqual([expect.stringContaining(message)]);
+  });
+
+  it.each([
+    ['pre-copy', 'hot-set: 0.1', 'pre-copy does not use this key; it uses channels, downtime-limit'],
+    ['post-copy', 'switch-after: 1s', 'post-copy with push: sequential does not use this key'],
+    ['post-copy', 'on-timeout: abort', 'does not use this key'],
+    ['post-copy', 'total-time-limit: 1s', 'post-copy with push: sequential does not use this key'],
+    ['post-copy', 'pivots: 3', 'post-copy with push: sequential does not use this key'],
+    [
+      '[post-copy, hybrid]',
+      'push: none, accessed-first: true',
+      'post-copy and hybrid with push: none does not',
+    ],
+    ['hybrid', 'push: bubbling, pivots: 10', 'a whole number from 1 to 9'],
+    ['hybrid', 'push: often', 'one of none, sequential, bubbling'],
+    ['hybrid', 'switch-after-share: 2', 'a number from 0 to 1'],
+  ])('is refused for technique %s with {%s}', (technique, options, message) => {
+    const said = problemsOf(`guest: {}\nmigration: {technique: ${technique}, ${options}}`);
+    expect(said).toEqual([expect.stringContaining(message)]);
   });
 
   it('is refused for values outside guest and migration', () => {

@@ -11,6 +11,7 @@ const share = () => fc.double({ min: 0, max: 1, noNaN: true });
 const optional = <Value>(value: fc.Arbitrary<Value>) => fc.option(value, { nil: undefined });
 const pages = () => fc.integer({ min: 1, max: 256 }).map((count) => `${count * 4}KiB`);
 const time = (max: number) => fc.double({ min: 1, max, noNaN: true }).map((ms) => `${ms}ms`);
+const bandwidth = () => fc.constantFrom('unlimited', '1gbit', '33.3mbit', '7MiB/s');
 const targetRate = () =>
   fc.oneof(
     fc.constant('unlimited'),
@@ -72,13 +73,34 @@ const spec = fc.record({
     content: fc.record({ zero: fc.double({ min: 0, max: 0.5, noNaN: true }), compressible: share() }),
     workload,
   }),
-  migration: fc.record({
-    technique: fc.constantFrom('pre-copy', ['stop-and-copy', 'pre-copy']),
-    'downtime-limit': time(2_000_000),
-    'max-bandwidth': fc.constantFrom('unlimited', '1gbit', '33.3mbit', '7MiB/s'),
-    'on-timeout': fc.constantFrom('abort', 'stop-and-copy'),
-    failpoints: fc.uniqueArray(failpoint, { selector: ({ at }) => at }),
-  }),
+  migration: fc.oneof(
+    fc.record({
+      technique: fc.constantFrom('pre-copy', ['stop-and-copy', 'pre-copy']),
+      'downtime-limit': time(2_000_000),
+      'max-bandwidth': bandwidth(),
+      'on-timeout': fc.constantFrom('abort', 'stop-and-copy'),
+      failpoints: fc.uniqueArray(failpoint, { selector: ({ at }) => at }),
+    }),
+    fc.record({
+      technique: fc.constantFrom('hybrid', ['post-copy', 'hybrid', 'pre-copy']),
+      push: fc.constant('bubbling'),
+      pivots: optional(fc.integer({ min: 1, max: 9 })),
+      bubble: fc.constantFrom('dual', 'forward'),
+      'accessed-first': fc.boolean(),
+      'postcopy-preempt': fc.boolean(),
+      'max-postcopy-bandwidth': bandwidth(),
+      'recovery-limit': time(3_600_000),
+      'switch-after-rounds': optional(fc.integer({ min: 0, max: 1000 })),
+      'switch-after-share': optional(share()),
+      'switch-after': optional(time(3_600_000)),
+      'hot-set': share(),
+    }),
+    fc.record({
+      technique: fc.constant('post-copy'),
+      push: fc.constant('none'),
+      'total-time-limit': time(1e6),
+    }),
+  ),
 });
 
 describe('the stored spec', () => {

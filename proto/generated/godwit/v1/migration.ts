@@ -14,6 +14,104 @@ export const protobufFileName = "godwit/v1/migration.proto";
 
 /** A migration: its settings, its progress, and the report of what happened. */
 
+/** What the source sends unasked after the switch. */
+export const PostcopyPush = {
+  POSTCOPY_PUSH_UNSPECIFIED: 0,
+  /** POSTCOPY_PUSH_NONE - Nothing: demand paging alone. */
+  POSTCOPY_PUSH_NONE: 1,
+  /** POSTCOPY_PUSH_SEQUENTIAL - Page by page from the last fault on, as QEMU's background scan. */
+  POSTCOPY_PUSH_SEQUENTIAL: 2,
+  /** POSTCOPY_PUSH_BUBBLING - In bubbles around the last faults (Hines and Gopalan's adaptive pre-paging). */
+  POSTCOPY_PUSH_BUBBLING: 3,
+} as const;
+
+export type PostcopyPush = typeof PostcopyPush[keyof typeof PostcopyPush];
+
+export namespace PostcopyPush {
+  export type POSTCOPY_PUSH_UNSPECIFIED = typeof PostcopyPush.POSTCOPY_PUSH_UNSPECIFIED;
+  export type POSTCOPY_PUSH_NONE = typeof PostcopyPush.POSTCOPY_PUSH_NONE;
+  export type POSTCOPY_PUSH_SEQUENTIAL = typeof PostcopyPush.POSTCOPY_PUSH_SEQUENTIAL;
+  export type POSTCOPY_PUSH_BUBBLING = typeof PostcopyPush.POSTCOPY_PUSH_BUBBLING;
+}
+
+export function postcopyPushFromJSON(object: any): PostcopyPush {
+  switch (object) {
+    case 0:
+    case "POSTCOPY_PUSH_UNSPECIFIED":
+      return PostcopyPush.POSTCOPY_PUSH_UNSPECIFIED;
+    case 1:
+    case "POSTCOPY_PUSH_NONE":
+      return PostcopyPush.POSTCOPY_PUSH_NONE;
+    case 2:
+    case "POSTCOPY_PUSH_SEQUENTIAL":
+      return PostcopyPush.POSTCOPY_PUSH_SEQUENTIAL;
+    case 3:
+    case "POSTCOPY_PUSH_BUBBLING":
+      return PostcopyPush.POSTCOPY_PUSH_BUBBLING;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum PostcopyPush");
+  }
+}
+
+export function postcopyPushToJSON(object: PostcopyPush): string {
+  switch (object) {
+    case PostcopyPush.POSTCOPY_PUSH_UNSPECIFIED:
+      return "POSTCOPY_PUSH_UNSPECIFIED";
+    case PostcopyPush.POSTCOPY_PUSH_NONE:
+      return "POSTCOPY_PUSH_NONE";
+    case PostcopyPush.POSTCOPY_PUSH_SEQUENTIAL:
+      return "POSTCOPY_PUSH_SEQUENTIAL";
+    case PostcopyPush.POSTCOPY_PUSH_BUBBLING:
+      return "POSTCOPY_PUSH_BUBBLING";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum PostcopyPush");
+  }
+}
+
+export const PostcopyBubble = {
+  POSTCOPY_BUBBLE_UNSPECIFIED: 0,
+  /** POSTCOPY_BUBBLE_DUAL - A bubble grows to both sides of its pivot. */
+  POSTCOPY_BUBBLE_DUAL: 1,
+  POSTCOPY_BUBBLE_FORWARD: 2,
+} as const;
+
+export type PostcopyBubble = typeof PostcopyBubble[keyof typeof PostcopyBubble];
+
+export namespace PostcopyBubble {
+  export type POSTCOPY_BUBBLE_UNSPECIFIED = typeof PostcopyBubble.POSTCOPY_BUBBLE_UNSPECIFIED;
+  export type POSTCOPY_BUBBLE_DUAL = typeof PostcopyBubble.POSTCOPY_BUBBLE_DUAL;
+  export type POSTCOPY_BUBBLE_FORWARD = typeof PostcopyBubble.POSTCOPY_BUBBLE_FORWARD;
+}
+
+export function postcopyBubbleFromJSON(object: any): PostcopyBubble {
+  switch (object) {
+    case 0:
+    case "POSTCOPY_BUBBLE_UNSPECIFIED":
+      return PostcopyBubble.POSTCOPY_BUBBLE_UNSPECIFIED;
+    case 1:
+    case "POSTCOPY_BUBBLE_DUAL":
+      return PostcopyBubble.POSTCOPY_BUBBLE_DUAL;
+    case 2:
+    case "POSTCOPY_BUBBLE_FORWARD":
+      return PostcopyBubble.POSTCOPY_BUBBLE_FORWARD;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum PostcopyBubble");
+  }
+}
+
+export function postcopyBubbleToJSON(object: PostcopyBubble): string {
+  switch (object) {
+    case PostcopyBubble.POSTCOPY_BUBBLE_UNSPECIFIED:
+      return "POSTCOPY_BUBBLE_UNSPECIFIED";
+    case PostcopyBubble.POSTCOPY_BUBBLE_DUAL:
+      return "POSTCOPY_BUBBLE_DUAL";
+    case PostcopyBubble.POSTCOPY_BUBBLE_FORWARD:
+      return "POSTCOPY_BUBBLE_FORWARD";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum PostcopyBubble");
+  }
+}
+
 /** What to do with a migration that does not converge. */
 export const OnTimeout = {
   ON_TIMEOUT_UNSPECIFIED: 0,
@@ -124,6 +222,12 @@ export const MigrationPhase = {
   MIGRATION_PHASE_FAILED: 5,
   MIGRATION_PHASE_CANCELLING: 6,
   MIGRATION_PHASE_CANCELLED: 7,
+  /** MIGRATION_PHASE_POSTCOPY_ACTIVE - The guest runs at the destination, pages of it are still at the source. */
+  MIGRATION_PHASE_POSTCOPY_ACTIVE: 8,
+  /** MIGRATION_PHASE_POSTCOPY_PAUSED - The same with a lost link: vCPUs that need a page wait. */
+  MIGRATION_PHASE_POSTCOPY_PAUSED: 9,
+  /** MIGRATION_PHASE_POSTCOPY_RECOVER - The link is there again, the hosts tell each other what has come. */
+  MIGRATION_PHASE_POSTCOPY_RECOVER: 10,
 } as const;
 
 export type MigrationPhase = typeof MigrationPhase[keyof typeof MigrationPhase];
@@ -137,6 +241,9 @@ export namespace MigrationPhase {
   export type MIGRATION_PHASE_FAILED = typeof MigrationPhase.MIGRATION_PHASE_FAILED;
   export type MIGRATION_PHASE_CANCELLING = typeof MigrationPhase.MIGRATION_PHASE_CANCELLING;
   export type MIGRATION_PHASE_CANCELLED = typeof MigrationPhase.MIGRATION_PHASE_CANCELLED;
+  export type MIGRATION_PHASE_POSTCOPY_ACTIVE = typeof MigrationPhase.MIGRATION_PHASE_POSTCOPY_ACTIVE;
+  export type MIGRATION_PHASE_POSTCOPY_PAUSED = typeof MigrationPhase.MIGRATION_PHASE_POSTCOPY_PAUSED;
+  export type MIGRATION_PHASE_POSTCOPY_RECOVER = typeof MigrationPhase.MIGRATION_PHASE_POSTCOPY_RECOVER;
 }
 
 export function migrationPhaseFromJSON(object: any): MigrationPhase {
@@ -165,6 +272,15 @@ export function migrationPhaseFromJSON(object: any): MigrationPhase {
     case 7:
     case "MIGRATION_PHASE_CANCELLED":
       return MigrationPhase.MIGRATION_PHASE_CANCELLED;
+    case 8:
+    case "MIGRATION_PHASE_POSTCOPY_ACTIVE":
+      return MigrationPhase.MIGRATION_PHASE_POSTCOPY_ACTIVE;
+    case 9:
+    case "MIGRATION_PHASE_POSTCOPY_PAUSED":
+      return MigrationPhase.MIGRATION_PHASE_POSTCOPY_PAUSED;
+    case 10:
+    case "MIGRATION_PHASE_POSTCOPY_RECOVER":
+      return MigrationPhase.MIGRATION_PHASE_POSTCOPY_RECOVER;
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum MigrationPhase");
   }
@@ -188,6 +304,12 @@ export function migrationPhaseToJSON(object: MigrationPhase): string {
       return "MIGRATION_PHASE_CANCELLING";
     case MigrationPhase.MIGRATION_PHASE_CANCELLED:
       return "MIGRATION_PHASE_CANCELLED";
+    case MigrationPhase.MIGRATION_PHASE_POSTCOPY_ACTIVE:
+      return "MIGRATION_PHASE_POSTCOPY_ACTIVE";
+    case MigrationPhase.MIGRATION_PHASE_POSTCOPY_PAUSED:
+      return "MIGRATION_PHASE_POSTCOPY_PAUSED";
+    case MigrationPhase.MIGRATION_PHASE_POSTCOPY_RECOVER:
+      return "MIGRATION_PHASE_POSTCOPY_RECOVER";
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum MigrationPhase");
   }
@@ -195,7 +317,7 @@ export function migrationPhaseToJSON(object: MigrationPhase): string {
 
 /** How a migration is to be done. Names and meanings are QEMU's where it has one (docs/migration.md). */
 export interface MigrationOptions {
-  /** A name from the registry in hosts/migration: stop-and-copy, pre-copy. */
+  /** A name from the registry in hosts/migration: stop-and-copy, pre-copy, post-copy, hybrid. */
   technique: string;
   /** 1 to 16 connections for pages. */
   channels: number;
@@ -213,6 +335,29 @@ export interface MigrationOptions {
   onTimeout: OnTimeout;
   /** What to do to the migration at named points of the protocol (tests, fault experiments). */
   failpoints: Failpoint[];
+  /**
+   * Post-copy and hybrid, from the switch on.
+   * What the source sends unasked.
+   */
+  push: PostcopyPush;
+  /** Bubbling: at how many places at most it goes on at once, 1 to 9, and to which sides. */
+  pivots: number;
+  bubble: PostcopyBubble;
+  /** Push what the guest has lately accessed before the rest. */
+  accessedFirst: boolean;
+  /** Demanded pages have a connection of their own. */
+  postcopyPreempt: boolean;
+  /** 0 means unlimited. It holds back the push; demanded pages may exceed it. */
+  maxPostcopyBandwidthBytesPerS: number;
+  /** For so long the destination tries to connect again when the link is lost; then the missing pages are lost. */
+  recoveryLimitMs: number;
+  /** Hybrid: it switches when the first of these holds, and when its rounds come to an end; 0: not by this. */
+  switchAfterRounds: number;
+  /** This share of the guest's memory has been sent, resent pages included. */
+  switchAfterShare: number;
+  switchAfterMs: number;
+  /** At most this share of the guest's memory travels in the pause: what is dirty and was lately accessed. */
+  hotSet: number;
 }
 
 /** A fault at a point of the protocol. */
@@ -231,7 +376,10 @@ export interface MigrationProgress {
   round: number;
   elapsedMs: number;
   transferredBytes: bigint;
-  /** In this round: what it has to send and what it has sent. */
+  /**
+   * In this round: what it has to send and what it has sent; after a post-copy switch: of the pages that the
+   * destination lacked then.
+   */
   roundPages: bigint;
   roundPagesSent: bigint;
   /** Estimates; 0 while they are not known. */
@@ -244,6 +392,8 @@ export interface MigrationProgress {
   note: string;
   /** The failpoint at which the migration stands now, or empty. */
   failpoint: string;
+  /** After a post-copy switch: pages that the destination has asked for. */
+  postcopyRequests: bigint;
 }
 
 /** One pass over memory. */
@@ -285,10 +435,30 @@ export interface SourceReport {
   resentPages: bigint;
   resentBytes: bigint;
   deviceStateBytes: bigint;
-  /** converged, max-rounds or total-time-limit; empty for techniques that do not iterate. */
+  /**
+   * converged, max-rounds or total-time-limit; hybrid also switch-after-rounds, switch-after-share, switch-after
+   * and by-hand; empty for techniques that do not iterate.
+   */
   convergence: string;
   /** Operations at the source from 10 s before the migration to the pause. */
-  series: OperationSeries | undefined;
+  series:
+    | OperationSeries
+    | undefined;
+  /** Once the guest has been switched to post-copy. */
+  postcopy: PostcopySourceReport | undefined;
+}
+
+/** What the source sent of a guest that ran at the destination. */
+export interface PostcopySourceReport {
+  /** Pages that the destination lacked when the guest resumed there. */
+  missingPages: bigint;
+  /** Pages sent unasked, and pages sent because the destination asked. Each page is one or the other. */
+  pushedPages: bigint;
+  demandedPages: bigint;
+  /** Pages that the destination asked for when they had already been pushed and were on their way. */
+  prefetchHits: bigint;
+  /** Bytes on all channels from the commit on, without the ledger. */
+  sentBytes: bigint;
 }
 
 /** What the destination saw. Times are its monotonic clock, ms. */
@@ -304,6 +474,34 @@ export interface DestinationReport {
   /** Source clock minus destination clock, its error bound, and whether both hosts share one clock (then both are 0). */
   clockOffsetMs: number;
   clockErrorMs: number;
+  /** Once the guest has been resumed with pages missing. */
+  postcopy: PostcopyDestinationReport | undefined;
+}
+
+/** What the destination saw of the missing pages. Times are its monotonic clock, ms. */
+export interface PostcopyDestinationReport {
+  /** The last missing page was in place; 0 when that did not come. */
+  completeAtMs: number;
+  /** Missing pages that were put in place, each as often as it came. */
+  placedPages: bigint;
+  /** How often a vCPU waited for a page, and the pages asked for, each once. */
+  faults: bigint;
+  requests: bigint;
+  /** The time in which all vCPUs waited at once, and what each one waited. */
+  blocktimeMs: number;
+  vcpuBlocktimeMs: number[];
+  /** How long the faults took, each from the vCPU's stop to its going on; only the buckets that are not empty, ascending. */
+  faultLatency: FaultLatencyBucket[];
+  faultLatencyMaxMs: number;
+  /** How often a lost link was made good, and the time without one. */
+  recoveries: number;
+  pausedMs: number;
+}
+
+export interface FaultLatencyBucket {
+  /** Faults that took at most this, and more than the bucket before. */
+  upToMs: number;
+  faults: bigint;
 }
 
 /** The end of a migration. */
@@ -334,6 +532,17 @@ function createBaseMigrationOptions(): MigrationOptions {
     totalTimeLimitMs: 0,
     onTimeout: 0,
     failpoints: [],
+    push: 0,
+    pivots: 0,
+    bubble: 0,
+    accessedFirst: false,
+    postcopyPreempt: false,
+    maxPostcopyBandwidthBytesPerS: 0,
+    recoveryLimitMs: 0,
+    switchAfterRounds: 0,
+    switchAfterShare: 0,
+    switchAfterMs: 0,
+    hotSet: 0,
   };
 }
 
@@ -371,6 +580,39 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
     }
     for (const v of message.failpoints) {
       Failpoint.encode(v!, writer.uint32(82).fork()).join();
+    }
+    if (message.push !== 0) {
+      writer.uint32(88).int32(message.push);
+    }
+    if (message.pivots !== 0) {
+      writer.uint32(96).uint32(message.pivots);
+    }
+    if (message.bubble !== 0) {
+      writer.uint32(104).int32(message.bubble);
+    }
+    if (message.accessedFirst !== false) {
+      writer.uint32(112).bool(message.accessedFirst);
+    }
+    if (message.postcopyPreempt !== false) {
+      writer.uint32(120).bool(message.postcopyPreempt);
+    }
+    if (message.maxPostcopyBandwidthBytesPerS !== 0) {
+      writer.uint32(129).double(message.maxPostcopyBandwidthBytesPerS);
+    }
+    if (message.recoveryLimitMs !== 0) {
+      writer.uint32(169).double(message.recoveryLimitMs);
+    }
+    if (message.switchAfterRounds !== 0) {
+      writer.uint32(136).uint32(message.switchAfterRounds);
+    }
+    if (message.switchAfterShare !== 0) {
+      writer.uint32(145).double(message.switchAfterShare);
+    }
+    if (message.switchAfterMs !== 0) {
+      writer.uint32(153).double(message.switchAfterMs);
+    }
+    if (message.hotSet !== 0) {
+      writer.uint32(161).double(message.hotSet);
     }
     return writer;
   },
@@ -468,6 +710,94 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
             message.failpoints.push(Failpoint.decode(reader, reader.uint32()));
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.push = reader.int32() as any;
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.pivots = reader.uint32();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.bubble = reader.int32() as any;
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.accessedFirst = reader.bool();
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.postcopyPreempt = reader.bool();
+            continue;
+          }
+          case 16: {
+            if (tag !== 129) {
+              break;
+            }
+
+            message.maxPostcopyBandwidthBytesPerS = reader.double();
+            continue;
+          }
+          case 21: {
+            if (tag !== 169) {
+              break;
+            }
+
+            message.recoveryLimitMs = reader.double();
+            continue;
+          }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.switchAfterRounds = reader.uint32();
+            continue;
+          }
+          case 18: {
+            if (tag !== 145) {
+              break;
+            }
+
+            message.switchAfterShare = reader.double();
+            continue;
+          }
+          case 19: {
+            if (tag !== 153) {
+              break;
+            }
+
+            message.switchAfterMs = reader.double();
+            continue;
+          }
+          case 20: {
+            if (tag !== 161) {
+              break;
+            }
+
+            message.hotSet = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -522,6 +852,49 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
       failpoints: globalThis.Array.isArray(object?.failpoints)
         ? object.failpoints.map((e: any) => Failpoint.fromJSON(e))
         : [],
+      push: isSet(object.push) ? postcopyPushFromJSON(object.push) : 0,
+      pivots: isSet(object.pivots) ? globalThis.Number(object.pivots) : 0,
+      bubble: isSet(object.bubble) ? postcopyBubbleFromJSON(object.bubble) : 0,
+      accessedFirst: isSet(object.accessedFirst)
+        ? globalThis.Boolean(object.accessedFirst)
+        : isSet(object.accessed_first)
+        ? globalThis.Boolean(object.accessed_first)
+        : false,
+      postcopyPreempt: isSet(object.postcopyPreempt)
+        ? globalThis.Boolean(object.postcopyPreempt)
+        : isSet(object.postcopy_preempt)
+        ? globalThis.Boolean(object.postcopy_preempt)
+        : false,
+      maxPostcopyBandwidthBytesPerS: isSet(object.maxPostcopyBandwidthBytesPerS)
+        ? globalThis.Number(object.maxPostcopyBandwidthBytesPerS)
+        : isSet(object.max_postcopy_bandwidth_bytes_per_s)
+        ? globalThis.Number(object.max_postcopy_bandwidth_bytes_per_s)
+        : 0,
+      recoveryLimitMs: isSet(object.recoveryLimitMs)
+        ? globalThis.Number(object.recoveryLimitMs)
+        : isSet(object.recovery_limit_ms)
+        ? globalThis.Number(object.recovery_limit_ms)
+        : 0,
+      switchAfterRounds: isSet(object.switchAfterRounds)
+        ? globalThis.Number(object.switchAfterRounds)
+        : isSet(object.switch_after_rounds)
+        ? globalThis.Number(object.switch_after_rounds)
+        : 0,
+      switchAfterShare: isSet(object.switchAfterShare)
+        ? globalThis.Number(object.switchAfterShare)
+        : isSet(object.switch_after_share)
+        ? globalThis.Number(object.switch_after_share)
+        : 0,
+      switchAfterMs: isSet(object.switchAfterMs)
+        ? globalThis.Number(object.switchAfterMs)
+        : isSet(object.switch_after_ms)
+        ? globalThis.Number(object.switch_after_ms)
+        : 0,
+      hotSet: isSet(object.hotSet)
+        ? globalThis.Number(object.hotSet)
+        : isSet(object.hot_set)
+        ? globalThis.Number(object.hot_set)
+        : 0,
     };
   },
 
@@ -557,6 +930,39 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
     if (message.failpoints?.length) {
       obj.failpoints = message.failpoints.map((e) => Failpoint.toJSON(e));
     }
+    if (message.push !== 0) {
+      obj.push = postcopyPushToJSON(message.push);
+    }
+    if (message.pivots !== 0) {
+      obj.pivots = Math.round(message.pivots);
+    }
+    if (message.bubble !== 0) {
+      obj.bubble = postcopyBubbleToJSON(message.bubble);
+    }
+    if (message.accessedFirst !== false) {
+      obj.accessedFirst = message.accessedFirst;
+    }
+    if (message.postcopyPreempt !== false) {
+      obj.postcopyPreempt = message.postcopyPreempt;
+    }
+    if (message.maxPostcopyBandwidthBytesPerS !== 0) {
+      obj.maxPostcopyBandwidthBytesPerS = floatToJson(message.maxPostcopyBandwidthBytesPerS);
+    }
+    if (message.recoveryLimitMs !== 0) {
+      obj.recoveryLimitMs = floatToJson(message.recoveryLimitMs);
+    }
+    if (message.switchAfterRounds !== 0) {
+      obj.switchAfterRounds = Math.round(message.switchAfterRounds);
+    }
+    if (message.switchAfterShare !== 0) {
+      obj.switchAfterShare = floatToJson(message.switchAfterShare);
+    }
+    if (message.switchAfterMs !== 0) {
+      obj.switchAfterMs = floatToJson(message.switchAfterMs);
+    }
+    if (message.hotSet !== 0) {
+      obj.hotSet = floatToJson(message.hotSet);
+    }
     return obj;
   },
 
@@ -577,6 +983,17 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
     message.totalTimeLimitMs = object.totalTimeLimitMs ?? 0;
     message.onTimeout = object.onTimeout ?? 0;
     message.failpoints = object.failpoints?.map((e) => Failpoint.fromPartial(e)) || [];
+    message.push = object.push ?? 0;
+    message.pivots = object.pivots ?? 0;
+    message.bubble = object.bubble ?? 0;
+    message.accessedFirst = object.accessedFirst ?? false;
+    message.postcopyPreempt = object.postcopyPreempt ?? false;
+    message.maxPostcopyBandwidthBytesPerS = object.maxPostcopyBandwidthBytesPerS ?? 0;
+    message.recoveryLimitMs = object.recoveryLimitMs ?? 0;
+    message.switchAfterRounds = object.switchAfterRounds ?? 0;
+    message.switchAfterShare = object.switchAfterShare ?? 0;
+    message.switchAfterMs = object.switchAfterMs ?? 0;
+    message.hotSet = object.hotSet ?? 0;
     return message;
   },
 };
@@ -701,6 +1118,7 @@ function createBaseMigrationProgress(): MigrationProgress {
     remainingMs: 0,
     note: "",
     failpoint: "",
+    postcopyRequests: 0n,
   };
 }
 
@@ -753,6 +1171,12 @@ export const MigrationProgress: MessageFns<MigrationProgress> = {
     }
     if (message.failpoint !== "") {
       writer.uint32(106).string(message.failpoint);
+    }
+    if (message.postcopyRequests !== 0n) {
+      if (BigInt.asUintN(64, message.postcopyRequests) !== message.postcopyRequests) {
+        throw new globalThis.Error("value provided for field message.postcopyRequests of type uint64 too large");
+      }
+      writer.uint32(112).uint64(message.postcopyRequests);
     }
     return writer;
   },
@@ -874,6 +1298,14 @@ export const MigrationProgress: MessageFns<MigrationProgress> = {
             message.failpoint = reader.string();
             continue;
           }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.postcopyRequests = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -933,6 +1365,11 @@ export const MigrationProgress: MessageFns<MigrationProgress> = {
         : 0,
       note: isSet(object.note) ? globalThis.String(object.note) : "",
       failpoint: isSet(object.failpoint) ? globalThis.String(object.failpoint) : "",
+      postcopyRequests: isSet(object.postcopyRequests)
+        ? BigInt(object.postcopyRequests)
+        : isSet(object.postcopy_requests)
+        ? BigInt(object.postcopy_requests)
+        : 0n,
     };
   },
 
@@ -977,6 +1414,9 @@ export const MigrationProgress: MessageFns<MigrationProgress> = {
     if (message.failpoint !== "") {
       obj.failpoint = message.failpoint;
     }
+    if (message.postcopyRequests !== 0n) {
+      obj.postcopyRequests = message.postcopyRequests.toString();
+    }
     return obj;
   },
 
@@ -1004,6 +1444,9 @@ export const MigrationProgress: MessageFns<MigrationProgress> = {
     message.remainingMs = object.remainingMs ?? 0;
     message.note = object.note ?? "";
     message.failpoint = object.failpoint ?? "";
+    message.postcopyRequests = (object.postcopyRequests !== undefined && object.postcopyRequests !== null)
+      ? BigInt(object.postcopyRequests)
+      : 0n;
     return message;
   },
 };
@@ -1343,6 +1786,7 @@ function createBaseSourceReport(): SourceReport {
     deviceStateBytes: 0n,
     convergence: "",
     series: undefined,
+    postcopy: undefined,
   };
 }
 
@@ -1431,6 +1875,9 @@ export const SourceReport: MessageFns<SourceReport> = {
     }
     if (message.series !== undefined) {
       OperationSeries.encode(message.series, writer.uint32(162).fork()).join();
+    }
+    if (message.postcopy !== undefined) {
+      PostcopySourceReport.encode(message.postcopy, writer.uint32(170).fork()).join();
     }
     return writer;
   },
@@ -1608,6 +2055,14 @@ export const SourceReport: MessageFns<SourceReport> = {
             message.series = OperationSeries.decode(reader, reader.uint32());
             continue;
           }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.postcopy = PostcopySourceReport.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1712,6 +2167,7 @@ export const SourceReport: MessageFns<SourceReport> = {
         : 0n,
       convergence: isSet(object.convergence) ? globalThis.String(object.convergence) : "",
       series: isSet(object.series) ? OperationSeries.fromJSON(object.series) : undefined,
+      postcopy: isSet(object.postcopy) ? PostcopySourceReport.fromJSON(object.postcopy) : undefined,
     };
   },
 
@@ -1777,6 +2233,9 @@ export const SourceReport: MessageFns<SourceReport> = {
     if (message.series !== undefined) {
       obj.series = OperationSeries.toJSON(message.series);
     }
+    if (message.postcopy !== undefined) {
+      obj.postcopy = PostcopySourceReport.toJSON(message.postcopy);
+    }
     return obj;
   },
 
@@ -1821,6 +2280,185 @@ export const SourceReport: MessageFns<SourceReport> = {
     message.series = (object.series !== undefined && object.series !== null)
       ? OperationSeries.fromPartial(object.series)
       : undefined;
+    message.postcopy = (object.postcopy !== undefined && object.postcopy !== null)
+      ? PostcopySourceReport.fromPartial(object.postcopy)
+      : undefined;
+    return message;
+  },
+};
+
+function createBasePostcopySourceReport(): PostcopySourceReport {
+  return { missingPages: 0n, pushedPages: 0n, demandedPages: 0n, prefetchHits: 0n, sentBytes: 0n };
+}
+
+export const PostcopySourceReport: MessageFns<PostcopySourceReport> = {
+  encode(message: PostcopySourceReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.missingPages !== 0n) {
+      if (BigInt.asUintN(64, message.missingPages) !== message.missingPages) {
+        throw new globalThis.Error("value provided for field message.missingPages of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.missingPages);
+    }
+    if (message.pushedPages !== 0n) {
+      if (BigInt.asUintN(64, message.pushedPages) !== message.pushedPages) {
+        throw new globalThis.Error("value provided for field message.pushedPages of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.pushedPages);
+    }
+    if (message.demandedPages !== 0n) {
+      if (BigInt.asUintN(64, message.demandedPages) !== message.demandedPages) {
+        throw new globalThis.Error("value provided for field message.demandedPages of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.demandedPages);
+    }
+    if (message.prefetchHits !== 0n) {
+      if (BigInt.asUintN(64, message.prefetchHits) !== message.prefetchHits) {
+        throw new globalThis.Error("value provided for field message.prefetchHits of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.prefetchHits);
+    }
+    if (message.sentBytes !== 0n) {
+      if (BigInt.asUintN(64, message.sentBytes) !== message.sentBytes) {
+        throw new globalThis.Error("value provided for field message.sentBytes of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.sentBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PostcopySourceReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePostcopySourceReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.missingPages = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.pushedPages = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.demandedPages = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.prefetchHits = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.sentBytes = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PostcopySourceReport {
+    return {
+      missingPages: isSet(object.missingPages)
+        ? BigInt(object.missingPages)
+        : isSet(object.missing_pages)
+        ? BigInt(object.missing_pages)
+        : 0n,
+      pushedPages: isSet(object.pushedPages)
+        ? BigInt(object.pushedPages)
+        : isSet(object.pushed_pages)
+        ? BigInt(object.pushed_pages)
+        : 0n,
+      demandedPages: isSet(object.demandedPages)
+        ? BigInt(object.demandedPages)
+        : isSet(object.demanded_pages)
+        ? BigInt(object.demanded_pages)
+        : 0n,
+      prefetchHits: isSet(object.prefetchHits)
+        ? BigInt(object.prefetchHits)
+        : isSet(object.prefetch_hits)
+        ? BigInt(object.prefetch_hits)
+        : 0n,
+      sentBytes: isSet(object.sentBytes)
+        ? BigInt(object.sentBytes)
+        : isSet(object.sent_bytes)
+        ? BigInt(object.sent_bytes)
+        : 0n,
+    };
+  },
+
+  toJSON(message: PostcopySourceReport): unknown {
+    const obj: any = {};
+    if (message.missingPages !== 0n) {
+      obj.missingPages = message.missingPages.toString();
+    }
+    if (message.pushedPages !== 0n) {
+      obj.pushedPages = message.pushedPages.toString();
+    }
+    if (message.demandedPages !== 0n) {
+      obj.demandedPages = message.demandedPages.toString();
+    }
+    if (message.prefetchHits !== 0n) {
+      obj.prefetchHits = message.prefetchHits.toString();
+    }
+    if (message.sentBytes !== 0n) {
+      obj.sentBytes = message.sentBytes.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PostcopySourceReport>, I>>(base?: I): PostcopySourceReport {
+    return PostcopySourceReport.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PostcopySourceReport>, I>>(object: I): PostcopySourceReport {
+    const message = createBasePostcopySourceReport();
+    message.missingPages = (object.missingPages !== undefined && object.missingPages !== null)
+      ? BigInt(object.missingPages)
+      : 0n;
+    message.pushedPages = (object.pushedPages !== undefined && object.pushedPages !== null)
+      ? BigInt(object.pushedPages)
+      : 0n;
+    message.demandedPages = (object.demandedPages !== undefined && object.demandedPages !== null)
+      ? BigInt(object.demandedPages)
+      : 0n;
+    message.prefetchHits = (object.prefetchHits !== undefined && object.prefetchHits !== null)
+      ? BigInt(object.prefetchHits)
+      : 0n;
+    message.sentBytes = (object.sentBytes !== undefined && object.sentBytes !== null) ? BigInt(object.sentBytes) : 0n;
     return message;
   },
 };
@@ -1834,6 +2472,7 @@ function createBaseDestinationReport(): DestinationReport {
     refused: 0n,
     clockOffsetMs: 0,
     clockErrorMs: 0,
+    postcopy: undefined,
   };
 }
 
@@ -1865,6 +2504,9 @@ export const DestinationReport: MessageFns<DestinationReport> = {
     }
     if (message.clockErrorMs !== 0) {
       writer.uint32(57).double(message.clockErrorMs);
+    }
+    if (message.postcopy !== undefined) {
+      PostcopyDestinationReport.encode(message.postcopy, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -1938,6 +2580,14 @@ export const DestinationReport: MessageFns<DestinationReport> = {
             message.clockErrorMs = reader.double();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.postcopy = PostcopyDestinationReport.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1983,6 +2633,7 @@ export const DestinationReport: MessageFns<DestinationReport> = {
         : isSet(object.clock_error_ms)
         ? globalThis.Number(object.clock_error_ms)
         : 0,
+      postcopy: isSet(object.postcopy) ? PostcopyDestinationReport.fromJSON(object.postcopy) : undefined,
     };
   },
 
@@ -2009,6 +2660,9 @@ export const DestinationReport: MessageFns<DestinationReport> = {
     if (message.clockErrorMs !== 0) {
       obj.clockErrorMs = floatToJson(message.clockErrorMs);
     }
+    if (message.postcopy !== undefined) {
+      obj.postcopy = PostcopyDestinationReport.toJSON(message.postcopy);
+    }
     return obj;
   },
 
@@ -2026,6 +2680,378 @@ export const DestinationReport: MessageFns<DestinationReport> = {
     message.refused = (object.refused !== undefined && object.refused !== null) ? BigInt(object.refused) : 0n;
     message.clockOffsetMs = object.clockOffsetMs ?? 0;
     message.clockErrorMs = object.clockErrorMs ?? 0;
+    message.postcopy = (object.postcopy !== undefined && object.postcopy !== null)
+      ? PostcopyDestinationReport.fromPartial(object.postcopy)
+      : undefined;
+    return message;
+  },
+};
+
+function createBasePostcopyDestinationReport(): PostcopyDestinationReport {
+  return {
+    completeAtMs: 0,
+    placedPages: 0n,
+    faults: 0n,
+    requests: 0n,
+    blocktimeMs: 0,
+    vcpuBlocktimeMs: [],
+    faultLatency: [],
+    faultLatencyMaxMs: 0,
+    recoveries: 0,
+    pausedMs: 0,
+  };
+}
+
+export const PostcopyDestinationReport: MessageFns<PostcopyDestinationReport> = {
+  encode(message: PostcopyDestinationReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.completeAtMs !== 0) {
+      writer.uint32(9).double(message.completeAtMs);
+    }
+    if (message.placedPages !== 0n) {
+      if (BigInt.asUintN(64, message.placedPages) !== message.placedPages) {
+        throw new globalThis.Error("value provided for field message.placedPages of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.placedPages);
+    }
+    if (message.faults !== 0n) {
+      if (BigInt.asUintN(64, message.faults) !== message.faults) {
+        throw new globalThis.Error("value provided for field message.faults of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.faults);
+    }
+    if (message.requests !== 0n) {
+      if (BigInt.asUintN(64, message.requests) !== message.requests) {
+        throw new globalThis.Error("value provided for field message.requests of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.requests);
+    }
+    if (message.blocktimeMs !== 0) {
+      writer.uint32(41).double(message.blocktimeMs);
+    }
+    if (message.vcpuBlocktimeMs.length !== 0) {
+      writer.uint32(50).fork();
+      for (const v of message.vcpuBlocktimeMs) {
+        writer.double(v);
+      }
+      writer.join();
+    }
+    for (const v of message.faultLatency) {
+      FaultLatencyBucket.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.faultLatencyMaxMs !== 0) {
+      writer.uint32(65).double(message.faultLatencyMaxMs);
+    }
+    if (message.recoveries !== 0) {
+      writer.uint32(72).uint32(message.recoveries);
+    }
+    if (message.pausedMs !== 0) {
+      writer.uint32(81).double(message.pausedMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PostcopyDestinationReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePostcopyDestinationReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.completeAtMs = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.placedPages = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.faults = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.requests = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.blocktimeMs = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag === 49) {
+              message.vcpuBlocktimeMs.push(reader.double());
+
+              continue;
+            }
+
+            if (tag === 50) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.vcpuBlocktimeMs.push(reader.double());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.faultLatency.push(FaultLatencyBucket.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 65) {
+              break;
+            }
+
+            message.faultLatencyMaxMs = reader.double();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.recoveries = reader.uint32();
+            continue;
+          }
+          case 10: {
+            if (tag !== 81) {
+              break;
+            }
+
+            message.pausedMs = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PostcopyDestinationReport {
+    return {
+      completeAtMs: isSet(object.completeAtMs)
+        ? globalThis.Number(object.completeAtMs)
+        : isSet(object.complete_at_ms)
+        ? globalThis.Number(object.complete_at_ms)
+        : 0,
+      placedPages: isSet(object.placedPages)
+        ? BigInt(object.placedPages)
+        : isSet(object.placed_pages)
+        ? BigInt(object.placed_pages)
+        : 0n,
+      faults: isSet(object.faults) ? BigInt(object.faults) : 0n,
+      requests: isSet(object.requests) ? BigInt(object.requests) : 0n,
+      blocktimeMs: isSet(object.blocktimeMs)
+        ? globalThis.Number(object.blocktimeMs)
+        : isSet(object.blocktime_ms)
+        ? globalThis.Number(object.blocktime_ms)
+        : 0,
+      vcpuBlocktimeMs: globalThis.Array.isArray(object?.vcpuBlocktimeMs)
+        ? object.vcpuBlocktimeMs.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.vcpu_blocktime_ms)
+        ? object.vcpu_blocktime_ms.map((e: any) => globalThis.Number(e))
+        : [],
+      faultLatency: globalThis.Array.isArray(object?.faultLatency)
+        ? object.faultLatency.map((e: any) => FaultLatencyBucket.fromJSON(e))
+        : globalThis.Array.isArray(object?.fault_latency)
+        ? object.fault_latency.map((e: any) => FaultLatencyBucket.fromJSON(e))
+        : [],
+      faultLatencyMaxMs: isSet(object.faultLatencyMaxMs)
+        ? globalThis.Number(object.faultLatencyMaxMs)
+        : isSet(object.fault_latency_max_ms)
+        ? globalThis.Number(object.fault_latency_max_ms)
+        : 0,
+      recoveries: isSet(object.recoveries) ? globalThis.Number(object.recoveries) : 0,
+      pausedMs: isSet(object.pausedMs)
+        ? globalThis.Number(object.pausedMs)
+        : isSet(object.paused_ms)
+        ? globalThis.Number(object.paused_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: PostcopyDestinationReport): unknown {
+    const obj: any = {};
+    if (message.completeAtMs !== 0) {
+      obj.completeAtMs = floatToJson(message.completeAtMs);
+    }
+    if (message.placedPages !== 0n) {
+      obj.placedPages = message.placedPages.toString();
+    }
+    if (message.faults !== 0n) {
+      obj.faults = message.faults.toString();
+    }
+    if (message.requests !== 0n) {
+      obj.requests = message.requests.toString();
+    }
+    if (message.blocktimeMs !== 0) {
+      obj.blocktimeMs = floatToJson(message.blocktimeMs);
+    }
+    if (message.vcpuBlocktimeMs?.length) {
+      obj.vcpuBlocktimeMs = message.vcpuBlocktimeMs.map((e) => floatToJson(e));
+    }
+    if (message.faultLatency?.length) {
+      obj.faultLatency = message.faultLatency.map((e) => FaultLatencyBucket.toJSON(e));
+    }
+    if (message.faultLatencyMaxMs !== 0) {
+      obj.faultLatencyMaxMs = floatToJson(message.faultLatencyMaxMs);
+    }
+    if (message.recoveries !== 0) {
+      obj.recoveries = Math.round(message.recoveries);
+    }
+    if (message.pausedMs !== 0) {
+      obj.pausedMs = floatToJson(message.pausedMs);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PostcopyDestinationReport>, I>>(base?: I): PostcopyDestinationReport {
+    return PostcopyDestinationReport.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PostcopyDestinationReport>, I>>(object: I): PostcopyDestinationReport {
+    const message = createBasePostcopyDestinationReport();
+    message.completeAtMs = object.completeAtMs ?? 0;
+    message.placedPages = (object.placedPages !== undefined && object.placedPages !== null)
+      ? BigInt(object.placedPages)
+      : 0n;
+    message.faults = (object.faults !== undefined && object.faults !== null) ? BigInt(object.faults) : 0n;
+    message.requests = (object.requests !== undefined && object.requests !== null) ? BigInt(object.requests) : 0n;
+    message.blocktimeMs = object.blocktimeMs ?? 0;
+    message.vcpuBlocktimeMs = object.vcpuBlocktimeMs?.map((e) => e) || [];
+    message.faultLatency = object.faultLatency?.map((e) => FaultLatencyBucket.fromPartial(e)) || [];
+    message.faultLatencyMaxMs = object.faultLatencyMaxMs ?? 0;
+    message.recoveries = object.recoveries ?? 0;
+    message.pausedMs = object.pausedMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseFaultLatencyBucket(): FaultLatencyBucket {
+  return { upToMs: 0, faults: 0n };
+}
+
+export const FaultLatencyBucket: MessageFns<FaultLatencyBucket> = {
+  encode(message: FaultLatencyBucket, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.upToMs !== 0) {
+      writer.uint32(9).double(message.upToMs);
+    }
+    if (message.faults !== 0n) {
+      if (BigInt.asUintN(64, message.faults) !== message.faults) {
+        throw new globalThis.Error("value provided for field message.faults of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.faults);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FaultLatencyBucket {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFaultLatencyBucket();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.upToMs = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.faults = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FaultLatencyBucket {
+    return {
+      upToMs: isSet(object.upToMs)
+        ? globalThis.Number(object.upToMs)
+        : isSet(object.up_to_ms)
+        ? globalThis.Number(object.up_to_ms)
+        : 0,
+      faults: isSet(object.faults) ? BigInt(object.faults) : 0n,
+    };
+  },
+
+  toJSON(message: FaultLatencyBucket): unknown {
+    const obj: any = {};
+    if (message.upToMs !== 0) {
+      obj.upToMs = floatToJson(message.upToMs);
+    }
+    if (message.faults !== 0n) {
+      obj.faults = message.faults.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<FaultLatencyBucket>, I>>(base?: I): FaultLatencyBucket {
+    return FaultLatencyBucket.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FaultLatencyBucket>, I>>(object: I): FaultLatencyBucket {
+    const message = createBaseFaultLatencyBucket();
+    message.upToMs = object.upToMs ?? 0;
+    message.faults = (object.faults !== undefined && object.faults !== null) ? BigInt(object.faults) : 0n;
     return message;
   },
 };

@@ -1,0 +1,14 @@
+/**
+ * Hybrid: some rounds of pre-copy, often a single one, then post-copy for what was written meanwhile. The
+ * destination drops what is stale by the dirty bitmap, and never fetches what it validly has (QEMU's
+ * postcopy-ram, which begins as pre-copy; Sahni and Varma, CCEM 2012, add the hot set to the pause).
+ */
+
+import type { SourceSide } from '../source-side.ts';
+
+export async function hybrid(source: SourceSide): Promise<void> {
+  await source.sendAll();
+  while (!source.mustSwitch()) await source.sendDirty();
+  await source.switchover(() => source.sendDirtyBitmap());
+  await source.serveAndPush();
+}
