@@ -144,9 +144,8 @@ function notes(trials: readonly TrialRecord[]): string[] {
     else if (trial.reason !== null) lines.push(`${label}: ${trial.reason}`);
     const { recoveries = 0, paused_ms = 0 } = trial.postcopy ?? {};
     if (recoveries > 0) {
-      lines.push(
-        `${label}: connected again ${recoveries} times, ${durationText(paused_ms)} without the source`,
-      );
+      const often = recoveries === 1 ? 'once' : `${recoveries} times`;
+      lines.push(`${label}: connected again ${often}, ${durationText(paused_ms)} without the source`);
     }
     const [first] = trial.audit?.faults ?? [];
     if (first !== undefined) lines.push(`${label}: page ${first.page}: ${first.kind}: ${first.detail}`);

@@ -159,6 +159,10 @@ describe('the summary', () => {
     const text = summaryText([trial({}), trial({ technique: 'post-copy', postcopy })]);
     const [, , , empty, heads, row, ...rest] = text.split('\n');
     expect([empty, rest]).toEqual(['', []]);
+    const recovered = { ...postcopy, recoveries: 2, paused_ms: 1500 };
+    expect(summaryText([trial({ postcopy: recovered })])).toContain(
+      'connected again 2 times, 1.50 s without',
+    );
     expect(heads).toMatch(/^POST-COPY +RESUME TIME +MISSING +PUSHED +DEMANDED +FAULTS +FAULT P50 +P99 /);
     expect(row).toMatch(
       /^post-copy +400 ms +5,000 +4,900 +100 +150 +0\.05 ms +2\.00 ms +7\.00 ms +9\.00 ms$/,
