@@ -8,8 +8,9 @@ import { afterAll, afterEach, beforeEach, expect, it } from 'vitest';
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import { GuestState } from '../../proto/generated/godwit/v1/guest.ts';
 import { MigrationPhase, PostcopyPush } from '../../proto/generated/godwit/v1/migration.ts';
+import type { FailpointName } from '../../proto/names.ts';
 import { callUnary } from '../../proto/rpc.ts';
-import { expectRunsOnlyOn } from '../support/one-copy.ts';
+import { expectRunsOnlyOn, heldAt, release } from '../support/one-copy.ts';
 import { endAllProcesses, waitFor } from '../support/processes.ts';
 import { guestSpec, type RunningMigration, Testbed } from '../support/testbed.ts';
 
@@ -79,6 +80,20 @@ it('fails with the host that has the rest of its pages, and says how many were l
   );
   await testbed.destroyGuest(GUEST);
 });
+
+it.each<FailpointName>(['before-commit', 'after-commit', 'before-resume'])(
+  'fails, too, when that host dies at %s: the destination takes over what is there',
+  async (point) => {
+    const migration = await heldAt(testbed, GUEST, point, { technique: 'post-copy', recoveryLimitMs: 1000 });
+    const name = await migration.name();
+    await testbed.killHost('host-1');
+    await release(testbed, point, name);
+    const { phase, reason } = await migration.ended;
+    expect(phase).toBe(MigrationPhase.MIGRATION_PHASE_FAILED);
+    expect(reason).toMatch(/\d+ pages were lost with host-1/);
+    expect((await testbed.guest(GUEST)).owner).toBe('host-2');
+  },
+);
 
 it('survives a coordinator that dies and comes back meanwhile', async () => {
   await spread(10_000);
