@@ -34,8 +34,8 @@ const PARTS: Readonly<Record<string, readonly Part[]>> = {
   downtime: [downtime],
   footprint: [footprint],
   pacing: [pacing],
-  'client-gap': [clientGap],
   postcopy: [postcopy],
+  'client-gap': [clientGap],
 };
 
 async function main(): Promise<void> {

@@ -74,6 +74,35 @@ const network = z.strictObject({
   changes: z.array(networkChange).describe('What was changed and broken while the guests moved.'),
 });
 
+const faultLatency = z.strictObject({
+  p50_ms: z.number(),
+  p90_ms: z.number(),
+  p99_ms: z.number(),
+  max_ms: z.number(),
+  histogram: z
+    .array(z.strictObject({ up_to_ms: z.number(), faults: z.number() }))
+    .describe('Faults that took at most so long, and more than the entry before.'),
+});
+
+const postcopy = z.strictObject({
+  resumed_at_ms: z
+    .number()
+    .describe("The first vCPU's start at the destination, since the migration's acceptance."),
+  resume_time_ms: ms().describe('From the resume to the last missing page.'),
+  missing_pages: z.number().describe('Pages that the destination lacked at the resume.'),
+  placed_pages: z.number().describe('Of these, those that it put in place.'),
+  pushed_pages: z.number().describe('Sent unasked.'),
+  demanded_pages: z.number().describe('Sent because the destination asked: the network faults.'),
+  requests: z.number().describe('Pages that the destination asked for.'),
+  prefetch_hits: z.number().describe('Of these, those that were on their way already.'),
+  faults: z.number().describe('How often a vCPU waited for a page.'),
+  fault_latency: faultLatency.nullable().describe('null when there was no fault.'),
+  blocktime_ms: z.number().describe('While all vCPUs waited at once.'),
+  vcpu_blocktime_ms: z.array(z.number()).describe('What each vCPU waited.'),
+  recoveries: z.number().describe('How often a lost link was made good.'),
+  paused_ms: z.number().describe('The time without a link.'),
+});
+
 const latency = z.strictObject({
   p50: ms(),
   p90: ms(),
@@ -102,35 +131,6 @@ const client = z.strictObject({
   gap_ms: ms().describe('The longest time without an answer around the migration: the client gap.'),
   gap_at_ms: ms().describe("When it began, since the migration's acceptance."),
   gap_minus_downtime_ms: ms(),
-});
-
-const faultLatency = z.strictObject({
-  p50_ms: z.number(),
-  p90_ms: z.number(),
-  p99_ms: z.number(),
-  max_ms: z.number(),
-  histogram: z
-    .array(z.strictObject({ up_to_ms: z.number(), faults: z.number() }))
-    .describe('Faults that took at most so long, and more than the entry before.'),
-});
-
-const postcopy = z.strictObject({
-  resumed_at_ms: z
-    .number()
-    .describe("The first vCPU's start at the destination, since the migration's acceptance."),
-  resume_time_ms: ms().describe('From the resume to the last missing page.'),
-  missing_pages: z.number().describe('Pages that the destination lacked at the resume.'),
-  placed_pages: z.number().describe('Of these, those that it put in place.'),
-  pushed_pages: z.number().describe('Sent unasked.'),
-  demanded_pages: z.number().describe('Sent because the destination asked: the network faults.'),
-  requests: z.number().describe('Pages that the destination asked for.'),
-  prefetch_hits: z.number().describe('Of these, those that were on their way already.'),
-  faults: z.number().describe('How often a vCPU waited for a page.'),
-  fault_latency: faultLatency.nullable().describe('null when there was no fault.'),
-  blocktime_ms: z.number().describe('While all vCPUs waited at once.'),
-  vcpu_blocktime_ms: z.array(z.number()).describe('What each vCPU waited.'),
-  recoveries: z.number().describe('How often a lost link was made good.'),
-  paused_ms: z.number().describe('The time without a link.'),
 });
 
 export const TRIAL_STATUS = ['completed', 'failed', 'cancelled', 'lost'] as const;

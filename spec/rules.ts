@@ -29,8 +29,8 @@ export function brokenRules(
     ...contentRules(guest.content),
     ...workloadRules(guest.workload, guest.memory),
     ...migrationRules(spec.migration),
-    ...clientRules(spec),
     ...migrationKeyRules(spec.migration, written),
+    ...clientRules(spec),
     ...networkRules(spec),
   ];
 }

@@ -35,8 +35,8 @@ export function summaryText(trials: readonly TrialRecord[]): string {
   const heads = [...HEADS, ...(hasClients ? [GAP_HEAD] : []), ...MORE_HEADS];
   const tables = [
     tableText(heads, rows, 1),
-    ...clientTable(trials),
     ...postcopyTable(groups),
+    ...clientTable(trials),
     ...linkTable(trials),
   ];
   return [...tables, ...notes(trials)].join('\n');
@@ -151,14 +151,14 @@ function notes(trials: readonly TrialRecord[]): string[] {
     if (trial.status !== 'completed')
       lines.push(`${label} ${trial.status}: ${trial.reason ?? 'no reason given'}`);
     else if (trial.reason !== null) lines.push(`${label}: ${trial.reason}`);
-    for (const { protocol, wrong } of trial.clients ?? []) {
-      if (wrong > 0)
-        lines.push(`${label}: ${countText(wrong)} answers to ${protocol} clients forgot a write`);
-    }
     const { recoveries = 0, paused_ms = 0 } = trial.postcopy ?? {};
     if (recoveries > 0) {
       const often = recoveries === 1 ? 'once' : `${recoveries} times`;
       lines.push(`${label}: connected again ${often}, ${durationText(paused_ms)} without the source`);
+    }
+    for (const { protocol, wrong } of trial.clients ?? []) {
+      if (wrong > 0)
+        lines.push(`${label}: ${countText(wrong)} answers to ${protocol} clients forgot a write`);
     }
     const [first] = trial.audit?.faults ?? [];
     if (first !== undefined) lines.push(`${label}: page ${first.page}: ${first.kind}: ${first.detail}`);

@@ -63,7 +63,7 @@ export class DestinationMover {
       await this.#receive();
       await this.#takeOver();
       await this.#arrival.complete();
-      // The guest runs and is whole: what follows takes no processor from it.
+      // The guest runs: what follows takes no processor from it.
       goLast();
       await within(side.ledger.promise, DEADLINES_MS.ledger + this.#holdMs, this.#ending.signal);
       ledgerArrived = true;
