@@ -21,12 +21,12 @@ import { DemandPaging } from './demand-paging.ts';
 import { DestinationChannel } from './destination-channel.ts';
 import type { ChannelGeometry } from './frame-decoder.ts';
 import { sendLacking } from './lacking-transfer.ts';
+import { hasLatePages, priorityChannels } from './late-pages.ts';
 import { LedgerReceiver } from './ledger-transfer.ts';
 import { MOVER_LIMITS } from './limits.ts';
 import type { DestinationMoverData } from './messages.ts';
 import { PagePlacer } from './page-placer.ts';
 import { bitmapBytesOf } from './page-set.ts';
-import { priorityChannels } from './priority-channel.ts';
 import type { ProgressBoard } from './progress-board.ts';
 import type { Silence } from './silence.ts';
 import { type Body, type ControlFrame, type Frame, type PagesFrame, wireText } from './wire.ts';
@@ -315,6 +315,7 @@ export class DestinationSide {
         break;
       case 'MISSING':
         this.#mayCome(channel, frame.type, 'moving');
+        if (!hasLatePages(this.#data.options)) throw notNow(frame.type);
         this.paging.begin(frame.body, payload);
         break;
       case 'ALIVE':

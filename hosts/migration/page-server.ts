@@ -240,7 +240,7 @@ export class PageServer {
 
   /** Waits until the destination has connected again, and takes over what it lacks. */
   async #recover(why: Error): Promise<void> {
-    const { data, board, silence, signal, reconnected } = this.#parts;
+    const { data, board, silence, signal } = this.#parts;
     if (signal.aborted) throw new NobodyThere(String(signal.reason));
     const cause = this.#lost ?? why;
     for (const channel of allChannels(this.#connections)) channel.lose(why);
@@ -249,7 +249,7 @@ export class PageServer {
     this.#earlierBytes = this.sentBytes;
     // The destination may notice later than this side that the link is lost.
     const withinMs = DEADLINES_MS.dataSilence + data.options.recoveryLimitMs * PATIENCE;
-    this.#connections = await within(reconnected(), withinMs, signal).catch(() => {
+    this.#connections = await within(this.#parts.reconnected(), withinMs, signal).catch(() => {
       throw new NobodyThere(`${cause.message}; it did not come back within ${withinMs / 1000} s`);
     });
     board.phase = MigrationPhase.MIGRATION_PHASE_POSTCOPY_RECOVER;

@@ -65,9 +65,9 @@ export async function until(condition: () => boolean): Promise<void> {
 /** What lies between the two sides of a pair. */
 export interface Relay {
   readonly port: number;
-  cut(): void;
+  readonly cut: () => void;
   /** Cuts once the source has sent so many bytes, and lets nobody connect for a while then. */
-  cutAfter(byteCount: number, forMs: number): void;
+  readonly cutAfter: (byteCount: number, forMs: number) => void;
 }
 
 /** The end of both sides of a migration. */

@@ -1,0 +1,108 @@
+/**
+ * Goal: a guest that lives on two hosts at once, since its pages are still on their way, is lost with either of
+ * them, and never in silence; until then it can be used, but neither moved on nor audited. Method: real processes
+ * and a post-copy that pushes nothing, so that it goes on for as long as the test likes.
+ */
+
+import { afterAll, afterEach, beforeEach, expect, it } from 'vitest';
+import { DEADLINES_MS } from '../../proto/deadlines.ts';
+import { GuestState } from '../../proto/generated/godwit/v1/guest.ts';
+import { MigrationPhase, PostcopyPush } from '../../proto/generated/godwit/v1/migration.ts';
+import type { FailpointName } from '../../proto/names.ts';
+import { callUnary } from '../../proto/rpc.ts';
+import { expectRunsOnlyOn, heldAt, release } from '../support/one-copy.ts';
+import { endAllProcesses, waitFor } from '../support/processes.ts';
+import { guestSpec, type RunningMigration, Testbed } from '../support/testbed.ts';
+
+const GUEST = 'moving';
+/** A part of the guest is touched at once, the rest hardly ever. */
+const WORKLOAD = { ...guestSpec(GUEST).workload!, hot: 1 };
+const DEMAND_ONLY = { technique: 'post-copy', push: PostcopyPush.POSTCOPY_PUSH_NONE, recoveryLimitMs: 1000 };
+
+/** How soon a coordinator that comes back knows its hosts. */
+const LEASE_MS = 5000;
+
+let testbed: Testbed;
+
+beforeEach(async () => {
+  testbed = await Testbed.start(['host-1', 'host-2', 'host-3'], LEASE_MS, { GODWIT_PATIENCE: '3' });
+  await testbed.createGuest(guestSpec(GUEST, { workload: WORKLOAD }), 'host-1');
+});
+
+afterEach(async () => {
+  await testbed.close();
+});
+
+afterAll(endAllProcesses);
+
+/** The guest runs at host-2, and is settled there; most of its pages are at host-1. */
+async function spread(totalTimeLimitMs: number): Promise<RunningMigration> {
+  const migration = testbed.migrate(GUEST, 'host-2', { ...DEMAND_ONLY, totalTimeLimitMs });
+  const { MIGRATION_PHASE_POSTCOPY_ACTIVE } = MigrationPhase;
+  await waitFor(async () => {
+    const { owner } = await testbed.guest(GUEST);
+    return owner === 'host-2' && migration.progress?.phase === MIGRATION_PHASE_POSTCOPY_ACTIVE;
+  }, 'the guest to run at host-2 while pages of it are at host-1');
+  return migration;
+}
+
+const HOUR_MS = 3_600_000;
+
+it('is neither moved on, audited nor cancelled, but can be paused and resumed', async () => {
+  const migration = await spread(HOUR_MS);
+  const name = await migration.name();
+  const host = testbed.host('host-2');
+  const call = { what: 'asking', deadlineMs: DEADLINES_MS.guestWork };
+  const moving = new RegExp(`migration ${name} moves it|moved by migration ${name}`);
+  await expect(testbed.audit(GUEST)).rejects.toThrow(moving);
+  await expect(testbed.migrate(GUEST, 'host-3').ended).rejects.toThrow(moving);
+  const settled = async (): Promise<boolean> => {
+    const error = await callUnary(host, 'auditGuest', { guest: GUEST }, call).then(() => '', String);
+    return /\d+ of its pages are still at host-1/.test(error);
+  };
+  await waitFor(settled, 'an audit to be refused for the pages that are missing');
+  const cancel = callUnary(testbed.host('host-1'), 'cancelMigration', { migration: name, reason: '' }, call);
+  await expect(cancel).rejects.toThrow('past its commit point');
+  await callUnary(host, 'pauseGuest', { guest: GUEST }, call);
+  await callUnary(host, 'resumeGuest', { guest: GUEST }, call);
+});
+
+it('fails with the host that has the rest of its pages, and says how many were lost', async () => {
+  const migration = await spread(HOUR_MS);
+  await testbed.killHost('host-1');
+  const { phase, reason, owner } = await migration.ended;
+  expect(phase).toBe(MigrationPhase.MIGRATION_PHASE_FAILED);
+  expect(reason).toMatch(/\d+ pages were lost with host-1/);
+  expect(owner).toBe('host-2');
+  await waitFor(
+    async () => (await testbed.guest(GUEST)).state === GuestState.GUEST_STATE_FAILED,
+    'the guest to be told as failed',
+  );
+  await testbed.destroyGuest(GUEST);
+});
+
+it.each<FailpointName>(['before-commit', 'after-commit', 'before-resume'])(
+  'fails, too, when that host dies at %s: the destination takes over what is there',
+  async (point) => {
+    const migration = await heldAt(testbed, GUEST, point, { technique: 'post-copy', recoveryLimitMs: 1000 });
+    const name = await migration.name();
+    await testbed.killHost('host-1');
+    await release(testbed, point, name);
+    const { phase, reason } = await migration.ended;
+    expect(phase).toBe(MigrationPhase.MIGRATION_PHASE_FAILED);
+    expect(reason).toMatch(/\d+ pages were lost with host-1/);
+    expect((await testbed.guest(GUEST)).owner).toBe('host-2');
+  },
+);
+
+it('survives a coordinator that dies and comes back meanwhile', async () => {
+  await spread(10_000);
+  await testbed.killCoordinator();
+  await testbed.startCoordinator();
+  await waitFor(
+    async () => (await testbed.audit(GUEST).catch(() => undefined)) !== undefined,
+    'all pages to have come',
+  );
+  expect((await testbed.guest(GUEST)).owner).toBe('host-2');
+  await expectRunsOnlyOn(testbed, GUEST, 'host-2');
+});

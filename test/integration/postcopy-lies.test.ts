@@ -1,0 +1,219 @@
+/**
+ * Goal: after the switch of a post-copy, too, whoever lies is refused, and no page of a running guest is
+ * overwritten; and faults become requests as they should. Method: real movers against a peer that a test
+ * plays.
+ */
+
+import { connect, createServer, type Server } from 'node:net';
+import { afterEach, describe, expect, test } from 'vitest';
+import { bootId } from '../../hosts/clock.ts';
+import { VCPU_STATE } from '../../hosts/guest/control-layout.ts';
+import { Guest } from '../../hosts/guest/guest.ts';
+import { IncomingMigration } from '../../hosts/migration/incoming.ts';
+import { OutgoingMigration } from '../../hosts/migration/outgoing.ts';
+import { RunKind } from '../../hosts/migration/wire.ts';
+import { type MigrationOptions, MigrationPhase } from '../../proto/generated/godwit/v1/migration.ts';
+import { guestSpec, MIGRATION, optionsOf, THREADS, TOKEN, until } from './engine-pair.ts';
+import { WirePeer } from './wire-peer.ts';
+
+const PAGE_COUNT = 256;
+const VCPUS = 8;
+const HELLO = { migration: MIGRATION, token: TOKEN, channel: 0, pageCount: PAGE_COUNT };
+const PAGE_ZERO = { firstPage: 0, pageCount: 1, kind: RunKind.DATA };
+
+let guest: Guest | undefined;
+let server: Server | undefined;
+const peers: WirePeer[] = [];
+
+afterEach(async () => {
+  for (const { socket } of peers.splice(0)) socket.destroy();
+  server?.close();
+  await guest?.destroy();
+});
+
+describe('the destination', () => {
+  let incoming: IncomingMigration;
+
+  /** A source that a test plays, at the end of its final round. */
+  async function start(technique: string, vcpuCount: number): Promise<[WirePeer, Guest]> {
+    const uniform = guestSpec('uniform', 0, vcpuCount, 1);
+    // Every vCPU writes the first page and no other.
+    const spec = { ...uniform, workload: { ...uniform.workload!, workingSetBytes: 4096n } };
+    const options = optionsOf(technique, { postcopyPreempt: false, recoveryLimitMs: 0 });
+    const arriving = await Guest.incoming(spec);
+    guest = arriving;
+    arriving.control.leaseUntilMs = Number.POSITIVE_INFINITY;
+    const accepted = Promise.withResolvers<WirePeer>();
+    const listener = createServer((socket) => {
+      const peer = new WirePeer(socket, 'destination', PAGE_COUNT);
+      peers.push(peer);
+      accepted.resolve(peer);
+    });
+    server = listener;
+    await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
+    const { port: sourcePort } = listener.address() as { port: number };
+    const settings = { migration: MIGRATION, threads: THREADS, guest: arriving, options, token: TOKEN };
+    incoming = new IncomingMigration(
+      { ...settings, source: 'host-1', sourceAddress: '127.0.0.1', sourcePort, sourceBootId: bootId() },
+      { resumed: () => {}, commitMissing: async () => 'source', abandoned: () => {} },
+    );
+    const connected = incoming.connect();
+    const peer = await accepted.promise;
+    await peer.hear('HELLO');
+    peer.say('WELCOME', {});
+    await peer.hear('STANDBY');
+    await connected;
+    peer.say('ROUND_END', { round: 1 });
+    return [peer, arriving];
+  }
+
+  /** The guest runs, and each of its vCPUs waits for the first page. */
+  async function asleep(): Promise<[WirePeer, Guest]> {
+    const [peer, arriving] = await start('post-copy', VCPUS);
+    peer.say('MISSING', { pages: PAGE_COUNT });
+    const vcpuStateBytes = Array.from({ length: VCPUS }, () => 0);
+    peer.say('DEVICE_STATE', { ledgerDigest: 'none', vcpuStateBytes }, Buffer.alloc(5000));
+    await peer.hear('READY');
+    expect(arriving.control.missingPages).toBe(PAGE_COUNT);
+    peer.say('COMMIT', {});
+    await peer.hear('RESUMED');
+    const { body } = await peer.hear('REQUEST');
+    expect(body).toEqual({ pages: [0] });
+    const states = Array.from({ length: VCPUS }, (_, vcpu) => vcpu);
+    await until(() => states.every((vcpu) => arriving.control.vcpuState(vcpu) === VCPU_STATE.FAULTED));
+    return [peer, arriving];
+  }
+
+  test('asks once for a page for which eight vCPUs wait, and gives it to all', async () => {
+    const [peer, arriving] = await asleep();
+    await arriving.pause();
+    await arriving.resume();
+    peer.sayPages(PAGE_ZERO);
+    const { operations } = arriving.series.counts();
+    await until(() => arriving.series.counts().operations > operations + 10_000);
+    expect(arriving.control.missingPages).toBe(PAGE_COUNT - 1);
+    await arriving.destroy();
+    expect((await peer.hear('FAILURE')).body.reason).toBe('the guest was destroyed');
+    const { report } = await incoming.finished();
+    expect(report.postcopy).toMatchObject({ requests: 1n, faults: BigInt(VCPUS), placedPages: 1n });
+  });
+
+  test('ends with a guest that is destroyed while eight vCPUs wait', async () => {
+    const [peer, arriving] = await asleep();
+    await arriving.destroy();
+    await peer.hear('FAILURE');
+    await peer.closed;
+    expect((await incoming.finished()).reason).toContain(`${PAGE_COUNT} pages had not come`);
+  });
+
+  test('refuses a page that is here, which the guest has written since', async () => {
+    const [peer, arriving] = await asleep();
+    peer.sayPages(PAGE_ZERO);
+    await until(() => arriving.series.counts().operations > 10_000);
+    server?.close();
+    peer.sayPages(PAGE_ZERO);
+    await peer.closed;
+    const { phase, reason, report } = await incoming.finished();
+    expect(phase).toBe(MigrationPhase.MIGRATION_PHASE_FAILED);
+    expect(reason).toContain('255 pages were lost with host-1: page 0 came though it is here');
+    expect(report.refused).toBe(1n);
+    expect(arriving.failure?.message).toBe(reason);
+  });
+
+  test.each<[string, string, (peer: WirePeer) => void]>([
+    ['of a pre-copy', 'pre-copy', (peer) => peer.say('MISSING', { pages: PAGE_COUNT })],
+    [
+      'that it says twice',
+      'post-copy',
+      (peer) => {
+        peer.say('MISSING', { pages: PAGE_COUNT });
+        peer.say('MISSING', { pages: PAGE_COUNT });
+      },
+    ],
+    [
+      'with another number than its bitmap has',
+      'hybrid',
+      (peer) => peer.say('MISSING', { pages: 2 }, Buffer.alloc(PAGE_COUNT / 8, 1)),
+    ],
+    [
+      'with a bitmap of another guest',
+      'hybrid',
+      (peer) => peer.say('MISSING', { pages: 8 }, Buffer.alloc(8, 1)),
+    ],
+  ])('abandons a guest whose source names missing pages %s', async (_, technique, lie) => {
+    const [peer, arriving] = await start(technique, 1);
+    lie(peer);
+    await peer.closed;
+    const { phase, report } = await incoming.finished();
+    expect(phase).toBe(MigrationPhase.MIGRATION_PHASE_FAILED);
+    expect(report.refused).toBe(1n);
+    expect(arriving.running).toBe(false);
+  });
+});
+
+describe('the source', () => {
+  let port: number;
+
+  async function dial(): Promise<WirePeer> {
+    const peer = new WirePeer(connect(port, '127.0.0.1'), 'source', PAGE_COUNT);
+    peers.push(peer);
+    peer.say('HELLO', HELLO);
+    await peer.hear('WELCOME');
+    return peer;
+  }
+
+  /** A migration of a guest that does nothing; all pages have been sent in one round. */
+  function moving(leaving: Guest, options: MigrationOptions): OutgoingMigration {
+    const listening = Promise.withResolvers<number>();
+    void listening.promise.then((value) => {
+      port = value;
+    });
+    const settings = { migration: MIGRATION, threads: THREADS, guest: leaving, options, token: TOKEN };
+    return new OutgoingMigration(
+      { ...settings, listenAddress: '127.0.0.1' },
+      {
+        listening: listening.resolve,
+        progress: () => {},
+        beginHandover: async () => {},
+        serving: () => {},
+        commitUnanswered: () => Promise.reject(new Error('RESUMED was said')),
+        free: async () => {
+          await leaving.destroy();
+          return 1;
+        },
+      },
+    );
+  }
+
+  test('serves no page that was not missing, and believes no destination that says it lacks one', async () => {
+    const leaving = await Guest.create(guestSpec('idle', 0, 1, 1));
+    guest = leaving;
+    // One page is dirty at the switch.
+    const outgoing = moving(leaving, optionsOf('hybrid', { postcopyPreempt: false }));
+    const outcome = outgoing.run();
+    await until(() => port !== undefined);
+    const peer = await dial();
+    peer.say('START', {});
+    peer.say('STANDBY', {});
+    await peer.hear('ROUND_END');
+    new Uint8Array(leaving.shared.pageTable)[7] = 7;
+    peer.say('ROUND_DONE', { round: 1 });
+    expect((await peer.hear('MISSING')).body).toEqual({ pages: 1 });
+    await peer.hear('DEVICE_STATE');
+    peer.say('READY', { installedAtMs: 1 });
+    await peer.hear('COMMIT');
+    peer.say('RESUMED', { resumedAtMs: 1 });
+    peer.say('REQUEST', { pages: [8] });
+    await peer.closed;
+    const again = await dial();
+    again.say('LACKING', { firstPage: 0, bitmap: new Uint8Array(32).fill(1) });
+    await again.closed;
+    const third = await dial();
+    third.say('FAILURE', { reason: 'that will do' });
+    const { phase, reason, report } = await outcome;
+    expect(phase).toBe(MigrationPhase.MIGRATION_PHASE_FAILED);
+    expect(reason).toContain('did not get all its pages: the destination gave up: that will do');
+    expect(report?.postcopy?.missingPages).toBe(1n);
+    expect(outgoing.refused).toBe(2);
+  });
+});
