@@ -155,23 +155,26 @@ function cores(): Check {
 
 /** What hosts in network namespaces and tc need of the kernel, found out by trying. */
 async function kernelChecks(): Promise<Check[]> {
-  const { permitted, missing, ...features } = await kernelFeatures();
-  const namespaces = kernelCheck(
-    'network namespaces',
-    missing.permitted,
-    'hosts in network namespaces and tc need Linux and root',
-  );
+  const { namespaces, permitted, missing, ...features } = await kernelFeatures();
+  const checks = [
+    kernelCheck('network namespaces', missing.namespaces, 'hosts in network namespaces need Linux and root'),
+  ];
   // Without permission nothing can be tried, and one line says why.
-  if (!permitted) return [namespaces];
+  if (!permitted) {
+    return [
+      ...checks,
+      kernelCheck('shaping by tc', missing.permitted, 'it needs Linux and root, or NET_ADMIN'),
+    ];
+  }
   const devices = await Promise.all(
-    Object.entries(DEVICES).map(async ([name, command]) =>
+    Object.entries(namespaces ? DEVICES : {}).map(async ([name, command]) =>
       kernelCheck(name, await trialProblem(command.split(' ')), 'hosts in network namespaces need it'),
     ),
   );
   const shaping = Object.entries(SHAPING).map(([feature, [name, remedy]]) =>
     kernelCheck(name, features[feature as keyof typeof SHAPING] ? undefined : missing[feature], remedy),
   );
-  return [namespaces, ...devices, ...shaping];
+  return [...checks, ...devices, ...shaping];
 }
 
 function kernelCheck(name: string, problem: string | undefined, remedy: string): Check {

@@ -49,10 +49,12 @@ const GUEST_FLAGS: readonly SpecFlag[] = [
   workload('--rate <rate>', 'text', "target rate, such as '5000 pages/s', '500 ops/s' or unlimited"),
   workload('--working-set <size>', 'text', 'memory that the workload writes'),
   workload('--hot <share>', 'number', 'hot-cold: share of writes to the working set'),
-  workload('--theta <number>', 'number', 'zipf, kv: how skewed the choice is'),
-  workload('--read <share>', 'number', 'kv: share of reads'),
+  workload('--theta <number>', 'number', 'zipf, kv, web: how skewed the choice is'),
+  workload('--read <share>', 'number', 'kv, web: share of reads'),
   workload('--scan <share>', 'number', 'kv: share of scans'),
   workload('--scan-length <count>', 'number', 'kv: records that a scan reads'),
+  workload('--pages-per-request <count>', 'number', 'web: pages that a response is made from'),
+  workload('--response-size <size>', 'text', "web: size of a response's body"),
   workload('--trace <file>', 'text', 'trace: a file of lines "time-ms page"'),
 ];
 
@@ -114,9 +116,13 @@ export function guestFlagGiven(values: FlagValues): string | undefined {
   return given === undefined ? undefined : `--${flagName(given.flag)}`;
 }
 
-/** @throws UsageError that names the flags. */
-export function guestFromFlags(name: string, values: FlagValues): GuestSpec {
-  const spec = { guest: { name }, migration: { technique: TECHNIQUES[0] } };
+/**
+ * @param hasClients whether there will be clients, which then are its work unless a rate is given
+ * @throws UsageError that names the flags.
+ */
+export function guestFromFlags(name: string, values: FlagValues, hasClients = false): GuestSpec {
+  const clients = hasClients ? { clients: {} } : {};
+  const spec = { guest: { name }, migration: { technique: TECHNIQUES[0] }, ...clients };
   return readAsSpec(spec, GUEST_FLAGS, values).guest;
 }
 

@@ -2,6 +2,7 @@
  * Ctrl-C and its like. The first asks for an orderly end: whoever works hears of it through the signal. The
  * second ends the command at once; child processes notice that their owner is gone and end too.
  */
+import { once } from 'node:events';
 import { EXIT } from './exit.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -35,4 +36,11 @@ export function catchInterrupts(): AbortSignal {
   process.on('disconnect', interrupt);
   process.channel?.unref();
   return controller.signal;
+}
+
+/** Waits for a signal that has not been aborted; a signal alone keeps no process alive. */
+export async function stayUntil(signal: AbortSignal): Promise<void> {
+  const keepAlive = setInterval(() => {}, 60_000);
+  await once(signal, 'abort');
+  clearInterval(keepAlive);
 }

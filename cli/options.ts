@@ -8,7 +8,7 @@ import { size } from '../spec/units.ts';
 export const DEFAULT_COORDINATOR = '127.0.0.1:7070';
 /** How long a host of a local testbed keeps its lease without hearing from the coordinator. */
 export const LEASE_MS = 10_000;
-const PORT_MAX = 65_535;
+export const PORT_MAX = 65_535;
 
 /** Reads a whole number within bounds. */
 export function wholeNumber(min: number, max: number): (text: string) => number {

@@ -7,9 +7,11 @@ import { addCreate } from './commands/create.ts';
 import { addDestroy } from './commands/destroy.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addDrain } from './commands/drain.ts';
+import { addForward } from './commands/forward.ts';
 import { addGuests } from './commands/guests.ts';
 import { addHosts } from './commands/hosts.ts';
 import { addLink } from './commands/link.ts';
+import { addLoad } from './commands/load.ts';
 import { addMigrate } from './commands/migrate.ts';
 import { addProbe } from './commands/probe.ts';
 import { addRun } from './commands/run.ts';
@@ -37,7 +39,7 @@ Exit code: 0 everything done and every audit clean, 1 something failed, 2 bad us
   addRun(godwit, version);
   addUp(godwit);
   for (const add of [addHosts, addGuests, addCreate, addDestroy, addMigrate, addCancel]) add(godwit);
-  for (const add of [addDrain, addLink, addProbe]) add(godwit);
+  for (const add of [addDrain, addLink, addProbe, addForward, addLoad]) add(godwit);
   for (const add of [addAudit, addWatch, addDoctor, addClean]) add(godwit);
   return godwit;
 }

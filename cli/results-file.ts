@@ -13,7 +13,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { errorText } from '../proto/errors.ts';
 import type { ResultRecord } from '../records/result-record.ts';
 import { UsageError } from './exit.ts';
@@ -30,7 +30,7 @@ export interface ResultsFolder {
 /** @throws UsageError when there can be no such folder. */
 export function makeResultsFolder(folder: string): ResultsFolder {
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolders(resolve(folder));
     const probe = join(folder, `.${FILE}.${process.pid}`);
     closeSync(openSync(probe, 'wx'));
     rmSync(probe);
@@ -49,6 +49,18 @@ export function makeResultsFolder(folder: string): ResultsFolder {
       }
     },
   };
+}
+
+/** Node's own recursion never ends below a folder that answers ENOENT to every mkdir, as /proc does. */
+function makeFolders(folder: string): void {
+  if (existsSync(folder)) return;
+  makeFolders(dirname(folder));
+  try {
+    mkdirSync(folder);
+  } catch (error) {
+    // Another run may have made it at the same time.
+    if (!existsSync(folder)) throw error;
+  }
 }
 
 /** `results/NAME-DATE`, which does not exist yet. */

@@ -15,6 +15,7 @@ export type EventKind =
   | 'host-undrained'
   | 'guest-created'
   | 'guest-destroyed'
+  | 'guest-failed'
   | 'guest-lost'
   | 'guest-found'
   | 'guest-adopted'

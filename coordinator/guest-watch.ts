@@ -4,7 +4,11 @@
  * again with its host.
  */
 
-import type { CoordinatorServiceRegisterHostRequest } from '../proto/generated/godwit/v1/coordinator.ts';
+import type {
+  CoordinatorServiceRegisterHostRequest,
+  HeldGuest,
+} from '../proto/generated/godwit/v1/coordinator.ts';
+import { GuestState } from '../proto/generated/godwit/v1/guest.ts';
 import { guestSpecProblems } from '../proto/guest-spec.ts';
 import type { EventLog } from './events.ts';
 import type { HostPort } from './host-port.ts';
@@ -39,6 +43,8 @@ export class GuestWatch {
   /** How often in a row a host held a guest that another host owns, by `host guest`. */
   readonly #strays = new Map<string, number>();
   readonly #reportedLost = new Set<string>();
+  /** The guests that failed, by the host that said so last. */
+  readonly #failed = new Map<string, ReadonlySet<string>>();
 
   constructor(modules: GuestWatchModules) {
     this.#modules = modules;
@@ -53,13 +59,14 @@ export class GuestWatch {
   /** A host has said what it holds. */
   heard(host: string, sightings = 1): void {
     const { registry, store, isBusy } = this.#modules;
-    const held = registry.find(host)?.held ?? new Map();
+    const held: ReadonlyMap<string, HeldGuest> = registry.find(host)?.held ?? new Map();
     for (const [guest, record] of store.guests()) {
       const key = `${host} ${guest}`;
       const isWanted = candidates(record).includes(host) && !held.has(guest) && !isBusy(guest);
       if (isWanted) this.#missing.set(key, (this.#missing.get(key) ?? 0) + sightings);
       else this.#missing.delete(key);
     }
+    this.#reportFailed(host, held);
     this.#discardStrays(host);
   }
 
@@ -89,6 +96,17 @@ export class GuestWatch {
     for (const guest of this.#reportedLost) {
       if (store.guest(guest) === undefined) this.#reportedLost.delete(guest);
     }
+  }
+
+  /** Emits guest-failed once for each guest that can run no more. */
+  #reportFailed(host: string, held: ReadonlyMap<string, HeldGuest>): void {
+    const before = this.#failed.get(host);
+    const failed = [...held.values()].filter(({ state }) => state === GuestState.GUEST_STATE_FAILED);
+    for (const { guest, failure } of failed) {
+      if (before?.has(guest) !== true)
+        this.#modules.events.emit('guest-failed', guest, `on ${host}: ${failure}`);
+    }
+    this.#failed.set(host, new Set(failed.map(({ guest }) => guest)));
   }
 
   #absence(host: string, guest: string): string | undefined {

@@ -1,12 +1,10 @@
-/**
- * The coordinator process. Prints one line of JSON when it serves, `{"ready":{"address":"127.0.0.1:40123"}}`,
- * and ends at SIGTERM, at SIGINT, or, with --owned, when its stdin ends because whoever started it is gone.
- */
+/** The coordinator process: its arguments; how it begins and ends is in proto/daemon.ts. */
 
 import { parseArgs } from 'node:util';
+import { runDaemon } from '../proto/daemon.ts';
 import { durationMs } from '../proto/duration.ts';
 import { errorText } from '../proto/errors.ts';
-import { type Coordinator, type CoordinatorSettings, startCoordinator } from './coordinator.ts';
+import { type CoordinatorSettings, startCoordinator } from './coordinator.ts';
 import { COORDINATOR_LIMITS } from './limits.ts';
 
 const USAGE = `usage: node coordinator/main.ts [--listen HOST:PORT] [--state FILE] [--lease TIME]
@@ -55,30 +53,5 @@ function readSettings(): CoordinatorSettings & { isOwned: boolean } {
   };
 }
 
-function endWith(coordinator: Coordinator): void {
-  const end = (): void => {
-    coordinator.close().then(
-      () => process.exit(0),
-      (error: unknown) => {
-        process.stderr.write(`godwit coordinator: ending: ${errorText(error)}\n`);
-        process.exit(1);
-      },
-    );
-  };
-  process.on('SIGTERM', end);
-  process.on('SIGINT', end);
-}
-
-const settings = readSettings();
-if (settings.isOwned) {
-  // Not in order on purpose: whoever started us is gone, and what is on record is on the disk at any moment.
-  process.stdin.resume().on('end', () => process.exit(0));
-}
-try {
-  const coordinator = await startCoordinator(settings);
-  endWith(coordinator);
-  process.stdout.write(`${JSON.stringify({ ready: { address: coordinator.address } })}\n`);
-} catch (error) {
-  process.stderr.write(`godwit coordinator: ${errorText(error)}\n`);
-  process.exit(1);
-}
+const { isOwned, ...settings } = readSettings();
+await runDaemon({ name: 'coordinator', isOwned, start: () => startCoordinator(settings) });

@@ -2,6 +2,7 @@
  * Runs the trials of a resolved spec on a testbed and gathers the result record. Trial by trial each
  * technique has its turn, so that what changes on the machine over time falls on all of them alike.
  */
+import type { ClientSide } from '../fabric/fabric.ts';
 import { errorText } from '../proto/errors.ts';
 import { machineRecord } from '../records/machine.ts';
 import type { ResultRecord, TrialRecord } from '../records/result-record.ts';
@@ -15,6 +16,8 @@ import type { TestbedClient } from './testbed-client.ts';
 export interface ExperimentSettings {
   readonly spec: ResolvedSpec;
   readonly client: TestbedClient;
+  /** Where clients of the guests run; needed when the spec has clients. */
+  readonly clientSide?: ClientSide | undefined;
   readonly godwitVersion: string;
   readonly observer: ExperimentObserver;
   /** Ends the experiment in order: the record holds what was done until then. */
@@ -50,7 +53,7 @@ function plan({ trials, techniques }: ResolvedSpec): TrialLabel[] {
 }
 
 async function nextTrial(
-  { spec, client, observer, signal, restartHosts }: ExperimentSettings,
+  { spec, client, clientSide, observer, signal, restartHosts }: ExperimentSettings,
   label: TrialLabel,
   isFirst: boolean,
 ): Promise<TrialRecord[]> {
@@ -62,5 +65,5 @@ async function nextTrial(
     const record = emptyTrial(label.technique, label.trial, status, reason);
     return guestsOf(spec).map(({ name }) => ({ ...record, guest: name }));
   }
-  return await runTrial({ spec, label, client, observer, signal });
+  return await runTrial({ spec, label, client, clientSide, observer, signal });
 }

@@ -4,22 +4,32 @@
  * so that an experiment can go on with the next one.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { ClientSide } from '../fabric/fabric.ts';
+import type { MigrationWindow } from '../proto/client-load.ts';
+import { nowMs } from '../proto/clock.ts';
 import { errorText } from '../proto/errors.ts';
 import { type GuestSpec, type OperationSeries, RateUnit } from '../proto/generated/godwit/v1/guest.ts';
 import type { MigrationReport } from '../proto/generated/godwit/v1/migration.ts';
+import { clientRecord } from '../records/client-record.ts';
 import type { TrialRecord } from '../records/result-record.ts';
-import { emptyTrial, type TrialFacts, trialRecord } from '../records/trial-record.ts';
+import { emptyTrial, migrationWindow, type TrialFacts, trialRecord } from '../records/trial-record.ts';
 import { guestsOf, type ResolvedSpec } from '../spec/resolve.ts';
 import { achievedPagesPerS } from './dirty-rate.ts';
 import type { ExperimentObserver, TrialLabel } from './observer.ts';
 import type { TestbedClient } from './testbed-client.ts';
+import { type LoadOutcome, TrialClients } from './trial-clients.ts';
 import { TrialNetwork } from './trial-network.ts';
+
+/** How long clients watch a guest that has moved: the gap is looked for until a second after the move. */
+const CLIENTS_SETTLE_MS = 1100;
 
 /** A trial and what it needs. */
 export interface TrialSettings {
   readonly spec: ResolvedSpec;
   readonly label: TrialLabel;
   readonly client: TestbedClient;
+  /** Where clients of the guests run; needed when the spec has clients. */
+  readonly clientSide: ClientSide | undefined;
   readonly observer: ExperimentObserver;
   /** Cancels the trial, which then ends in order. */
   readonly signal: AbortSignal;
@@ -27,7 +37,7 @@ export interface TrialSettings {
 
 /** A guest's migration, over; or why it has no report. */
 type Outcome = { readonly guest: GuestSpec } & (
-  | { readonly facts: TrialFacts }
+  | { readonly facts: TrialFacts; readonly window: MigrationWindow }
   | { readonly facts: undefined; readonly error: unknown }
 );
 
@@ -37,26 +47,31 @@ export async function runTrial(settings: TrialSettings): Promise<TrialRecord[]> 
   const guests = guestsOf(spec);
   const made: string[] = [];
   let network: TrialNetwork | undefined;
+  let clients: TrialClients | undefined;
   let records: TrialRecord[];
   try {
     network = await TrialNetwork.of(spec, client);
     await prepareLinks(settings, network);
+    clients = await prepareClients(settings);
     for (const guest of guests) {
       observer.step(label, `creating ${guests.length === 1 ? 'the guest' : guest.name}`);
-      await client.createGuest(guest, spec.from);
+      await client.createGuest({ ...guest, network: clients?.networkOf(guest.name) }, spec.from);
       made.push(guest.name);
     }
     observer.step(label, 'warming up');
+    await clients?.startLoads(signal);
     await sleep(spec.warmUpMs, undefined, { signal });
-    records = await measure(settings, guests, network);
+    records = await measure(settings, guests, { network, clients });
   } catch (error) {
     records = guests.map((guest) => brokenOff(settings, guest.name, error));
   }
+  await clients?.endLoads();
   for (const guest of made) {
     observer.step(label, `destroying ${guests.length === 1 ? 'the guest' : guest}`);
     // A guest that cannot be destroyed is told by the next trial, which cannot make its own.
     await client.destroyGuest(guest).catch(() => {});
   }
+  await clients?.close();
   await network?.clear();
   records = records.map((record) => ({ ...record, network: network?.record ?? null }));
   for (const record of records) observer.ended(labelOf(settings, record.guest), record);
@@ -74,11 +89,25 @@ async function prepareLinks(settings: TrialSettings, network: TrialNetwork | und
   await network.probe(spec.from, spec.to);
 }
 
+/** The way in for clients, if the spec has any. */
+async function prepareClients(settings: TrialSettings): Promise<TrialClients | undefined> {
+  const { spec, client, clientSide, signal } = settings;
+  if (spec.clients === undefined || clientSide === undefined) return undefined;
+  const hosts = (await client.hosts()).map(({ address }) => address.slice(0, address.lastIndexOf(':')));
+  return await TrialClients.prepare(spec, clientSide, [...hosts, clientSide.address], signal);
+}
+
+/** What stands around the guests of a trial. */
+interface Surroundings {
+  readonly network: TrialNetwork | undefined;
+  readonly clients: TrialClients | undefined;
+}
+
 /** Moves the warm guests and finds out what came of it. */
 async function measure(
   settings: TrialSettings,
   guests: readonly GuestSpec[],
-  network: TrialNetwork | undefined,
+  { network, clients }: Surroundings,
 ): Promise<TrialRecord[]> {
   const { spec, label, observer, signal } = settings;
   observer.step(label, 'migrating');
@@ -94,19 +123,51 @@ async function measure(
   if (!wasCancelled) {
     observer.step(label, 'watching what moved');
     // That it was cancelled meanwhile is told by the signal, below.
-    await sleep(spec.settleMs, undefined, { signal }).catch(() => {});
+    const watchMs = clients === undefined ? spec.settleMs : Math.max(spec.settleMs, CLIENTS_SETTLE_MS);
+    await sleep(watchMs, undefined, { signal }).catch(() => {});
   }
+  // Whoever cancels does not wait for what clients still wait for.
+  const seen = wasCancelled ? undefined : clients && (await clientsSaw(clients, outcomes));
   const records: TrialRecord[] = [];
-  for (const outcome of outcomes) records.push(await proven(settings, outcome, wasCancelled));
+  for (const outcome of outcomes) {
+    const record = await proven(settings, outcome, wasCancelled);
+    records.push(seen === undefined ? record : withClients(record, outcome, seen));
+  }
   if (problem === undefined) return records;
   // What was measured stays, but it is not what was asked for.
   return records.map((record) => ({ ...record, status: 'failed', reason: `the links: ${problem}` }));
+}
+
+/** Ends the load, and answers what it saw; or why it cannot say. */
+async function clientsSaw(
+  clients: TrialClients,
+  outcomes: readonly Outcome[],
+): Promise<LoadOutcome[] | string> {
+  const windows = outcomes.flatMap((outcome) =>
+    outcome.facts === undefined ? [] : [[outcome.guest.name, outcome.window] as const],
+  );
+  try {
+    return await clients.finish(new Map(windows));
+  } catch (error) {
+    return errorText(error);
+  }
+}
+
+function withClients(record: TrialRecord, outcome: Outcome, seen: LoadOutcome[] | string): TrialRecord {
+  if (typeof seen === 'string') return { ...record, status: 'failed', reason: `the clients: ${seen}` };
+  const acceptedAtMs = outcome.facts === undefined ? undefined : outcome.window.fromMs;
+  const own = seen.filter(({ guest }) => guest === outcome.guest.name);
+  return {
+    ...record,
+    clients: own.map((one) => clientRecord({ ...one, acceptedAtMs, downtimeMs: record.downtime_ms })),
+  };
 }
 
 async function move(settings: TrialSettings, guest: GuestSpec): Promise<Outcome> {
   const { spec, label, client, observer, signal } = settings;
   try {
     const warm = (await client.guestStats(guest.name, 0)).series;
+    const orderedAtMs = nowMs();
     const report = await client.migrate({
       guest: guest.name,
       destination: spec.to,
@@ -114,10 +175,21 @@ async function move(settings: TrialSettings, guest: GuestSpec): Promise<Outcome>
       progress: (progress) => observer.progress(labelOf(settings, guest.name), progress),
       signal,
     });
-    return { guest, facts: factsOf(settings, report, warm) };
+    const ordered = { fromMs: orderedAtMs, toMs: nowMs() };
+    return { guest, facts: factsOf(settings, report, warm), window: windowOf(report, ordered) };
   } catch (error) {
     return { guest, facts: undefined, error };
   }
+}
+
+/**
+ * When a migration was, by the clock of this machine and its clients: the hosts' own word for it where they
+ * have the same clock, else from its order to its report.
+ */
+function windowOf(report: MigrationReport, ordered: MigrationWindow): MigrationWindow {
+  const window = migrationWindow(report);
+  const isSameClock = window !== undefined && window.fromMs >= ordered.fromMs && window.toMs <= ordered.toMs;
+  return isSameClock ? window : ordered;
 }
 
 function factsOf(

@@ -1,7 +1,8 @@
 /**
  * A process that this one owns. The owner's end of the child's stdin stays open as long as the owner lives,
  * and the child ends when it closes, so that even a killed owner leaves nothing behind. The child says on
- * stdout, in one line of JSON, when it is ready and where it answers.
+ * stdout, in one line of JSON, when it is ready and where it answers; what more it says there is an answer to a line
+ * that its owner wrote to its stdin.
  */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -13,7 +14,12 @@ import { DEADLINES_MS } from '../proto/deadlines.ts';
  */
 const COMPILE_CACHE = fileURLToPath(new URL('../node_modules/.cache/godwit', import.meta.url));
 
-const LIMITS = { readyLineLength: 64 * 1024, errorLength: 16 * 1024, errorLines: 20 } as const;
+const LIMITS = {
+  readyLineLength: 64 * 1024,
+  answerLength: 1024 * 1024,
+  errorLength: 16 * 1024,
+  errorLines: 20,
+} as const;
 
 export interface ChildSettings {
   /** For messages: "the coordinator", "host-1". */
@@ -25,6 +31,12 @@ export interface ChildSettings {
   readonly prefix?: readonly string[] | undefined;
   /** Ends the start. */
   readonly signal?: AbortSignal | undefined;
+}
+
+/** What a child says when it is ready: where its service answers, and what only its own owner knows to read. */
+export interface ReadyLine {
+  readonly address: string;
+  readonly [key: string]: unknown;
 }
 
 /** How a child ended, and whether its owner had asked for it. */
@@ -45,7 +57,9 @@ export class OwnedProcess {
   readonly exited: Promise<ChildExit>;
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #prefix: readonly string[];
-  #address = '';
+  #ready: ReadyLine = { address: '' };
+  /** Whoever waits for the child's next words. */
+  #listener: ((text: string) => void) | undefined;
   #errorTail = '';
   #exit: ChildExit | undefined;
   #stopping = false;
@@ -82,7 +96,7 @@ export class OwnedProcess {
     if (child.pid === undefined) throw await spawnError(settings, child);
     const owned = new OwnedProcess(settings, child, child.pid);
     try {
-      owned.#address = await owned.#ready(settings.signal);
+      owned.#ready = await owned.#readyLine(settings.signal);
     } catch (error) {
       owned.kill();
       await owned.exited;
@@ -93,7 +107,12 @@ export class OwnedProcess {
 
   /** Where its service answers. */
   get address(): string {
-    return this.#address;
+    return this.#ready.address;
+  }
+
+  /** All that it said when it was ready. */
+  get ready(): ReadyLine {
+    return this.#ready;
   }
 
   get running(): boolean {
@@ -122,8 +141,34 @@ export class OwnedProcess {
     clearTimeout(timer);
   }
 
-  async #ready(signal: AbortSignal | undefined): Promise<string> {
+  /**
+   * Says something to it, and waits for the line that it answers; not while another answer is waited for.
+   * @throws ChildProcessError when it ends first, says too much, or says nothing in time
+   */
+  async ask(line: string, deadlineMs: number): Promise<string> {
     const { promise, resolve, reject } = Promise.withResolvers<string>();
+    const fail = (why: string): void =>
+      reject(new ChildProcessError(`${this.name} ${why}${this.errorLines}`));
+    const timer = setTimeout(() => fail(`did not answer within ${deadlineMs / 1000} s`), deadlineMs);
+    let text = '';
+    this.#listener = (chunk) => {
+      text += chunk;
+      const end = text.indexOf('\n');
+      if (end >= 0) resolve(text.slice(0, end));
+      else if (text.length > LIMITS.answerLength) fail('answered more than is allowed');
+    };
+    void this.exited.then(({ code, signal }) => fail(`ended (${signal ?? `exit code ${code}`})`));
+    this.#child.stdin.write(`${line}\n`);
+    try {
+      return await promise;
+    } finally {
+      clearTimeout(timer);
+      this.#listener = undefined;
+    }
+  }
+
+  async #readyLine(signal: AbortSignal | undefined): Promise<ReadyLine> {
+    const { promise, resolve, reject } = Promise.withResolvers<ReadyLine>();
     const fail = (why: string): void =>
       reject(new ChildProcessError(`${this.name} ${why}${this.errorLines}`));
     const abort = (): void => reject(signal?.reason as Error);
@@ -137,9 +182,9 @@ export class OwnedProcess {
       text += chunk;
       const end = text.indexOf('\n');
       if (end < 0 && text.length <= LIMITS.readyLineLength) return;
-      const address = readyAddress(text.slice(0, end));
-      if (address === undefined) fail(`did not say where it answers, but "${text.slice(0, 200).trim()}"`);
-      else resolve(address);
+      const ready = parseReady(text.slice(0, end));
+      if (ready === undefined) fail(`did not say where it answers, but "${text.slice(0, 200).trim()}"`);
+      else resolve(ready);
     };
     this.#child.stdout.setEncoding('utf8').on('data', read);
     const under = this.#prefix.length === 0 ? '' : `, under \`${this.#prefix.join(' ')}\``;
@@ -152,16 +197,16 @@ export class OwnedProcess {
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener('abort', abort);
-      // What it prints from now on is read and dropped, so that it never waits for a reader.
-      this.#child.stdout.off('data', read).resume();
+      // What it prints from now on is read, and dropped unless it is an answer, so that it never waits for a reader.
+      this.#child.stdout.off('data', read).on('data', (chunk: string) => this.#listener?.(chunk));
     }
   }
 }
 
-function readyAddress(line: string): string | undefined {
+function parseReady(line: string): ReadyLine | undefined {
   try {
-    const { ready } = JSON.parse(line) as { ready?: { address?: unknown } };
-    return typeof ready?.address === 'string' ? ready.address : undefined;
+    const { ready } = JSON.parse(line) as { ready?: Partial<ReadyLine> };
+    return typeof ready?.address === 'string' ? { ...ready, address: ready.address } : undefined;
   } catch {
     return undefined;
   }

@@ -28,9 +28,20 @@ export interface FabricHost {
   readonly running: boolean;
 }
 
+/** Where the guests' clients run: outside of all hosts. */
+export interface ClientSide {
+  /** The command that brings a process there; empty when it is where we are. */
+  readonly prefix: readonly string[];
+  /** The IPv4 address under which hosts reach it there. */
+  readonly address: string;
+  /** "address/bits": from where guests may have addresses of their own; undefined where none can reach a client. */
+  readonly guestAddresses: string | undefined;
+}
+
 export interface Fabric {
   /** Where the coordinator's service answers whoever is on this machine: "address:port" or "unix:path". */
   readonly coordinatorAddress: string;
+  readonly client: ClientSide;
   /** host-1 to host-N. */
   hosts(): FabricHost[];
   /** Ends a host at once, as a power cut would; resolves when it is gone. */

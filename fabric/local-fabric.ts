@@ -10,7 +10,7 @@ import { DEADLINES_MS } from '../proto/deadlines.ts';
 import { CoordinatorServiceClient } from '../proto/generated/godwit/v1/coordinator.ts';
 import { callUnary, clientFor } from '../proto/rpc.ts';
 import { type ChildExit, ChildProcessError, OwnedProcess } from './child-process.ts';
-import type { Fabric, FabricHost, FabricSettings } from './fabric.ts';
+import type { ClientSide, Fabric, FabricHost, FabricSettings } from './fabric.ts';
 
 /** Where a process runs, and where it listens there. */
 export interface Place {
@@ -25,6 +25,7 @@ export interface Ground {
   readonly coordinator: Place;
   /** Where we reach the coordinator, when it is not where its hosts do. */
   readonly clientAddress: string | undefined;
+  readonly client: ClientSide;
   /** @param hostNumber from 1 */
   host(hostNumber: number): Place;
   /** Takes the ground away; called when no process of the fabric is left. */
@@ -94,6 +95,10 @@ class LocalFabric implements Fabric {
 
   get coordinatorAddress(): string {
     return this.#ground.clientAddress ?? this.#coordinator.address;
+  }
+
+  get client(): ClientSide {
+    return this.#ground.client;
   }
 
   hosts(): FabricHost[] {

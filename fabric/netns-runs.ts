@@ -27,6 +27,11 @@ export function socketPath(run: string): string {
   return `${SOCKETS}/godwit-${run}.sock`;
 }
 
+/** The run whose coordinator answers at "unix:path", or undefined when it is no run's. */
+export function runOfSocket(address: string): string | undefined {
+  return /^unix:\/run\/godwit-([^/]+)\.sock$/.exec(address)?.[1];
+}
+
 export interface Leftovers {
   /** Runs whose owner is gone; nothing is left of them now. */
   readonly removed: readonly string[];

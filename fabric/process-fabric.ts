@@ -14,6 +14,7 @@ export function startProcessFabric(settings: FabricSettings): Promise<Fabric> {
   const ground: Ground = {
     coordinator: { prefix: [], args: ['--listen', settings.listen ?? '127.0.0.1:0'] },
     clientAddress: undefined,
+    client: { prefix: [], address: '127.0.0.1', guestAddresses: undefined },
     host: () => ({ prefix: [], args: loopback }),
     close: () => Promise.resolve(),
   };

@@ -7,13 +7,9 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
-const BOOT_ID_FILE = '/proc/sys/kernel/random/boot_id';
+export { nowMs } from '../proto/clock.ts';
 
-/** Milliseconds of CLOCK_MONOTONIC, with fractions; the same in all threads and processes of a machine. */
-export function nowMs(): number {
-  const [seconds, nanoseconds] = process.hrtime();
-  return seconds * 1000 + nanoseconds / 1e6;
-}
+const BOOT_ID_FILE = '/proc/sys/kernel/random/boot_id';
 
 /**
  * Names the run of the kernel whose clock `nowMs` reads: two hosts with the same id share the clock. Where

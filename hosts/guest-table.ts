@@ -110,6 +110,7 @@ export class GuestTable {
       state: stateOf(entry),
       spec: undefined,
       migration: entry.migration ?? '',
+      failure: entry.guest.failure?.message ?? '',
       ...(entry.guest.nicProblem !== '' && { nicProblem: entry.guest.nicProblem }),
     }));
   }

@@ -58,13 +58,18 @@ export class HostNetwork {
     this.#kernel = kernel;
   }
 
-  /** @throws Error when the backend is tc and the kernel does not let this process shape the device */
+  /**
+   * With tc, the device is unshaped from now on, whatever a host that was killed had put on it.
+   *
+   * @throws Error when the backend is tc and the kernel does not let this process shape the device
+   */
   static async start(settings: HostNetworkSettings): Promise<HostNetwork> {
     if (settings.backend === 'relay') return new HostNetwork(settings, undefined);
     const features = await kernelFeatures();
     const refused = features.missing.permitted ?? features.missing.htb;
     if (refused !== undefined) throw new Error(`--network tc: the kernel refuses to shape: ${refused}`);
     const shaper = new TcShaper(await tcDevice(settings.device));
+    await shaper.remove();
     return new HostNetwork(settings, { features, shaper });
   }
 

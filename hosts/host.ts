@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { serve } from '../proto/rpc.ts';
 import { CoordinatorLink } from './coordinator-link.ts';
 import { drainHost, type LeftGuest } from './drain.ts';
+import { removeStaleAddresses } from './guest-nic/guest-address.ts';
 import { GuestNics } from './guest-nics.ts';
 import { GuestTable } from './guest-table.ts';
 import { HandoverDesk } from './handover-desk.ts';
@@ -49,6 +50,7 @@ export interface Host {
 
 /** Starts a host; when this answers, it is registered and its lease runs. */
 export async function startHost(settings: HostSettings): Promise<Host> {
+  await removeStaleAddresses(settings.device);
   const table = new GuestTable(settings.capacityBytes);
   const statistics = new HostStatistics(table);
   const lease = new Lease({
@@ -73,9 +75,9 @@ export async function startHost(settings: HostSettings): Promise<Host> {
     data,
   });
   const threads = new MoverThreads(true);
-  const outgoing = new OutgoingMoves({ table, desk, link, statistics, network, threads });
   const nics = new GuestNics(network, settings.device);
-  const incoming = new IncomingMoves({ table, desk, lease, statistics, network, nics, threads });
+  const outgoing = new OutgoingMoves({ table, desk, link, statistics, network, threads });
+  const incoming = new IncomingMoves({ table, desk, lease, statistics, network, threads, nics });
   const probes = new LinkProbes(settings.name, network);
   const service = hostService({ table, desk, outgoing, incoming, statistics, network, probes, nics });
   const server = await serve([service], settings.listen);

@@ -29,8 +29,8 @@ interface IncomingParts {
   readonly lease: Lease;
   readonly statistics: HostStatistics;
   readonly network: HostNetwork;
-  readonly nics: GuestNics;
   readonly threads: MoverThreads;
+  readonly nics: GuestNics;
 }
 
 /** How many ended migrations can still be asked about. */
@@ -57,18 +57,18 @@ export class IncomingMoves {
   readonly #lease: Lease;
   readonly #statistics: HostStatistics;
   readonly #network: HostNetwork;
-  readonly #nics: GuestNics;
   readonly #threads: MoverThreads;
+  readonly #nics: GuestNics;
   readonly #moves = new Map<string, IncomingMove>();
 
-  constructor({ table, desk, lease, statistics, network, nics, threads }: IncomingParts) {
+  constructor({ table, desk, lease, statistics, network, threads, nics }: IncomingParts) {
     this.#table = table;
     this.#desk = desk;
     this.#lease = lease;
     this.#statistics = statistics;
     this.#network = network;
-    this.#nics = nics;
     this.#threads = threads;
+    this.#nics = nics;
   }
 
   find(migration: string): IncomingMigration | undefined {

@@ -1,12 +1,11 @@
 /**
- * The host process. Prints one line of JSON when it is registered, `{"ready":{"address":"127.0.0.1:40123"}}`, and
- * ends at SIGTERM, at SIGINT, or, with --owned, when its stdin ends because whoever started it is gone. With
- * --drain a SIGTERM first has its guests moved elsewhere.
+ * The host process: its arguments; how it begins and ends is in proto/daemon.ts. It is ready when it is
+ * registered, and with --drain a SIGTERM first has its guests moved elsewhere.
  */
 
-import { flushCompileCache } from 'node:module';
 import { totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
+import { runDaemon } from '../proto/daemon.ts';
 import { durationMs } from '../proto/duration.ts';
 import { errorText } from '../proto/errors.ts';
 import { nameProblem } from '../proto/names.ts';
@@ -40,7 +39,7 @@ function usageError(problem: string): never {
 interface ProcessSettings extends HostSettings {
   /** How long the guests' moves are waited for at SIGTERM; 0: they are not moved. */
   readonly drainMs: number;
-  readonly owned: boolean;
+  readonly isOwned: boolean;
 }
 
 function readDrainMs(text: string): number {
@@ -92,7 +91,7 @@ function readSettings(): ProcessSettings {
     device: values.device,
     alwaysNic: values.nic,
     drainMs: readDrainMs(values.drain),
-    owned: values.owned,
+    isOwned: values.owned,
   };
 }
 
@@ -102,42 +101,12 @@ async function drain(host: Host, drainMs: number): Promise<void> {
   }
 }
 
-function endWith(host: Host, drainMs: number): void {
-  let isEnding = false;
-  const end = (signal: NodeJS.Signals): void => {
-    if (isEnding) {
-      // Whoever asks twice does not want to wait for guests; an end without them is never long.
-      if (drainMs > 0) process.exit(1);
-      return;
-    }
-    isEnding = true;
-    const drained = signal === 'SIGTERM' && drainMs > 0 ? drain(host, drainMs) : Promise.resolve();
-    drained
-      .then(() => host.close())
-      .then(
-        () => process.exit(0),
-        (error: unknown) => {
-          process.stderr.write(`godwit host: ending: ${errorText(error)}\n`);
-          process.exit(1);
-        },
-      );
-  };
-  process.on('SIGTERM', end);
-  process.on('SIGINT', end);
-}
-
-const settings = readSettings();
-if (settings.owned) {
-  // Not in order on purpose: whoever started us is gone, and so is everybody who would wait for an orderly end.
-  process.stdin.resume().on('end', () => process.exit(0));
-}
-try {
-  const host = await startHost(settings);
-  endWith(host, settings.drainMs);
-  process.stdout.write(`${JSON.stringify({ ready: { address: host.address } })}\n`);
-  // Not only at the end, as Node would: so that the next host finds what this one has compiled.
-  flushCompileCache();
-} catch (error) {
-  process.stderr.write(`godwit host: ${errorText(error)}\n`);
-  process.exit(1);
-}
+const { drainMs, isOwned, ...settings } = readSettings();
+const drainFirst = (host: Host, signal: NodeJS.Signals): Promise<void> =>
+  signal === 'SIGTERM' ? drain(host, drainMs) : Promise.resolve();
+await runDaemon({
+  name: 'host',
+  isOwned,
+  start: () => startHost(settings),
+  beforeEnd: drainMs > 0 ? drainFirst : undefined,
+});

@@ -83,6 +83,9 @@ export class OutgoingMoves {
     const { migration, options } = request;
     const entry = this.#checked(request);
     entry.migration = migration;
+    // A pause or an audit before the migration is nothing that the migration could have slowed down.
+    const { series } = entry.guest;
+    const seriesFromMs = Math.max(acceptedAtMs - SERIES_BEFORE_MS, series.runningSinceMs ?? acceptedAtMs);
     let path: NetworkPath | undefined;
     let outgoing: OutgoingMigration | undefined;
     try {
@@ -92,9 +95,7 @@ export class OutgoingMoves {
       this.#desk.open(migration, 'source', outgoing);
       const outcome = await outgoing.run();
       const { report } = outcome;
-      if (report !== undefined) {
-        report.series = entry.guest.series.since(acceptedAtMs - SERIES_BEFORE_MS);
-      }
+      if (report !== undefined) report.series = series.since(seriesFromMs);
       return outcome;
     } finally {
       await path?.close();

@@ -21,7 +21,8 @@ export const NETWORK_LIMITS = {
   memoryBytesMin: 2 * 1024 * 1024,
   portMax: 65_535,
   forwarderCharactersMax: 260,
-  tokenCharactersMax: 256,
+  /** At most 255 bytes on the forwarder's wire. */
+  tokenCharactersMax: 63,
   /** As QEMU's announce-initial and announce-max. */
   announceMsMax: 100_000,
   announceStepMsMin: 1,

@@ -103,6 +103,36 @@ const postcopy = z.strictObject({
   paused_ms: z.number().describe('The time without a link.'),
 });
 
+const latency = z.strictObject({
+  p50: ms(),
+  p90: ms(),
+  p99: ms(),
+  p999: ms(),
+  max: ms(),
+  count: z.int().nonnegative().describe('How many answers there were.'),
+});
+
+const client = z.strictObject({
+  protocol: z.string().describe('udp or tcp.'),
+  via: z.string().describe("forwarder, or address: the guest's own."),
+  address: z.string().describe('Where the guest was asked.'),
+  rate_requests_per_s: z.number().positive(),
+  sent: z.int().nonnegative(),
+  answered: z.int().nonnegative().describe('Within the timeout.'),
+  lost: z.int().nonnegative().describe('Not answered within the timeout.'),
+  late: z.int().nonnegative().describe('Of those lost: answered after all.'),
+  wrong: z.int().nonnegative().describe('Answers that forgot a write which had been acknowledged.'),
+  reconnects: z.int().nonnegative().describe('tcp: how often the connection had to be made again.'),
+  latency_ms: z
+    .strictObject({ before: latency, during: latency, after: latency })
+    .describe(
+      'From the moment when a request was due, by whether that was before, in or after the migration.',
+    ),
+  gap_ms: ms().describe('The longest time without an answer around the migration: the client gap.'),
+  gap_at_ms: ms().describe("When it began, since the migration's acceptance."),
+  gap_minus_downtime_ms: ms(),
+});
+
 export const TRIAL_STATUS = ['completed', 'failed', 'cancelled', 'lost'] as const;
 
 export const trialRecordSchema = z.strictObject({
@@ -137,6 +167,10 @@ export const trialRecordSchema = z.strictObject({
   destination: z.string().nullable(),
   audit: audit.nullable().describe('null when the guest was not audited.'),
   network: network.nullable().describe('null when the links were not shaped.'),
+  clients: z
+    .array(client)
+    .nullable()
+    .describe('What clients outside saw of the guest; null when it had none.'),
 });
 
 export const machineSchema = z.strictObject({
@@ -162,6 +196,7 @@ export type PostcopyRecord = z.infer<typeof postcopy>;
 export type OperationsRecord = z.infer<typeof operations>;
 export type AuditRecord = z.infer<typeof audit>;
 export type LinkRecord = z.infer<typeof link>;
+export type ClientRecord = z.infer<typeof client>;
 export type NetworkRecord = z.infer<typeof network>;
 export type TrialRecord = z.infer<typeof trialRecordSchema>;
 export type MachineRecord = z.infer<typeof machineSchema>;

@@ -4,6 +4,7 @@
  * source's clock.
  */
 
+import type { MigrationWindow } from '../proto/client-load.ts';
 import type { AuditReport, OperationSeries } from '../proto/generated/godwit/v1/guest.ts';
 import {
   type DestinationReport,
@@ -88,6 +89,7 @@ export function emptyTrial(
     destination: null,
     audit: null,
     network: null,
+    clients: null,
   };
 }
 
@@ -132,6 +134,16 @@ function moments(source: SourceReport | undefined, destination: DestinationRepor
     complete: atDestination(destination?.postcopy?.completeAtMs),
     freed: atSource(source?.freedAtMs),
   };
+}
+
+/**
+ * From the migration's acceptance to its end, by the source's clock; undefined when it did not come to an end.
+ */
+export function migrationWindow(report: MigrationReport): MigrationWindow | undefined {
+  const at = moments(report.sourceReport, report.destinationReport);
+  const { accepted: fromMs, freed, resumed } = at;
+  if (fromMs === undefined || freed === undefined || resumed === undefined) return undefined;
+  return { fromMs, toMs: Math.max(freed, resumed) };
 }
 
 /** What follows from both hosts' moments and counts. */

@@ -163,7 +163,8 @@ function scheduled(change: NetworkSections['schedule'][number], host: string): S
   return only === undefined || only === host ? [{ atMs, link }] : [];
 }
 
-function changedFields({ rate, delay, jitter, loss, burst, queue }: LinkKeys): Partial<LinkShape> {
+/** What keys say of a shape; the others are left as they are. */
+export function changedFields({ rate, delay, jitter, loss, burst, queue }: LinkKeys): Partial<LinkShape> {
   return {
     ...(rate !== undefined && { rateBytesPerS: rate }),
     ...(delay !== undefined && { delayMs: delay }),

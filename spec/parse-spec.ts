@@ -6,9 +6,10 @@
 import { readFileSync, statSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { errorText } from '../proto/errors.ts';
+import type { GuestSpec } from '../proto/generated/godwit/v1/guest.ts';
+import { workloadPageCount } from '../proto/guest-network.ts';
 import { guestSpecProblems } from '../proto/guest-spec.ts';
 import { migrationOptionsProblems } from '../proto/migration-options.ts';
-import { PAGE_BYTES } from '../proto/page.ts';
 import { workloadProblems } from '../workloads/registry.ts';
 import { readForm } from './form.ts';
 import { fabricHosts, planRules } from './network-rules.ts';
@@ -93,16 +94,21 @@ function readingProblem(error: unknown): string {
   return errorText(error);
 }
 
+/** As a guest with clients will have one. */
+const SOME_NETWORK = { address: '', port: 0, forwarder: '127.0.0.1:1', token: '' } as const;
+
 /** What the coordinator and the hosts would refuse, should the form and the rules let it pass. */
 function refusals(resolved: ResolvedSpec): BrokenRule[] {
-  const { guest, techniques, migration } = resolved;
-  const pageCount = Math.floor(Number(guest.memoryBytes) / PAGE_BYTES);
+  const { techniques, migration, clients } = resolved;
+  // The last guest has the longest name. Where clients come in is not known yet.
+  const network = clients && { ...SOME_NETWORK, announce: clients.announce };
+  const guest: GuestSpec = { ...guestsOf(resolved).at(-1)!, network };
+  const pageCount = workloadPageCount(guest);
   const workload = guest.workload === undefined ? [] : workloadProblems(guest.workload, pageCount);
   const options = new Set(techniques.flatMap((technique) => migrationOptionsProblems(migration[technique])));
   return [
     ...workload.map((message) => ({ path: ['guest', 'workload'], message, because: [['guest', 'memory']] })),
-    // The last guest has the longest name.
-    ...guestSpecProblems(guestsOf(resolved).at(-1)!).map((message) => ({ path: ['guest'], message })),
+    ...guestSpecProblems(guest).map((message) => ({ path: ['guest'], message, because: [['clients']] })),
     ...[...options].map((message) => ({ path: ['migration'], message })),
   ];
 }

@@ -12,12 +12,13 @@ import {
   PostcopyPush,
 } from '../proto/generated/godwit/v1/migration.ts';
 import type { Technique, WorkloadKind } from '../proto/names.ts';
+import type { ResolvedClients } from './clients-section.ts';
 import { type MigrationKey, migrationKeys } from './migration-keys.ts';
 import { plainNetwork } from './network-plain.ts';
 import type { Plain, PlainMapping } from './plain-values.ts';
 import type { ResolvedSpec } from './resolve.ts';
 import type { PhaseSection } from './schema.ts';
-import { bandwidth, duration, rate, size } from './units.ts';
+import { bandwidth, duration, rate, requestRate, size } from './units.ts';
 import { phaseKeys, workloadKeys } from './workload-keys.ts';
 
 export function toPlain(resolved: ResolvedSpec): PlainMapping {
@@ -46,20 +47,44 @@ export function toPlain(resolved: ResolvedSpec): PlainMapping {
       'all-at-once': resolved.allAtOnce,
       ...plainOptions(techniques, resolved.migration[techniques[0]!]),
     },
+    ...(resolved.clients && { clients: plainClients(resolved.clients) }),
     ...plainNetwork(resolved.network),
   };
 }
 
+function plainClients({ protocols, announce, ...load }: ResolvedClients): PlainMapping {
+  return {
+    protocol: [...protocols],
+    rate: requestRate.format(load.ratePerS),
+    arrivals: load.arrivals,
+    read: load.read,
+    keys: load.keys,
+    via: load.via,
+    ...(load.addresses !== undefined && { addresses: load.addresses }),
+    timeout: duration.format(load.timeoutMs),
+    announce: {
+      delay: duration.format(announce.delayMs),
+      initial: duration.format(announce.initialMs),
+      max: duration.format(announce.maxMs),
+      step: duration.format(announce.stepMs),
+      rounds: announce.rounds,
+    },
+  };
+}
+
 function plainWorkload(workload: WorkloadSpec, traceFile: string | undefined): PlainMapping {
+  const isForRequests = workload.rateUnit === RateUnit.RATE_UNIT_REQUESTS_ONLY;
   const of = workload.rateUnit === RateUnit.RATE_UNIT_OPERATIONS_PER_S ? 'ops' : 'pages';
   const values: Record<ReturnType<typeof workloadKeys>[number], Plain | undefined> = {
-    rate: rate.format({ perS: workload.rate, of }),
+    rate: isForRequests ? undefined : rate.format({ perS: workload.rate, of }),
     'working-set': plainWorkingSet(workload.workingSetBytes),
     hot: workload.hot,
     theta: workload.theta,
     read: workload.read,
     scan: workload.scan,
     'scan-length': workload.scanLength,
+    'pages-per-request': workload.pagesPerRequest,
+    'response-size': size.format(workload.responseBytes),
     phases: workload.phases.length === 0 ? undefined : workload.phases.map(plainPhase),
     trace: traceFile,
   };

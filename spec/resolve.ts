@@ -18,6 +18,7 @@ import { DEFAULT_MIGRATION_OPTIONS } from '../proto/migration-options.ts';
 import { nameProblem, TECHNIQUES, type Technique } from '../proto/names.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
 import { WORKLOAD_REGISTRY } from '../workloads/registry.ts';
+import { answersRequests, type ResolvedClients, resolveClients } from './clients-section.ts';
 import type { ResolvedNetwork } from './network-plan.ts';
 import { linksIn, type NetworkSections, saysNothing } from './network-sections.ts';
 import type { Path } from './problems.ts';
@@ -41,6 +42,8 @@ export interface ResolvedSpec {
   /** The hosts that the guests leave and move to; empty when the coordinator is to choose. */
   readonly from: string;
   readonly to: string;
+  /** Who asks each guest for something; undefined: nobody. */
+  readonly clients: ResolvedClients | undefined;
   /** What the links between hosts are. */
   readonly network: ResolvedNetwork;
   /** The whole path of the file behind guest.workload.trace. */
@@ -83,6 +86,7 @@ export function resolve(spec: Spec, file: string): Resolution {
     allAtOnce: migration['all-at-once'],
     from: migration.from ?? (isPlaced ? otherThan(migration.to) : ''),
     to: migration.to ?? (isPlaced ? otherThan(migration.from ?? 'host-1') : ''),
+    clients: spec.clients && resolveClients(spec.clients, spec.fabric.kind),
     network: rates.network,
     traceFile,
     techniques: Array.isArray(technique) ? technique : [technique],
@@ -154,7 +158,7 @@ function nameOf(file: string): string {
   return nameProblem(name) === undefined ? name : 'experiment';
 }
 
-function guestSpec({ seed, guest }: Spec, trace: Buffer): GuestSpec {
+function guestSpec({ seed, guest, clients }: Spec, trace: Buffer): GuestSpec {
   return {
     name: guest.name,
     memoryBytes: BigInt(guest.memory),
@@ -162,18 +166,21 @@ function guestSpec({ seed, guest }: Spec, trace: Buffer): GuestSpec {
     deviceStateBytes: BigInt(guest['device-state']),
     seed: BigInt(seed),
     content: guest.content,
-    workload: workloadSpec(guest.workload, trace),
+    workload: workloadSpec(guest.workload, trace, clients !== undefined),
+    // Known when it is made: where the forwarder listens, or which addresses are free.
     network: undefined,
   };
 }
 
-function workloadSpec(workload: WorkloadSection, trace: Buffer): WorkloadSpec {
+function workloadSpec(workload: WorkloadSection, trace: Buffer, hasClients: boolean): WorkloadSpec {
   const { kind } = workload;
   const defaults = WORKLOAD_REGISTRY[kind].defaults;
+  // Clients that ask for something are work enough.
+  const isForRequests = hasClients && answersRequests(kind) && workload.rate === undefined;
   return {
     kind,
-    rate: workload.rate?.perS ?? defaults.rate ?? 0,
-    rateUnit: rateUnit(workload),
+    rate: isForRequests ? 0 : (workload.rate?.perS ?? defaults.rate ?? 0),
+    rateUnit: isForRequests ? RateUnit.RATE_UNIT_REQUESTS_ONLY : rateUnit(workload),
     workingSetBytes: bytesOr(workload['working-set'], defaults.workingSetBytes),
     hot: workload.hot ?? defaults.hot ?? 0,
     theta: workload.theta ?? defaults.theta ?? 0,
@@ -181,8 +188,8 @@ function workloadSpec(workload: WorkloadSection, trace: Buffer): WorkloadSpec {
     scan: workload.scan ?? defaults.scan ?? 0,
     scanLength: workload['scan-length'] ?? defaults.scanLength ?? 0,
     phases: workload.phases?.map(workloadPhase) ?? [],
-    pagesPerRequest: defaults.pagesPerRequest ?? 0,
-    responseBytes: defaults.responseBytes ?? 0,
+    pagesPerRequest: workload['pages-per-request'] ?? defaults.pagesPerRequest ?? 0,
+    responseBytes: workload['response-size'] ?? defaults.responseBytes ?? 0,
     trace,
   };
 }
@@ -192,7 +199,7 @@ function rateUnit({ kind, rate }: WorkloadSection): RateUnit {
   if (rate === undefined && WORKLOAD_REGISTRY[kind].defaults.rate === undefined) {
     return RateUnit.RATE_UNIT_UNSPECIFIED;
   }
-  const of = rate?.of ?? (kind === 'kv' ? 'ops' : 'pages');
+  const of = rate?.of ?? (answersRequests(kind) ? 'ops' : 'pages');
   return of === 'ops' ? RateUnit.RATE_UNIT_OPERATIONS_PER_S : RateUnit.RATE_UNIT_PAGES_PER_S;
 }
 

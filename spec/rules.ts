@@ -4,7 +4,9 @@
  */
 
 import { pageSharesFit } from '../proto/guest-spec.ts';
+import { ANSWERING_WORKLOADS } from '../proto/names.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
+import { answersRequests } from './clients-section.ts';
 import { hasPush, migrationKeys, unusedMigrationKeys } from './migration-keys.ts';
 import { networkRules } from './network-rules.ts';
 import type { BrokenRule, Path } from './problems.ts';
@@ -28,8 +30,32 @@ export function brokenRules(
     ...workloadRules(guest.workload, guest.memory),
     ...migrationRules(spec.migration),
     ...migrationKeyRules(spec.migration, written),
+    ...clientRules(spec),
     ...networkRules(spec),
   ];
+}
+
+function clientRules({ clients, guest: { workload } }: Spec): BrokenRule[] {
+  if (clients === undefined) return [];
+  const broken: BrokenRule[] = [];
+  if (clients.addresses !== undefined && clients.via === 'forwarder') {
+    const message = 'a forwarder has an address of its own; leave this out, or take `via: address`';
+    broken.push({ path: ['clients', 'addresses'], message, because: [['clients', 'via']], key: true });
+  }
+  const { protocol } = clients;
+  const protocols = Array.isArray(protocol) ? protocol : [protocol];
+  for (const [index, name] of protocols.entries()) {
+    if (protocols.indexOf(name) === index) continue;
+    const message = `found "${name}" a second time; allowed is once`;
+    broken.push({ path: ['clients', 'protocol', index], message });
+  }
+  if (!answersRequests(workload.kind)) {
+    const message =
+      `found clients of a guest whose workload is ${workload.kind}, which answers nobody; ` +
+      `allowed are ${ANSWERING_WORKLOADS.join(' and ')}`;
+    broken.push({ path: ['clients'], message, because: [['guest', 'workload', 'kind']], key: true });
+  }
+  return broken;
 }
 
 function memoryRules(

@@ -5,10 +5,12 @@
  */
 
 import { z } from 'zod';
+import { RESPONSE_BODY_BYTES_MAX } from '../proto/guest-request.ts';
 import { GUEST_LIMITS } from '../proto/guest-spec.ts';
 import { DEFAULT_MIGRATION_OPTIONS as DEFAULTS, MIGRATION_LIMITS } from '../proto/migration-options.ts';
 import { FAILPOINTS, PHASE_WORKLOADS, TECHNIQUES, WORKLOADS } from '../proto/names.ts';
 import { WORKLOAD_LIMITS } from '../workloads/workload-problems.ts';
+import { clientsSection } from './clients-section.ts';
 import { choice, flag, integer, name, quantity, section, share, targetRate, text } from './fields.ts';
 import { networkSections } from './network-sections.ts';
 import { bandwidth, duration, size } from './units.ts';
@@ -54,7 +56,7 @@ const placement = {
   hot: share().optional().describe('hot-cold: the share of writes that go to the working set.'),
   theta: share(WORKLOAD_LIMITS.thetaMax)
     .optional()
-    .describe('zipf, kv: how skewed the choice is; 0 is uniform.'),
+    .describe('zipf, kv, web: how skewed the choice is; 0 is uniform.'),
 };
 
 const phase = section({
@@ -72,11 +74,17 @@ const workload = section({
   kind: choice(WORKLOADS).describe('What the guest runs.'),
   rate: targetRate(WORKLOAD_LIMITS.rateMax).optional().describe('The target rate over all vCPUs.'),
   ...placement,
-  read: share().optional().describe('kv: the share of operations that read a record.'),
+  read: share().optional().describe('kv, web: the share of operations that only read.'),
   scan: share().optional().describe('kv: the share of operations that scan; the rest update.'),
   'scan-length': integer(1, WORKLOAD_LIMITS.scanLengthMax)
     .optional()
     .describe('kv: the records that a scan reads.'),
+  'pages-per-request': integer(1, WORKLOAD_LIMITS.pagesPerRequestMax)
+    .optional()
+    .describe('web: the pages that a response is made from.'),
+  'response-size': quantity(size, 0, RESPONSE_BODY_BYTES_MAX)
+    .optional()
+    .describe("web: the size of a response's body."),
   phases: z
     .array(phase, { error: 'a list of phases' })
     .min(1, { error: 'at least one phase; leave the key out for the built-in ones' })
@@ -226,6 +234,9 @@ export const specSchema = section({
     .describe('Where hosts run.'),
   guest,
   migration,
+  clients: clientsSection
+    .optional()
+    .describe('Clients outside that ask each guest for something. Default: none.'),
   ...networkSections,
 }).meta({ title: 'godwit experiment', description: 'An experiment of godwit; see docs/experiments.md.' });
 

@@ -108,6 +108,19 @@ export interface Rate {
   readonly of: 'pages' | 'ops';
 }
 
+const REQUEST_RATE = /^(\d+(?:\.\d+)?(?:e[+-]?\d+)?) *requests\/s$/;
+
+/** Requests per second. */
+export const requestRate: Unit<number> = {
+  allowed: 'a rate in requests/s such as 1000 requests/s',
+  examples: ['1000 requests/s', '50 requests/s'],
+  parse(text) {
+    const perS = Number(REQUEST_RATE.exec(text.trim())?.[1]);
+    return Number.isFinite(perS) ? perS : undefined;
+  },
+  format: (perS) => `${perS} requests/s`,
+};
+
 const RATE = /^(\d+(?:\.\d+)?(?:e[+-]?\d+)?) *(pages|ops)\/s$/;
 
 /** A target rate; `unlimited` counts pages, since there is nothing to count towards. */

@@ -19,6 +19,8 @@ const FIELD_OF_KEY = {
   read: 'read',
   scan: 'scan',
   'scan-length': 'scanLength',
+  'pages-per-request': 'pagesPerRequest',
+  'response-size': 'responseBytes',
   phases: 'phases',
   trace: 'trace',
 } as const satisfies Record<WorkloadKey, keyof WorkloadSpec>;

@@ -28,7 +28,7 @@ const importsAllowed: Readonly<Record<string, readonly string[]>> = {
   coordinator: ['proto/'],
   fabric: ['proto/'],
   clients: ['proto/'],
-  experiment: ['proto/', 'records/', 'spec/', 'clients/'],
+  experiment: ['proto/', 'records/', 'spec/', 'fabric/child-process.ts', 'fabric/fabric.ts'],
 };
 
 /** The folders that may import everything. */

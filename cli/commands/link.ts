@@ -17,6 +17,8 @@ import {
   UNSHAPED_LINK,
   unshapedNetwork,
 } from '../../proto/network-shape.ts';
+import { changedFields } from '../../spec/network-plan.ts';
+import type { LinkKeys } from '../../spec/network-sections.ts';
 import { bandwidth, duration, size, type Unit } from '../../spec/units.ts';
 import { UsageError } from '../exit.ts';
 import { entityName, type TestbedOptions, withClient, withTestbed } from '../options.ts';
@@ -41,16 +43,7 @@ Examples:
   godwit link host-1 --reset
   godwit link host-1 --heal`;
 
-interface ShapeOptions {
-  readonly rate?: number;
-  readonly delay?: number;
-  readonly jitter?: number;
-  readonly loss?: number;
-  readonly burst?: number;
-  readonly queue?: number;
-}
-
-interface LinkOptions extends TestbedOptions, ShapeOptions {
+interface LinkOptions extends TestbedOptions, LinkKeys {
   readonly to?: string;
   readonly unshape?: true;
   readonly cut?: true;
@@ -85,7 +78,8 @@ export function addLink(program: Command): void {
 
 async function link(host: string, options: LinkOptions): Promise<void> {
   const fault = faultOf(options);
-  const change = changeOf(options);
+  const fields = changedFields(options);
+  const change = Object.keys(fields).length === 0 ? undefined : fields;
   const wanted = [fault, change, options.unshape].filter((each) => each !== undefined);
   if (wanted.length > 1)
     throw new UsageError('a shape, --unshape and a fault cannot be set at the same time');
@@ -121,19 +115,6 @@ async function reshape(
   if (problems.length > 0) throw new UsageError(problems.join('\n'));
   // By hand a fault may come at any time.
   await client.setNetwork(host, after, true);
-}
-
-function changeOf(options: ShapeOptions): Partial<LinkShape> | undefined {
-  const { rate, delay, jitter, loss, burst, queue } = options;
-  const change: Partial<LinkShape> = {
-    ...(rate !== undefined && { rateBytesPerS: rate }),
-    ...(delay !== undefined && { delayMs: delay }),
-    ...(jitter !== undefined && { jitterMs: jitter }),
-    ...(loss !== undefined && { loss }),
-    ...(burst !== undefined && { burstBytes: burst }),
-    ...(queue !== undefined && { queueBytes: queue }),
-  };
-  return Object.keys(change).length === 0 ? undefined : change;
 }
 
 function faultOf(options: LinkOptions): LinkFault | undefined {

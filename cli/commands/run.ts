@@ -3,7 +3,8 @@ import type { Command } from 'commander';
 import type { TrialLabel } from '../../experiment/observer.ts';
 import { runExperiment } from '../../experiment/run-experiment.ts';
 import { TestbedClient } from '../../experiment/testbed-client.ts';
-import type { Fabric } from '../../fabric/fabric.ts';
+import { clientSideOf } from '../../fabric/client-side.ts';
+import type { ClientSide, Fabric } from '../../fabric/fabric.ts';
 import { startFabric } from '../../fabric/start-fabric.ts';
 import type { ResultRecord } from '../../records/result-record.ts';
 import { loadSpec } from '../../spec/parse-spec.ts';
@@ -88,7 +89,10 @@ async function runOnTestbed(
   { coordinator }: RunOptions,
   surroundings: RunSurroundings,
 ): Promise<ResultRecord> {
-  if (coordinator !== undefined) return await runTrials(spec, coordinator, undefined, surroundings);
+  if (coordinator !== undefined) {
+    const clientSide = spec.clients && (await clientSideOf(coordinator));
+    return await runTrials(spec, { coordinator, clientSide, fabric: undefined }, surroundings);
+  }
   const { display, signal } = surroundings;
   const failed = new AbortController();
   display.status(`starting a coordinator and ${spec.fabric.hosts} hosts`);
@@ -106,16 +110,23 @@ async function runOnTestbed(
   });
   try {
     const either = AbortSignal.any([signal, failed.signal]);
-    return await runTrials(spec, fabric.coordinatorAddress, fabric, { ...surroundings, signal: either });
+    const testbed = { coordinator: fabric.coordinatorAddress, clientSide: fabric.client, fabric };
+    return await runTrials(spec, testbed, { ...surroundings, signal: either });
   } finally {
     await fabric.close();
   }
 }
 
+interface RunTestbed {
+  readonly coordinator: string;
+  readonly clientSide: ClientSide | undefined;
+  /** Undefined when somebody else has started it. */
+  readonly fabric: Fabric | undefined;
+}
+
 async function runTrials(
   spec: ResolvedSpec,
-  coordinator: string,
-  fabric: Fabric | undefined,
+  { coordinator, clientSide, fabric }: RunTestbed,
   { version, display, signal }: RunSurroundings,
 ): Promise<ResultRecord> {
   const client = new TestbedClient(coordinator);
@@ -127,6 +138,7 @@ async function runTrials(
     return await runExperiment({
       spec,
       client,
+      clientSide,
       godwitVersion: version,
       signal,
       restartHosts: fabric && (() => restartHosts(fabric, display)),

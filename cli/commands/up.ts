@@ -1,5 +1,4 @@
 /** `godwit up`: a coordinator and hosts on this machine that stay until Ctrl-C, to be used by hand. */
-import { once } from 'node:events';
 import { totalmem } from 'node:os';
 import { type Command, Option } from 'commander';
 import type { Fabric } from '../../fabric/fabric.ts';
@@ -7,7 +6,7 @@ import { startFabric } from '../../fabric/start-fabric.ts';
 import { GUEST_LIMITS } from '../../proto/guest-spec.ts';
 import { FABRICS, type FabricKind, SPEC_LIMITS } from '../../spec/schema.ts';
 import { UsageError } from '../exit.ts';
-import { catchInterrupts } from '../interrupts.ts';
+import { catchInterrupts, stayUntil } from '../interrupts.ts';
 import { address, DEFAULT_COORDINATOR, LEASE_MS, memorySize, wholeNumber } from '../options.ts';
 import { printJson } from '../render/json.ts';
 import { bytesText } from '../render/measures.ts';
@@ -88,13 +87,6 @@ async function up({ fabric: kind, hosts, memory, listen, state, json }: UpOption
   } finally {
     await fabric.close();
   }
-}
-
-/** A signal alone keeps no process alive. */
-async function stayUntil(signal: AbortSignal): Promise<void> {
-  const keepAlive = setInterval(() => {}, 60_000);
-  await once(signal, 'abort');
-  clearInterval(keepAlive);
 }
 
 function welcome(fabric: Fabric, memoryBytesPerHost: number): string {

@@ -3,35 +3,43 @@
  * completed.
  */
 import type { LinkRecord, PostcopyRecord, TrialRecord } from '../../records/result-record.ts';
-import { bitsText, bytesText, countText, durationText, orUnknown, percentText, UNKNOWN } from './measures.ts';
+import { clientTable, worstGapMs } from './client-table.ts';
+import {
+  bitsText,
+  bytesText,
+  countText,
+  durationText,
+  median,
+  orUnknown,
+  percentText,
+  UNKNOWN,
+} from './measures.ts';
 import { tableText } from './table.ts';
 
-const HEADS = [
-  ...['TECHNIQUE', 'TRIALS', 'TOTAL TIME', 'DOWNTIME', 'TRANSFERRED', 'RESENT', 'ROUNDS', 'DEGRADATION'],
-  'AUDIT',
-];
+const HEADS = ['TECHNIQUE', 'TRIALS', 'TOTAL TIME', 'DOWNTIME'];
+const MORE_HEADS = ['TRANSFERRED', 'RESENT', 'ROUNDS', 'DEGRADATION', 'AUDIT'];
+/** Beside the downtime, where there were clients. */
+const GAP_HEAD = 'CLIENT GAP';
 
-/** Half of the values are not above it; null of no values. */
-export function median(values: readonly number[]): number | null {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  const upper = sorted[middle];
-  if (upper === undefined) return null;
-  return sorted.length % 2 === 1 ? upper : (sorted[middle - 1]! + upper) / 2;
-}
-
-/** Whether a trial did what it was to do, and its guest was proven. */
-export function succeeded({ status, audit }: TrialRecord): boolean {
-  return status === 'completed' && audit !== null && audit.fault_count === 0;
+/** Whether a trial did what it was to do, its guest was proven, and clients saw it forget nothing. */
+export function succeeded({ status, audit, clients }: TrialRecord): boolean {
+  const isRight = (clients ?? []).every(({ wrong }) => wrong === 0);
+  return status === 'completed' && audit !== null && audit.fault_count === 0 && isRight;
 }
 
 /** The table, and below it a line for each thing that one has to know about the figures. */
 export function summaryText(trials: readonly TrialRecord[]): string {
   const groups = Map.groupBy(trials, ({ technique }) => technique);
-  const rows = [...groups].map(([technique, group]) => row(technique, group));
-  return [tableText(HEADS, rows, 1), ...postcopyTable(groups), ...linkTable(trials), ...notes(trials)].join(
-    '\n',
-  );
+  const hasClients = trials.some(({ clients }) => clients !== null);
+  const rows = [...groups].map(([technique, group]) => row(technique, group, hasClients));
+  const heads = [...HEADS, ...(hasClients ? [GAP_HEAD] : []), ...MORE_HEADS];
+  const tables = [
+    tableText(heads, rows, 1),
+    ...postcopyTable(groups),
+    ...clientTable(trials),
+    ...linkTable(trials),
+  ];
+  return [...tables, ...notes(trials)].join('\n');
 }
 
 const POSTCOPY_HEADS = [
@@ -67,7 +75,7 @@ function postcopyRow(technique: string, records: readonly PostcopyRecord[]): str
   ];
 }
 
-function row(technique: string, trials: readonly TrialRecord[]): string[] {
+function row(technique: string, trials: readonly TrialRecord[], hasClients: boolean): string[] {
   const completed = trials.filter(({ status }) => status === 'completed');
   const cell = (pick: (trial: TrialRecord) => number | null, text: (value: number) => string): string =>
     orUnknown(median(completed.map(pick).filter((value) => value !== null)), text);
@@ -78,6 +86,7 @@ function row(technique: string, trials: readonly TrialRecord[]): string[] {
     `${count}${trials.length}${guests > 1 ? ` (${guests} guests)` : ''}`,
     cell((trial) => trial.total_time_ms, durationText),
     cell((trial) => trial.downtime_ms, durationText),
+    ...(hasClients ? [cell(worstGapMs, durationText)] : []),
     cell((trial) => trial.transferred_bytes, bytesText),
     cell((trial) => trial.resent_bytes, bytesText),
     cell((trial) => trial.rounds?.length ?? null, String),
@@ -146,6 +155,10 @@ function notes(trials: readonly TrialRecord[]): string[] {
     if (recoveries > 0) {
       const often = recoveries === 1 ? 'once' : `${recoveries} times`;
       lines.push(`${label}: connected again ${often}, ${durationText(paused_ms)} without the source`);
+    }
+    for (const { protocol, wrong } of trial.clients ?? []) {
+      if (wrong > 0)
+        lines.push(`${label}: ${countText(wrong)} answers to ${protocol} clients forgot a write`);
     }
     const [first] = trial.audit?.faults ?? [];
     if (first !== undefined) lines.push(`${label}: page ${first.page}: ${first.kind}: ${first.detail}`);

@@ -57,6 +57,7 @@ export class GuestNic implements NicPort {
 
   /** Serves the guest until `close`. After `start`, however that ended: an uplink may come back. */
   async run(): Promise<void> {
+    this.#control.standBy();
     while (!this.#isClosed) {
       const rings = this.#control.rings();
       try {

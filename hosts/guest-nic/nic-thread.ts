@@ -3,6 +3,8 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { errorText } from '../../proto/errors.ts';
 import { DEFAULT_ANNOUNCE } from '../../proto/guest-network.ts';
+import { goFirst } from '../../proto/thread-priority.ts';
+import { rehearseRequests } from '../guest/rehearsal.ts';
 import { GuestNic } from './guest-nic.ts';
 import type { FromNic, NicWorkerData, ToNic } from './nic-messages.ts';
 import { createUplink } from './uplinks.ts';
@@ -28,6 +30,9 @@ port.on('message', (_close: ToNic) => {
     },
   );
 });
+// A NIC does not wait for a processor, nor for its code.
+goFirst();
+rehearseRequests(shared.spec);
 let problem: string | undefined;
 try {
   await nic.start();

@@ -2,6 +2,8 @@
 
 import type { GuestNetwork } from '../../proto/generated/godwit/v1/guest.ts';
 import type { Endpoint } from '../network-path.ts';
+import { AddressUplink } from './address-uplink.ts';
+import { ForwarderUplink } from './forwarder-uplink.ts';
 import type { Uplink } from './uplink.ts';
 
 export interface UplinkSettings {
@@ -16,8 +18,10 @@ export interface UplinkSettings {
   readonly device: string;
 }
 
-/** @throws Error in words for people when there is none */
-export function createUplink({ guest, network }: UplinkSettings): Uplink {
-  const asked = network.forwarder === '' ? `the address ${network.address}` : 'a forwarder';
-  throw new Error(`guest "${guest}" asks for ${asked}, which is not built into this host`);
+/** @throws Error in words for people when it cannot be had */
+export function createUplink(settings: UplinkSettings): Uplink {
+  const { guest, network, epoch, dial } = settings;
+  return dial === undefined
+    ? new AddressUplink(settings)
+    : new ForwarderUplink({ guest, network, epoch, dial });
 }

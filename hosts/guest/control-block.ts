@@ -171,6 +171,15 @@ export class ControlBlock {
     }
   }
 
+  /** For a guest that has a NIC: resolves when it stands by, has ended, or has had its time. */
+  async waitNicAsync(withinMs: number): Promise<void> {
+    const untilMs = nowMs() + withinMs;
+    const { STARTING } = VCPU_STATE;
+    while (this.#state(NIC_EXECUTOR) === STARTING && nowMs() < untilMs) {
+      await Atomics.waitAsync(this.#words, stateWord(NIC_EXECUTOR), STARTING, untilMs - nowMs()).value;
+    }
+  }
+
   /**
    * When the last vCPU stopped executing; all are parked. The time is taken at its safepoint, before it saves
    * its state: saving is part of the downtime. Of a pause that found the guest paused it is the time of the

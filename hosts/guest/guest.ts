@@ -42,7 +42,7 @@ export class Guest {
     this.spec = spec;
     const shared = allocateGuest(spec);
     this.control = new ControlBlock(shared.control, spec.vcpuCount);
-    this.series = new OperationSeries(shared);
+    this.series = new OperationSeries(shared, () => !this.running);
     const audit = new GuestAudit(shared, this.control, ledger, this.#ending.signal);
     const threads: VcpuThread[] = [];
     for (let vcpu = 0; vcpu < spec.vcpuCount; vcpu++) {
@@ -75,20 +75,22 @@ export class Guest {
 
   /**
    * Makes room for a guest that arrives: zeroed memory, and vCPU threads that will stand parked (`standsBy`),
-   * so that resuming it is only a wake-up. Each vCPU loads what lies in `shared.vcpuStates` when it first runs.
-   * Its NIC stands by when this answers, if it can: a guest is not to fail to arrive for its clients.
+   * so that resuming it is only a wake-up. Each vCPU loads what lies in `shared.vcpuStates` when it first runs. Its
+   * NIC will stand by.
    *
    * @throws when the memory cannot be had
    */
   static async incoming(spec: GuestSpec, nic?: GuestNicSettings): Promise<Guest> {
-    const guest = await Guest.#make(spec, 'awaited', nic);
-    await guest.#parts?.nic?.standing().catch(() => {});
-    return guest;
+    return await Guest.#make(spec, 'awaited', nic);
   }
 
-  /** Resolves when the vCPU threads of an incoming guest stand parked. @throws when one does not start */
+  /**
+   * Resolves when the threads of an incoming guest stand by. @throws when a vCPU's does not start; its clients'
+   * troubles do not count: a guest is not to fail to arrive for them
+   */
   async standsBy(): Promise<void> {
-    await this.#parked(DEADLINES_MS.threadStart);
+    const clients = this.#parts?.nic?.standing().catch(() => {});
+    await Promise.all([this.#parked(DEADLINES_MS.threadStart), clients]);
   }
 
   static async #make(

@@ -29,6 +29,13 @@ export class NicControl {
     this.#words = new Int32Array(control);
   }
 
+  /** Its uplink has been tried: whoever waits for the NIC of an arriving guest need not wait longer. */
+  standBy(): void {
+    const { STARTING, SLEEPING } = VCPU_STATE;
+    if (Atomics.compareExchange(this.#words, STATE, STARTING, SLEEPING) === STARTING)
+      Atomics.notify(this.#words, STATE);
+  }
+
   /**
    * Begins a burst, which is to be short: a pause and a handshake wait for its end. False when the guest is held:
    * then it has not begun, and nothing may be written.

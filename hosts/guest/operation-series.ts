@@ -19,15 +19,24 @@ export class OperationSeries {
   readonly #atMs = new Float64Array(SERIES_SAMPLES_MAX);
   readonly #operations = new Float64Array(SERIES_SAMPLES_MAX);
   readonly #pageWrites = new Float64Array(SERIES_SAMPLES_MAX);
+  readonly #standsStill: () => boolean;
   readonly #timer: NodeJS.Timeout;
   /** Samples ever taken; the ring holds the last of them. */
   #sampleCount = 0;
+  #runningSinceMs: number | undefined;
 
-  constructor(shared: SharedGuest) {
+  /** @param standsStill whether the guest is held now, by a pause or an audit */
+  constructor(shared: SharedGuest, standsStill: () => boolean) {
+    this.#standsStill = standsStill;
     this.#counters = new Float64Array(shared.counters);
     this.#timer = setInterval(() => this.#sample(), SERIES_INTERVAL_MS);
     this.#timer.unref();
     this.#sample();
+  }
+
+  /** The sample from which on the guest was never held, by this host's clock; undefined while it is. */
+  get runningSinceMs(): number | undefined {
+    return this.#runningSinceMs;
   }
 
   /** The counters now. */
@@ -64,7 +73,10 @@ export class OperationSeries {
   #sample(): void {
     const slot = this.#sampleCount % SERIES_SAMPLES_MAX;
     const { operations, pageWrites } = this.counts();
-    this.#atMs[slot] = nowMs();
+    const atMs = nowMs();
+    if (this.#standsStill()) this.#runningSinceMs = undefined;
+    else this.#runningSinceMs ??= atMs;
+    this.#atMs[slot] = atMs;
     this.#operations[slot] = operations;
     this.#pageWrites[slot] = pageWrites;
     this.#sampleCount++;

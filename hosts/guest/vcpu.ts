@@ -1,7 +1,7 @@
 /**
- * A worker thread that is one vCPU: safepoint, the requests of clients that wait, a batch of the operations that
- * are due, sleep until the next is due. It begins parked, and loads the state that came with the guest, if any,
- * when it first runs. It ends by command; an error ends it too, and its owner (guest.ts) hears of it.
+ * A worker thread that is one vCPU: safepoint, the requests of clients that wait, a batch of the operations
+ * that are due, sleep until the next is due. It begins parked, and loads the state that came with the guest, if
+ * any, when it first runs. It ends by command; an error ends it too, and its owner (guest.ts) hears of it.
  */
 
 import { workerData } from 'node:worker_threads';
@@ -13,6 +13,7 @@ import { nowMs } from '../clock.ts';
 import { BATCH_MS_MAX, BATCH_OPERATIONS_MAX } from './limits.ts';
 import { SERVING_VCPU } from './nic-control.ts';
 import { Pacer } from './pacer.ts';
+import { rehearseRequests } from './rehearsal.ts';
 import { RequestServer } from './request-server.ts';
 import {
   COUNTER_OPERATIONS,
@@ -101,7 +102,9 @@ class Vcpu {
     }
   }
 
-  /** Answers what clients ask for, before what the workload does of its own accord. Whether there was anything. */
+  /**
+   * Answers what clients ask for, before what the workload does of its own accord. Whether there was anything.
+   */
   #serve(): boolean {
     const server = this.#server;
     if (server === undefined || !server.hasWork) return false;
@@ -176,10 +179,12 @@ class Vcpu {
   }
 
   /**
-   * Saves and loads once while nobody waits, so that code first used in a migration's pause is loaded before.
+   * Saves and loads once, and serves requests of nobody, while nobody waits, so that code first used in a
+   * migration's pause is loaded before.
    */
   #warmUp(): void {
     this.#load(this.#save());
+    if (this.#server !== undefined) rehearseRequests(this.#shared.spec);
   }
 }
 

@@ -5,6 +5,7 @@
 
 import type { MessagePort } from 'node:worker_threads';
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
+import { goLast } from '../../proto/thread-priority.ts';
 import { ControlBlock } from '../guest/control-block.ts';
 import { HANDOVER } from '../guest/control-layout.ts';
 import { Arrival } from './arrival.ts';
@@ -62,6 +63,8 @@ export class DestinationMover {
       await this.#receive();
       await this.#takeOver();
       await this.#arrival.complete();
+      // The guest runs: what follows takes no processor from it.
+      goLast();
       await within(side.ledger.promise, DEADLINES_MS.ledger + this.#holdMs, this.#ending.signal);
       ledgerArrived = true;
     } catch (error) {

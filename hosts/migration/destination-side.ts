@@ -170,13 +170,17 @@ export class DestinationSide {
   }
 
   /**
-   * Tells the source that it may pause the guest: the vCPUs' threads stand parked here. They start while
-   * pages arrive.
+   * Tells the source that it may pause the guest: the vCPUs' threads stand parked here, and its NIC, if
+   * it has one, stands by or has had its time. They start while pages arrive.
    *
    * @throws when one does not start
    */
   async standBy(): Promise<void> {
-    await this.#control.waitParkedAsync(DEADLINES_MS.threadStart);
+    const { network } = this.#data.shared.spec;
+    await Promise.all([
+      this.#control.waitParkedAsync(DEADLINES_MS.threadStart),
+      network && this.#control.waitNicAsync(DEADLINES_MS.uplink),
+    ]);
     this.#main.sender.send('STANDBY', {});
   }
 

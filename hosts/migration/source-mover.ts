@@ -8,6 +8,7 @@ import type { MessagePort } from 'node:worker_threads';
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import { MigrationPhase, type SourceReport } from '../../proto/generated/godwit/v1/migration.ts';
 import type { Technique } from '../../proto/names.ts';
+import { goLast } from '../../proto/thread-priority.ts';
 import { nowMs } from '../clock.ts';
 import { ControlBlock } from '../guest/control-block.ts';
 import { HANDOVER } from '../guest/control-layout.ts';
@@ -188,8 +189,9 @@ export class SourceMover {
     });
   }
 
-  /** The ledger follows when the guest runs again. */
+  /** The ledger follows when the guest runs again, and takes no processor from it. */
   async #afterwards(main: SourceChannel, { switching }: SourceSide): Promise<void> {
+    goLast();
     const done = main.expect('LEDGER_DONE');
     await sendLedger(main.sender, switching.ledger, this.#pageCount);
     await within(done, DEADLINES_MS.ledger, this.#ending.signal);

@@ -73,6 +73,3 @@ export const PROBE_CONNECTIONS_MAX = 64;
 /** What of a measurement differs from what was asked by more than this is flagged. */
 export const FLAG_SHARE = 0.03;
 export const FLAG_MS = 1;
-
-/** The nice value of a relay's thread, where the system allows it. */
-export const RELAY_PRIORITY = -15;

@@ -1,28 +1,16 @@
 /** The thread of a NIC: takes the main thread's requests to its relay. */
 
-import { setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { errorText } from '../../proto/errors.ts';
-import { RELAY_PRIORITY } from './limits.ts';
+import { goFirst } from '../../proto/thread-priority.ts';
 import { Relay } from './relay.ts';
 import type { RelayAnswer, RelayQuestion, RelayRequest, RelayWorkerData } from './relay-messages.ts';
-
-/**
- * A link does not wait for a processor: where the system lets it (root, or CAP_SYS_NICE), the relay goes
- * before those whose traffic it carries. On Linux a priority belongs to the thread that sets it.
- */
-function goFirst(): void {
-  try {
-    setPriority(0, RELAY_PRIORITY);
-  } catch {
-    // An ordinary user's relay has an ordinary thread; on a busy machine its delays are then less even.
-  }
-}
 
 const { seed } = workerData as RelayWorkerData;
 const port = parentPort!;
 const relay = new Relay(seed);
 
+// A link does not wait for a processor.
 goFirst();
 
 async function answer(question: RelayQuestion): Promise<Omit<RelayAnswer, 'id'>> {

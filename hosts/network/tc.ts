@@ -51,13 +51,7 @@ export class TcShaper {
    */
   async remove(): Promise<void> {
     this.#layout = undefined;
-    for (const command of tcRemoveCommands(this.#device)) {
-      try {
-        await run(command);
-      } catch (error) {
-        if (!NOTHING_THERE.test(errorText(error))) throw error;
-      }
-    }
+    for (const command of tcRemoveCommands(this.#device)) await runRemoval(command);
   }
 }
 
@@ -84,4 +78,13 @@ export function run([file, ...args]: Command): Promise<string> {
       }
     });
   });
+}
+
+/** Runs a command that takes something away; that it is not there is no error. @throws Error as run() */
+export async function runRemoval(command: Command): Promise<void> {
+  try {
+    await run(command);
+  } catch (error) {
+    if (!NOTHING_THERE.test(errorText(error))) throw error;
+  }
 }

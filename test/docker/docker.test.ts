@@ -55,12 +55,13 @@ function newResults(it: Stack, before: ReadonlySet<string>): ResultRecord[] {
 
 describe('docker compose up', () => {
   testContainers(
-    'runs the experiment between containers and leaves its results in the folder',
+    'runs the quickstart between containers and leaves its results in the folder',
     async (it) => {
       const before = new Set(it.results().keys());
-      const { code, text } = await it.tryCompose(SMALL, 'up', '--exit-code-from', 'runner');
+      const { code, text } = await it.tryCompose({}, 'up', '--exit-code-from', 'runner');
       expect(code, text).toBe(0);
       const [record] = newResults(it, before);
+      expect(record?.spec.name).toBe('quickstart');
       expect(
         record?.trials.map(({ technique, status, audit }) => [technique, status, audit?.fault_count]),
       ).toEqual([
@@ -69,6 +70,27 @@ describe('docker compose up', () => {
       ]);
     },
   );
+
+  testContainers("moves a guest's own address with it, to clients in the runner's container", async (it) => {
+    const before = new Set(it.results().keys());
+    const settings = { GODWIT_SPEC: 'own-address' };
+    const { code, text } = await it.tryCompose(settings, 'up', '--exit-code-from', 'runner');
+    expect(code, text).toBe(0);
+    const [record] = newResults(it, before);
+    expect(record?.trials.map(({ status, audit }) => [status, audit?.fault_count])).toEqual([
+      ['completed', 0],
+      ['completed', 0],
+    ]);
+    const clients = record?.trials.flatMap((trial) => trial.clients ?? []) ?? [];
+    expect(clients.map(({ protocol, via, wrong }) => ({ protocol, via, wrong })).sort(byProtocol)).toEqual(
+      ['tcp', 'tcp', 'udp', 'udp'].map((protocol) => ({ protocol, via: 'address', wrong: 0 })),
+    );
+    for (const { latency_ms: latency } of clients) {
+      expect(latency.before.count, text).toBeGreaterThan(0);
+      // They found the guest in its new container.
+      expect(latency.after.count, text).toBeGreaterThan(0);
+    }
+  });
 
   testContainers('ends with the exit code of an experiment that cannot be run, and says why', async (it) => {
     const { code, text } = await it.tryCompose(
@@ -81,8 +103,10 @@ describe('docker compose up', () => {
 });
 
 describe('a lab', () => {
-  testContainers('of ten hosts moves a guest from one container to another', async (it) => {
-    await it.compose('--profile', 'lab', 'up', '--detach', '--scale', `host=${HOST_COUNT}`);
+  testContainers('of ten hosts moves a guest through a link that the kernel shapes', async (it) => {
+    const up = ['--profile', 'lab', 'up', '--detach', '--scale', `host=${HOST_COUNT}`];
+    const { code, text } = await it.tryCompose({ GODWIT_NETWORK: 'tc' }, ...up);
+    expect(code, text).toBe(0);
     const healthy = async (): Promise<string[]> =>
       (await it.docker({}, 'ps', '--quiet', '--filter', 'health=healthy')).split('\n').filter(Boolean);
     await waitUntil(
@@ -95,10 +119,17 @@ describe('a lab', () => {
     const expected = Array.from({ length: HOST_COUNT }, (_, index) => `host-${index + 1}`);
     expect(living.toSorted()).toEqual(expected.toSorted());
 
+    const inHost3 = (...command: string[]): Promise<string> =>
+      it.compose('exec', '-T', '--index', '3', 'host', ...command);
+    expect(await inHost3('ip', '-brief', 'link'), 'no device of a trial is left').not.toContain('gw-');
+    await it.godwit('link', 'host-3', '--rate', '100mbit');
+    expect(await inHost3('tc', 'class', 'show', 'dev', 'eth0')).toContain('class htb 1:1 root');
     await it.godwit('create', 'web-1', '--memory', '4MiB', '--host', 'host-3');
     await it.godwit('migrate', 'web-1', '--to', 'host-10');
     expect(await it.godwit('guests')).toMatch(/web-1\s.*host-10/);
     expect(await it.godwit('audit', 'web-1')).toContain('clean');
+    await it.godwit('link', 'host-3', '--unshape');
+    expect(await inHost3('tc', 'class', 'show', 'dev', 'eth0')).toBe('');
 
     const [coordinator = ''] = await it.containers('coordinator');
     expect(await it.rights('coordinator', coordinator)).toEqual({
@@ -150,6 +181,10 @@ describe('docker stack deploy', () => {
     }
   });
 });
+
+function byProtocol(left: { protocol: string }, right: { protocol: string }): number {
+  return left.protocol.localeCompare(right.protocol);
+}
 
 /** The tasks of the stack and what they printed, for a failure's message. */
 async function describeSwarm(it: Stack): Promise<string> {

@@ -226,6 +226,13 @@ describe('with the deadlines of a fast machine', () => {
     await expectWentOn(migration);
   });
 
+  test('a link that stays half open ends a migration, and the guest runs on at the source', async () => {
+    const migration = await inRoundOne();
+    await setFault(OUTWARDS_DOWN);
+    // Each side owes the other something, and the way back is open: who is told first is a race.
+    await expectStayed(migration, /has been silent for 30000 ms; it owes/);
+  });
+
   test('a cut that lasts ends a migration and lets none begin, and the guests run on at the source', async () => {
     const migration = await inRoundOne();
     await setFault(CUT);

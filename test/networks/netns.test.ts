@@ -101,10 +101,10 @@ describe.skipIf(skipped)(`a testbed in network namespaces${about}`, () => {
     await waitForNoProcess();
   });
 
-  test('has a namespace for each host and one for the bridge, and touches no other network', async () => {
+  test('has a namespace for each host, for the bridge and for clients, and touches no other network', async () => {
     const before = ownNetwork();
     const { up, run } = await startUp(2);
-    const parts = ['-host-1', '-host-2', '-net', '.sock'];
+    const parts = ['-client', '-host-1', '-host-2', '-net', '.sock'];
     expect(namesOf(run)).toEqual(parts.map((part) => `godwit-${run}${part}`));
     expect(ownNetwork()).toEqual(before);
     const hosts = await godwit(['hosts', '--coordinator', `unix:/run/godwit-${run}.sock`]);
@@ -117,7 +117,7 @@ describe.skipIf(skipped)(`a testbed in network namespaces${about}`, () => {
 
   test('is gone after its owner was killed: processes, namespaces and socket', async () => {
     const { up, run } = await startUp(2);
-    expect(namesOf(run)).toHaveLength(4);
+    expect(namesOf(run)).toHaveLength(5);
     up.kill('SIGKILL');
     await up.end();
     await waitFor(() => namesOf(run).length === 0, `the end of the namespaces of ${run}`);
@@ -127,7 +127,7 @@ describe.skipIf(skipped)(`a testbed in network namespaces${about}`, () => {
   test('whose keeper was killed too is removed by the next start or by clean, a living one never', async () => {
     const first = await startUp(1);
     await killWithKeeper(first);
-    expect(namesOf(first.run)).toHaveLength(3);
+    expect(namesOf(first.run)).toHaveLength(4);
     const living = await startUp(1);
     expect(namesOf(first.run)).toEqual([]);
     const second = await startUp(1);
@@ -138,7 +138,7 @@ describe.skipIf(skipped)(`a testbed in network namespaces${about}`, () => {
     expect(removed).toContain(second.run);
     expect(alive).toContain(living.run);
     expect(namesOf(second.run)).toEqual([]);
-    expect(namesOf(living.run)).toHaveLength(3);
+    expect(namesOf(living.run)).toHaveLength(4);
     const again = await godwit(['clean']);
     expect(again.stdout, again.describe()).toContain('nothing was left behind');
   });

@@ -12,7 +12,7 @@ import { UNSHAPED_LINK, unshapedNetwork } from '../../proto/network-shape.ts';
 import { endAllProcesses, StartedProcess } from '../support/processes.ts';
 
 const kernel = await kernelFeatures();
-const needed = ['permitted', 'htb', 'ifb', 'redirect'] as const;
+const needed = ['namespaces', 'permitted', 'htb', 'ifb', 'redirect'] as const;
 const missing = needed.flatMap((feature) => (kernel[feature] ? [] : [kernel.missing[feature]]))[0];
 const about = missing === undefined ? '' : ` (skipped, this machine cannot: ${missing})`;
 
@@ -85,6 +85,48 @@ describe.skipIf(missing !== undefined)(`tc between namespaces${about}`, () => {
     await expect(absent.setShape(egress, new Map())).rejects.toThrow(
       /tc -n \S+ qdisc add dev none .*Cannot find/,
     );
+  });
+
+  test('finds out what the kernel offers with NET_ADMIN alone, and leaves no device', async () => {
+    await makeNamespaces();
+    const devices = async () => {
+      const links = await run(['ip', '-n', source.namespace, '-j', 'link']);
+      return (JSON.parse(links) as { ifname: string }[]).map(({ ifname }) => ifname);
+    };
+    const before = await devices();
+    const features = new URL('../../hosts/network/kernel-features.ts', import.meta.url);
+    const script =
+      `import { kernelFeatures } from '${features.href}'; ` +
+      'process.stdout.write(JSON.stringify(await kernelFeatures()));';
+    const child = new StartedProcess('ip', [
+      ...['netns', 'exec', source.namespace],
+      ...['setpriv', '--inh-caps=-all', '--bounding-set=-all,+net_admin'],
+      ...[process.execPath, '--input-type=module', '--eval', script],
+    ]);
+    expect((await child.end()).code, child.describe()).toBe(0);
+    const { missing: _, ...found } = kernel;
+    expect(JSON.parse(child.stdout)).toMatchObject({ ...found, namespaces: false });
+    expect(await devices()).toEqual(before);
+  });
+
+  test('is taken away by godwit clean, and so is what a killed trial left', async () => {
+    await makeNamespaces();
+    const before = await qdiscs();
+    const shaper = new TcShaper(await tcDevice('nic', source.namespace));
+    await shaper.setShape({ ...unshapedNetwork(), egress: link({ rateBytesPerS: 1e6 }) }, new Map());
+    // No process has such a pid: it is above the most that Linux gives.
+    const left = 'gw-9999999-a';
+    const pair = ['type', 'veth', 'peer', 'name', 'gw-9999999-b'];
+    await run(['ip', '-n', source.namespace, 'link', 'add', left, ...pair]);
+    const cli = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
+    const clean = new StartedProcess('ip', [
+      ...['netns', 'exec', source.namespace, process.execPath, cli],
+      ...['clean', '--device', 'nic', '--json'],
+    ]);
+    expect((await clean.end()).code, clean.describe()).toBe(0);
+    expect((JSON.parse(clean.stdout) as { removed: string[] }).removed).toContain(left);
+    expect(await qdiscs()).toBe(before);
+    expect(await run(['ip', '-n', source.namespace, 'link', 'show'])).not.toContain('gw-9999999');
   });
 
   test('leads a probe that comes in through the IFB', async () => {

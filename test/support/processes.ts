@@ -91,6 +91,11 @@ export class StartedProcess {
     this.#child.kill(signal);
   }
 
+  /** Writes a line to its stdin. */
+  say(line: string): void {
+    this.#child.stdin?.write(`${line}\n`);
+  }
+
   endInput(): void {
     this.#child.stdin?.end();
   }

@@ -13,7 +13,12 @@ import {
   type CoordinatorServiceMigrateRequest,
   type GuestEntry,
 } from '../../proto/generated/godwit/v1/coordinator.ts';
-import type { AuditReport, GuestSpec } from '../../proto/generated/godwit/v1/guest.ts';
+import {
+  type AuditReport,
+  type GuestSpec,
+  RateUnit,
+  WorkloadSpec,
+} from '../../proto/generated/godwit/v1/guest.ts';
 import { HostServiceClient } from '../../proto/generated/godwit/v1/host.ts';
 import type {
   MigrationOptions,
@@ -43,21 +48,13 @@ export function guestSpec(name: string, changes: Partial<GuestSpec> = {}): Guest
     deviceStateBytes: 4096n,
     seed: 7n,
     content: { zero: 0.2, duplicate: 0.1, shared: 0.1, compressible: 0.5 },
-    workload: {
+    workload: WorkloadSpec.create({
       kind: 'hot-cold',
       rate: 2000,
-      rateUnit: 1,
+      rateUnit: RateUnit.RATE_UNIT_PAGES_PER_S,
       workingSetBytes: 1024n * 1024n,
       hot: 0.9,
-      theta: 0,
-      read: 0,
-      scan: 0,
-      scanLength: 0,
-      pagesPerRequest: 0,
-      responseBytes: 0,
-      phases: [],
-      trace: Buffer.alloc(0),
-    },
+    }),
     network: undefined,
     ...changes,
   };

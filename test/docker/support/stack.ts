@@ -22,6 +22,17 @@ guest:
 migration: { technique: [stop-and-copy, pre-copy] }
 `;
 
+/** A guest with an address on the containers' network, which clients in the runner's container ask. */
+const CLIENTS = `name: own-address
+warm-up: 500ms
+fabric: { kind: process, hosts: 2 }
+guest:
+  memory: 4MiB
+  workload: { kind: kv }
+migration: { technique: [stop-and-copy, pre-copy] }
+clients: { protocol: [udp, tcp], rate: 100 requests/s, via: address }
+`;
+
 /** What a container is, as far as its rights go. */
 export interface ContainerRights {
   readonly service: string;
@@ -61,6 +72,7 @@ export class Stack {
       cpSync(join(repositoryRoot, name), join(stack.folder, name), { recursive: true });
     }
     writeFileSync(join(stack.folder, 'experiments', 'small.yaml'), SPEC);
+    writeFileSync(join(stack.folder, 'experiments', 'own-address.yaml'), CLIENTS);
     const collect = [join(repositoryRoot, 'docker', 'collect-packages.ts')];
     await mustRun(process.execPath, [...collect, join(stack.folder, 'docker', 'packages')], {
       deadlineMs: DEADLINE_MS,

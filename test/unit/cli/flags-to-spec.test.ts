@@ -69,6 +69,14 @@ test('guest flags make the guest that a spec with the same values makes', () => 
   });
 });
 
+test('a guest with clients and no rate does only what they ask', () => {
+  const unit = (values: Record<string, string>, hasClients: boolean) =>
+    guestFromFlags('db', { workload: 'kv', ...values }, hasClients).workload?.rateUnit;
+  expect(unit({}, true)).toBe(RateUnit.RATE_UNIT_REQUESTS_ONLY);
+  expect(unit({ rate: '10 ops/s' }, true)).toBe(RateUnit.RATE_UNIT_OPERATIONS_PER_S);
+  expect(unit({}, false)).toBe(RateUnit.RATE_UNIT_OPERATIONS_PER_S);
+});
+
 test('a wrong value is told by its flag, with what is allowed, and all wrong flags at once', () => {
   const read = (): unknown =>
     migrationFromFlags({ channels: 'many', downtimeLimit: '20', technique: 'magic' });

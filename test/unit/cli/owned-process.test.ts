@@ -90,3 +90,18 @@ test('what a child prints after its start never makes it wait, and its stdin sta
   `);
   expect(await child.exited).toMatchObject({ code: 7 });
 });
+
+test('a child answers what it is asked, and one that ends instead is told', async () => {
+  const child = await start(`
+    import { createInterface } from 'node:readline';
+    createInterface({ input: process.stdin }).on('line', (line) => {
+      if (line === 'end') process.exit(4);
+      process.stdout.write('so: ' + line + '\\n');
+    });
+    process.stdout.write(JSON.stringify({ ready: { address: 'here', more: [1] } }) + '\\n');
+  `);
+  expect(child.ready).toEqual({ address: 'here', more: [1] });
+  expect(await child.ask('one', 240_000)).toBe('so: one');
+  expect(await child.ask('two', 240_000)).toBe('so: two');
+  await expect(child.ask('end', 240_000)).rejects.toThrow('host-1 ended (exit code 4)');
+});

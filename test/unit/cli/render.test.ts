@@ -3,10 +3,10 @@ import { PassThrough } from 'node:stream';
 import type { WriteStream } from 'node:tty';
 import { describe, expect, test } from 'vitest';
 import { plainMessage } from '../../../cli/render/json.ts';
-import { bytesText, countText, durationText } from '../../../cli/render/measures.ts';
+import { bytesText, countText, durationText, median } from '../../../cli/render/measures.ts';
 import { ProgressDisplay } from '../../../cli/render/progress-display.ts';
 import { progressText } from '../../../cli/render/progress-line.ts';
-import { median, succeeded, summaryText } from '../../../cli/render/summary.ts';
+import { succeeded, summaryText } from '../../../cli/render/summary.ts';
 import { GuestState } from '../../../proto/generated/godwit/v1/guest.ts';
 import { MigrationPhase, type MigrationProgress } from '../../../proto/generated/godwit/v1/migration.ts';
 import type { TrialRecord } from '../../../records/result-record.ts';
@@ -194,6 +194,27 @@ describe('the summary', () => {
     expect(succeeded(trial({ audit: null }))).toBe(false);
     for (const status of ['failed', 'cancelled', 'lost'] as const)
       expect(succeeded(trial({ status }))).toBe(false);
+  });
+
+  test('shows what clients saw beside the downtime, and an answer that forgot a write is no success', () => {
+    const latency = { p50: 1, p90: 1, p99: 2, p999: 2, max: 2, count: 10 };
+    const client = {
+      ...{ protocol: 'udp', via: 'forwarder', address: '127.0.0.1:1', rate_requests_per_s: 1000 },
+      ...{ sent: 10, answered: 10, lost: 0, late: 0, wrong: 0, reconnects: 0 },
+      latency_ms: { before: latency, during: { ...latency, p99: 23 }, after: latency },
+      ...{ gap_ms: 13, gap_at_ms: 100, gap_minus_downtime_ms: 3 },
+    };
+    const tcp = { ...client, protocol: 'tcp', gap_ms: 14, gap_minus_downtime_ms: 4 };
+    const seen = trial({ downtime_ms: 10, clients: [client, tcp] });
+    const text = summaryText([seen]);
+    expect(text).toMatch(/DOWNTIME +CLIENT GAP +TRANSFERRED/);
+    expect(text).toMatch(/^pre-copy +1 +- +10\.0 ms +14\.0 ms /m);
+    expect(text).toMatch(/^pre-copy, tcp +14\.0 ms +4\.00 ms +1\.00 ms +2\.00 ms +23\.0 ms .* 10 +0 +0 +0$/m);
+    expect(summaryText([trial({})])).not.toContain('GAP');
+    expect(succeeded(seen)).toBe(true);
+    const forgetful = { ...seen, clients: [client, { ...tcp, wrong: 2 }] };
+    expect(succeeded(forgetful)).toBe(false);
+    expect(summaryText([forgetful])).toContain('pre-copy, trial 1: 2 answers to tcp clients forgot a write');
   });
 
   test('takes the mean of the two middle values of an even number', () => {

@@ -460,7 +460,7 @@ class ModelHost {
     if (isParked) state = GUEST_STATE_PARKED;
     else if (side === 'destination' && word !== 'resumed') state = GUEST_STATE_INCOMING;
     else if (word === 'committed') state = GUEST_STATE_HANDED_OVER;
-    return [{ guest: GUEST, epoch, state, spec: undefined, migration: '' }];
+    return [{ guest: GUEST, epoch, state, spec: undefined, migration: '', failure: '' }];
   }
 
   #own(copy: Copy, epoch: bigint): void {

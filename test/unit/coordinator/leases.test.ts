@@ -22,7 +22,10 @@ function registryWith(formerLeaseMs: number, incarnations = new Map<string, stri
 
 const request = (host: string, incarnation = 'p1', state?: GuestState) => ({
   ...{ host, address: `${host}:1`, capacityBytes: 1n, incarnation },
-  guests: state === undefined ? [] : [{ guest: 'g', epoch: 1n, state, spec: undefined, migration: '' }],
+  guests:
+    state === undefined
+      ? []
+      : [{ guest: 'g', epoch: 1n, state, spec: undefined, migration: '', failure: '' }],
 });
 const beat = (host: string) => ({ host, incarnation: 'p1', stats: undefined, guests: [] });
 

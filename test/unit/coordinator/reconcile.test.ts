@@ -15,6 +15,7 @@ const held = (state: GuestState, epoch = 1n): HeldGuest => ({
   epoch,
   state,
   migration: '',
+  failure: '',
   spec: guestSpec('g'),
 });
 const record = (owner: string, epoch = 1n, destination?: string): GuestRecord => ({

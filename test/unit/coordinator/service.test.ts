@@ -10,6 +10,7 @@ import {
   CoordinatorServiceClient,
   type Event,
   type GuestEntry,
+  HeldGuest,
 } from '../../../proto/generated/godwit/v1/coordinator.ts';
 import { GuestState } from '../../../proto/generated/godwit/v1/guest.ts';
 import { defaultMigrationOptions } from '../../../proto/migration-options.ts';
@@ -39,20 +40,15 @@ afterEach(async () => {
 const call = { what: 'test', deadlineMs: minuteMs };
 
 function register(host: string, guests: readonly string[] = [], incarnation = `${host}-process`) {
-  const held = guests.map((guest) => ({
-    guest,
-    epoch: 1n,
-    state: GuestState.GUEST_STATE_RUNNING,
-    spec: guestSpec(guest),
-    migration: '',
-  }));
+  const state = GuestState.GUEST_STATE_RUNNING;
+  const held = guests.map((guest) => HeldGuest.create({ guest, epoch: 1n, state, spec: guestSpec(guest) }));
   const capacityBytes = BigInt(2 * MEBIBYTE);
   const request = { host, address: NOBODY, capacityBytes, incarnation, guests: held };
   return callUnary(client, 'registerHost', request, call);
 }
 
-function heartbeat(host: string, incarnation = `${host}-process`) {
-  return callUnary(client, 'heartbeat', { host, incarnation, stats: undefined, guests: [] }, call);
+function heartbeat(host: string, incarnation = `${host}-process`, guests: readonly HeldGuest[] = []) {
+  return callUnary(client, 'heartbeat', { host, incarnation, stats: undefined, guests: [...guests] }, call);
 }
 
 async function migrate(guest: string, destination: string, technique = 'pre-copy'): Promise<unknown[]> {
@@ -125,6 +121,20 @@ describe('guests', () => {
     expect((await guests())[0]?.owner).toBe('host-1');
   });
 
+  test('that failed are told once, with the reason', async () => {
+    await register('host-1', ['web']);
+    const state = GuestState.GUEST_STATE_FAILED;
+    const failed = HeldGuest.create({ guest: 'web', epoch: 1n, state, failure: 'vCPU 0 has ended' });
+    for (let times = 0; times < 2; times++) await heartbeat('host-1', undefined, [failed]);
+    await register('host-2');
+    const kinds: unknown[] = [];
+    for await (const { event } of callStream(client, 'watchEvents', {}, call)) {
+      if (event?.kind === 'guest-failed') kinds.push([event.subject, event.detail]);
+      if (event?.subject === 'host-2') break;
+    }
+    expect(kinds).toEqual([['web', 'on host-1: vCPU 0 has ended']]);
+  });
+
   test('are lost when their host comes back without them, and found when it has them again', async () => {
     await register('host-1', ['web']);
     await heartbeat('host-1');
@@ -176,7 +186,7 @@ describe('migrate begins nothing', () => {
   ])('%s', async (_what, guest, destination, technique, expected) => {
     await register('host-1', ['web']);
     const spec = guestSpec('big', 2 * MEBIBYTE);
-    const big = { guest: 'big', epoch: 1n, state: GuestState.GUEST_STATE_RUNNING, spec, migration: '' };
+    const big = HeldGuest.create({ guest: 'big', epoch: 1n, state: GuestState.GUEST_STATE_RUNNING, spec });
     const host = { host: 'host-2', address: NOBODY, capacityBytes: BigInt(2 * MEBIBYTE), incarnation: 'x' };
     await callUnary(client, 'registerHost', { ...host, guests: [big] }, call);
     expect(await status(migrate(guest, destination, technique))).toMatch(expected);

@@ -12,7 +12,7 @@ import { BACKLOG_MS_MAX } from '../../../hosts/guest/limits.ts';
 import { readVcpuState, writeVcpuState } from '../../../hosts/guest/shared-guest.ts';
 import { decodeVcpuState } from '../../../hosts/guest/vcpu-state.ts';
 import { createSchedule } from '../../../workloads/registry.ts';
-import { Guests, guestSpec, untilWritten } from './specs.ts';
+import { Guests, guestSpec, until, untilWritten } from './specs.ts';
 
 const guests = new Guests();
 afterEach(() => guests.destroyAll());
@@ -107,6 +107,17 @@ describe('a guest', () => {
     }
     expect(pageWrites.at(-1)).toBeGreaterThanOrEqual(1000);
     expect(guest.series.since(nowMs() + 1).atMs).toEqual([]);
+  });
+
+  test('says since when it runs, and a pause is not in that time', async () => {
+    const guest = await guests.create(guestSpec());
+    await until(() => guest.series.runningSinceMs !== undefined);
+    await guest.pause();
+    await until(() => guest.series.runningSinceMs === undefined);
+    const resumedAtMs = nowMs();
+    await guest.resume();
+    await until(() => guest.series.runningSinceMs !== undefined);
+    expect(guest.series.runningSinceMs).toBeGreaterThanOrEqual(resumedAtMs);
   });
 });
 

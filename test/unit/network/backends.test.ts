@@ -9,6 +9,7 @@ import { UNSHAPED_LINK, unshapedNetwork } from '../../../proto/network-shape.ts'
 
 const link = (changes: Partial<LinkShape>): LinkShape => ({ ...UNSHAPED_LINK, ...changes });
 const whole: KernelFeatures = {
+  namespaces: true,
   permitted: true,
   htb: true,
   tbf: true,

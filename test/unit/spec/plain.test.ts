@@ -45,6 +45,13 @@ const workload = fc.oneof(
     'scan-length': optional(fc.integer({ min: 1, max: 256 })),
   }),
   fc.record({
+    kind: fc.constant('web'),
+    ...paced,
+    read: share(),
+    'pages-per-request': optional(fc.integer({ min: 1, max: 256 })),
+    'response-size': optional(fc.integer({ min: 0, max: 1452 }).map((bytes) => `${bytes}B`)),
+  }),
+  fc.record({
     kind: fc.constant('phased'),
     rate: fc.constantFrom('10 pages/s', '7.5 ops/s'),
     phases: optional(fc.array(phase, { minLength: 1, maxLength: 4 })),

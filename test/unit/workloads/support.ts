@@ -2,7 +2,7 @@
  * What the tests of workloads share: a spec of each kind for a small guest, and a memory that only records.
  */
 
-import type { WorkloadSpec } from '../../../proto/generated/godwit/v1/guest.ts';
+import { WorkloadSpec } from '../../../proto/generated/godwit/v1/guest.ts';
 import type { WorkloadKind } from '../../../proto/names.ts';
 import { PAGE_BYTES } from '../../../proto/page.ts';
 import type { GuestMemory } from '../../../workloads/guest-memory.ts';
@@ -14,21 +14,7 @@ export const WORKING_SET_PAGES = 256;
 
 /** A spec of a kind with the registry's defaults, but for these fields. */
 export function specOf(kind: WorkloadKind, fields: Partial<WorkloadSpec> = {}): WorkloadSpec {
-  const unused = {
-    rate: 0,
-    rateUnit: 0,
-    workingSetBytes: 0n,
-    hot: 0,
-    theta: 0,
-    read: 0,
-    scan: 0,
-    scanLength: 0,
-    pagesPerRequest: 0,
-    responseBytes: 0,
-    phases: [],
-    trace: Buffer.alloc(0),
-  } as const;
-  return { ...unused, phases: [], kind, ...WORKLOAD_REGISTRY[kind].defaults, ...fields };
+  return { ...WorkloadSpec.create(), kind, ...WORKLOAD_REGISTRY[kind].defaults, ...fields };
 }
 
 /** The bytes of a trace with these times in microseconds and pages. */

@@ -57,6 +57,8 @@ export interface HeldGuest {
     | undefined;
   /** The migration that the guest is part of, or empty: one that an earlier coordinator began is known by it. */
   migration: string;
+  /** Why it can run no more, with GUEST_STATE_FAILED; else empty. */
+  failure: string;
   /** What keeps clients from the guest, as far as the host knows; at most 300 characters. */
   nicProblem?: string | undefined;
 }
@@ -535,7 +537,7 @@ export const CoordinatorServiceRegisterHostResponse: MessageFns<CoordinatorServi
 };
 
 function createBaseHeldGuest(): HeldGuest {
-  return { guest: "", epoch: 0n, state: 0, spec: undefined, migration: "", nicProblem: undefined };
+  return { guest: "", epoch: 0n, state: 0, spec: undefined, migration: "", failure: "", nicProblem: undefined };
 }
 
 export const HeldGuest: MessageFns<HeldGuest> = {
@@ -558,8 +560,11 @@ export const HeldGuest: MessageFns<HeldGuest> = {
     if (message.migration !== "") {
       writer.uint32(42).string(message.migration);
     }
+    if (message.failure !== "") {
+      writer.uint32(50).string(message.failure);
+    }
     if (message.nicProblem !== undefined) {
-      writer.uint32(50).string(message.nicProblem);
+      writer.uint32(58).string(message.nicProblem);
     }
     return writer;
   },
@@ -622,6 +627,14 @@ export const HeldGuest: MessageFns<HeldGuest> = {
               break;
             }
 
+            message.failure = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
             message.nicProblem = reader.string();
             continue;
           }
@@ -644,6 +657,7 @@ export const HeldGuest: MessageFns<HeldGuest> = {
       state: isSet(object.state) ? guestStateFromJSON(object.state) : 0,
       spec: isSet(object.spec) ? GuestSpec.fromJSON(object.spec) : undefined,
       migration: isSet(object.migration) ? globalThis.String(object.migration) : "",
+      failure: isSet(object.failure) ? globalThis.String(object.failure) : "",
       nicProblem: isSet(object.nicProblem)
         ? globalThis.String(object.nicProblem)
         : isSet(object.nic_problem)
@@ -669,6 +683,9 @@ export const HeldGuest: MessageFns<HeldGuest> = {
     if (message.migration !== "") {
       obj.migration = message.migration;
     }
+    if (message.failure !== "") {
+      obj.failure = message.failure;
+    }
     if (message.nicProblem !== undefined) {
       obj.nicProblem = message.nicProblem;
     }
@@ -685,6 +702,7 @@ export const HeldGuest: MessageFns<HeldGuest> = {
     message.state = object.state ?? 0;
     message.spec = (object.spec !== undefined && object.spec !== null) ? GuestSpec.fromPartial(object.spec) : undefined;
     message.migration = object.migration ?? "";
+    message.failure = object.failure ?? "";
     message.nicProblem = object.nicProblem ?? undefined;
     return message;
   },

@@ -1,0 +1,299 @@
+/**
+ * The uplink of a guest whose address a forwarder keeps: one TCP connection to the forwarder, on which requests
+ * come and responses go (proto/forwarder-wire.ts). It stands before the guest runs here, so that the
+ * announcement is one small frame; when it breaks it is made again as long as the guest is here.
+ */
+
+import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DEADLINES_MS } from '../../proto/deadlines.ts';
+import { errorText } from '../../proto/errors.ts';
+import {
+  decodeForwarderFrame,
+  encodeFrame,
+  FORWARDER_FLOW_BYTES,
+  FORWARDER_FRAME_BYTES_MAX,
+  FORWARDER_WINDOW,
+  FORWARDER_WIRE_VERSION,
+  type ForwarderFrame,
+  flowInstance,
+  flowNumber,
+  type HostFrame,
+} from '../../proto/forwarder-wire.ts';
+import type { GuestNetwork } from '../../proto/generated/godwit/v1/guest.ts';
+import { REQUEST_BYTES } from '../../proto/guest-request.ts';
+import { MessageSplitter, SplitEnd, withLength } from '../../proto/message-stream.ts';
+import type { Endpoint } from '../network-path.ts';
+import type { Flow, NicPort, Uplink } from './uplink.ts';
+
+const LIMITS = {
+  /** Responses that wait for the connection; the oldest is dropped for the newest. */
+  waitingResponses: 1024,
+  /** What may wait in the socket; beyond it responses are dropped, as a full switch does. */
+  unsentBytes: 4 * 1024 * 1024,
+  retryMsMin: 50,
+  retryMsMax: 1000,
+} as const;
+
+export interface ForwarderUplinkSettings {
+  readonly guest: string;
+  readonly network: GuestNetwork;
+  /** The ownership epoch under which the guest runs here, or will. */
+  readonly epoch: number;
+  /** Where the forwarder is, as reached through the host's NIC. */
+  readonly dial: Endpoint;
+}
+
+/** Enough for the code to be compiled. */
+const REHEARSALS = 200;
+
+interface Request {
+  readonly number: number;
+  readonly flow: Buffer;
+  readonly message: Buffer;
+}
+
+export class ForwarderUplink implements Uplink {
+  readonly #settings: ForwarderUplinkSettings;
+  readonly #closing = new AbortController();
+  #port: NicPort | undefined;
+  /** Greeted and welcome. */
+  #socket: Socket | undefined;
+  #isConnecting = false;
+  /** The last round that was announced; 0: it does not run here. */
+  #round = 0;
+  /** Requests that the guest could not have yet. */
+  #kept: Request[] = [];
+  #responses: Buffer[] = [];
+  /**
+   * The last request that the guest has, the last that this connection has heard of, and whose numbers these
+   * are.
+   */
+  #taken = 0;
+  #takenSaid = 0;
+  #instance: Buffer = Buffer.alloc(0);
+
+  constructor(settings: ForwarderUplinkSettings) {
+    this.#settings = settings;
+  }
+
+  async start(port: NicPort): Promise<void> {
+    this.#port = port;
+    rehearseFrames();
+    await this.#connect();
+  }
+
+  announce(round: number): void {
+    this.#round = round;
+    if (this.#socket === undefined) this.#reconnect();
+    else this.#say({ kind: 'announce', epoch: BigInt(this.#settings.epoch), round });
+  }
+
+  withdraw(): void {
+    this.#round = 0;
+    this.#say({ kind: 'withdraw' });
+    // The forwarder sends them to the host that announces the guest next.
+    this.#kept = [];
+  }
+
+  send(flow: Flow, message: Uint8Array): void {
+    const copy = { flow: Buffer.from(flow), message: Buffer.from(message) };
+    if (this.#socket !== undefined) {
+      if (this.#socket.writableLength < LIMITS.unsentBytes) this.#say({ kind: 'response', ...copy });
+      return;
+    }
+    this.#responses.push(withLength(encodeFrame({ kind: 'response', ...copy })));
+    if (this.#responses.length > LIMITS.waitingResponses) this.#responses.shift();
+  }
+
+  room(): void {
+    const kept = this.#kept;
+    const refused = kept.findIndex((request) => !this.#offer(request));
+    this.#kept = refused === -1 ? [] : kept.slice(refused);
+    this.#sayTaken();
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    const socket = this.#socket;
+    if (socket === undefined || socket.destroyed) return;
+    // A guest that was not withdrawn has ended here.
+    if (this.#round > 0) this.#say({ kind: 'end' });
+    this.#socket = undefined;
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    const timer = setTimeout(() => socket.destroy(), DEADLINES_MS.query);
+    socket.end();
+    await closed;
+    clearTimeout(timer);
+  }
+
+  get #where(): string {
+    return `the forwarder of guest "${this.#settings.guest}" at ${this.#settings.network.forwarder}`;
+  }
+
+  #say(frame: HostFrame): void {
+    const socket = this.#socket;
+    if (socket === undefined) return;
+    // What is said in one turn goes in one packet.
+    if (socket.writableCorked === 0) {
+      socket.cork();
+      process.nextTick(() => socket.uncork());
+    }
+    socket.write(withLength(encodeFrame(frame)));
+  }
+
+  /** Dials, says who we are, and waits for the welcome. @throws Error in words */
+  async #connect(): Promise<void> {
+    const { guest, network, dial } = this.#settings;
+    const socket = connect({ host: dial.address, port: dial.port, noDelay: true, keepAlive: true });
+    const abort = (): unknown => socket.destroy(new Error('the guest has ended'));
+    this.#closing.signal.addEventListener('abort', abort, { once: true });
+    if (this.#closing.signal.aborted) abort();
+    const timer = setTimeout(
+      () => socket.destroy(new Error(`no answer in ${DEADLINES_MS.dataConnect / 1000} s`)),
+      DEADLINES_MS.dataConnect,
+    );
+    try {
+      await new Promise<void>((resolve, reject) => {
+        socket.on('error', (error) =>
+          reject(new Error(`${this.#where}: ${error.message}`, { cause: error })),
+        );
+        socket.on('close', () => reject(new Error(`${this.#where} closed the connection`)));
+        this.#read(socket, resolve);
+        const hello = {
+          kind: 'hello',
+          version: FORWARDER_WIRE_VERSION,
+          token: network.token,
+          guest,
+        } as const;
+        socket.write(withLength(encodeFrame(hello)));
+      });
+    } catch (error) {
+      socket.destroy();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      this.#closing.signal.removeEventListener('abort', abort);
+    }
+    if (socket.destroyed) throw new Error(`${this.#where}: the connection was lost at once`);
+    this.#connected(socket);
+  }
+
+  #connected(socket: Socket): void {
+    this.#socket = socket;
+    this.#takenSaid = 0;
+    socket.once('close', () => {
+      if (this.#socket !== socket) return;
+      this.#socket = undefined;
+      // Not in the guest, so the forwarder sends them again.
+      this.#kept = [];
+      if (this.#round > 0) this.#reconnect();
+    });
+    if (this.#round > 0) this.announce(this.#round);
+    for (const response of this.#responses.splice(0)) socket.write(response);
+  }
+
+  /** Until it has succeeded, the guest has left, or everything is over. */
+  #reconnect(): void {
+    if (this.#isConnecting) return;
+    this.#isConnecting = true;
+    const attempts = async (): Promise<void> => {
+      for (let retryMs: number = LIMITS.retryMsMin; this.#round > 0 && !this.#closing.signal.aborted; ) {
+        try {
+          await this.#connect();
+          break;
+        } catch (error) {
+          if (this.#closing.signal.aborted) break;
+          if (retryMs === LIMITS.retryMsMin) {
+            process.stderr.write(`godwit host: ${errorText(error)}; trying again\n`);
+          }
+        }
+        await sleep(retryMs, undefined, { signal: this.#closing.signal }).catch(() => {});
+        retryMs = Math.min(2 * retryMs, LIMITS.retryMsMax);
+      }
+      this.#isConnecting = false;
+    };
+    void attempts();
+  }
+
+  #read(socket: Socket, welcome: () => void): void {
+    const splitter = new MessageSplitter(FORWARDER_FRAME_BYTES_MAX);
+    socket.on('data', (chunk: Buffer) => {
+      splitter.push(chunk);
+      for (;;) {
+        const bytes = splitter.next();
+        if (bytes === SplitEnd.NEED_MORE) break;
+        const frame = bytes === SplitEnd.MALFORMED ? undefined : decodeForwarderFrame(bytes);
+        const problem = frame === undefined ? 'sent what is no frame' : this.#handle(frame, welcome);
+        if (problem === undefined) continue;
+        socket.destroy(new Error(problem));
+        break;
+      }
+      this.#sayTaken();
+    });
+  }
+
+  /** @returns what is wrong with the frame, or undefined */
+  #handle(frame: ForwarderFrame, welcome: () => void): string | undefined {
+    switch (frame.kind) {
+      case 'welcome':
+        welcome();
+        return undefined;
+      case 'refused':
+        return `it refused: ${frame.reason}`;
+      case 'request':
+        return this.#request(frame.flow, frame.message);
+    }
+  }
+
+  #request(flow: Buffer, message: Buffer): string | undefined {
+    const number = flowNumber(flow);
+    if (number === undefined || number === 0) return 'sent a request without a number';
+    if (!flowInstance(flow).equals(this.#instance)) {
+      this.#instance = Buffer.from(flowInstance(flow));
+      this.#taken = 0;
+      this.#takenSaid = 0;
+      this.#kept = [];
+    }
+    // A request that came in the last moment before the withdrawal reached it is sent again to the next host.
+    if (this.#round === 0) return undefined;
+    const request = { number, flow, message };
+    if (this.#kept.length >= FORWARDER_WINDOW) return `sent more than ${FORWARDER_WINDOW} requests at once`;
+    if (this.#kept.length > 0 || !this.#offer(request)) this.#kept.push(request);
+    return undefined;
+  }
+
+  /**
+   * Puts a request into the guest unless it is there already: a connection may have broken before TAKEN was
+   * heard.
+   */
+  #offer({ number, flow, message }: Request): boolean {
+    if (number <= this.#taken) return true;
+    if (this.#port?.offer(flow, message) !== true) return false;
+    this.#taken = number;
+    return true;
+  }
+
+  #sayTaken(): void {
+    if (this.#socket === undefined || this.#taken === this.#takenSaid) return;
+    this.#takenSaid = this.#taken;
+    this.#say({ kind: 'taken', number: this.#taken });
+  }
+}
+
+/** Reads and writes frames that nobody sends, so that the first ones after a move find their code compiled. */
+function rehearseFrames(): void {
+  const splitter = new MessageSplitter(FORWARDER_FRAME_BYTES_MAX);
+  const flow = Buffer.alloc(FORWARDER_FLOW_BYTES);
+  for (let round = 0; round < REHEARSALS; round++) {
+    const message = Buffer.alloc(REQUEST_BYTES);
+    splitter.push(withLength(encodeFrame({ kind: 'request', flow, message })));
+    const bytes = splitter.next();
+    const frame = typeof bytes === 'string' ? undefined : decodeForwarderFrame(bytes);
+    if (frame?.kind !== 'request' || flowNumber(frame.flow) !== 0)
+      throw new Error('a frame was not understood');
+    withLength(encodeFrame({ kind: 'response', flow, message }));
+    withLength(encodeFrame({ kind: 'taken', number: round }));
+    withLength(encodeFrame({ kind: 'announce', epoch: 0n, round }));
+  }
+}
