@@ -58,6 +58,8 @@ export const MOVER_LIMITS = {
   /** What the push has sent and the destination not yet placed: a demanded page may wait behind it. */
   pushWindowBytesMin: MEBIBYTE / 4,
   pushWindowBytesMax: 64 * MEBIBYTE,
+  /** A shorter time says nothing about a rate: what was placed is told in bursts. */
+  pushRateMsMin: 10,
   /** How long a measured rate and round trip count, and once more. */
   pushWindowPeriodMs: 5000,
   /** How long the guest's accesses are watched when the switch is to know what it needs most. */

@@ -26,6 +26,9 @@ import type { SourceChannel } from './source-channel.ts';
 import { allChannels, type SourceConnections, type SourceParts, sentBytesOf } from './source-parts.ts';
 import type { Body } from './wire.ts';
 
+/** So small is what is pushed at once: the window is not overrun by much, and the link is busy meanwhile. */
+const BATCHES_ON_THEIR_WAY = 4;
+
 /** The destination gave the guest up, or says what cannot be: there is nobody to serve. */
 class NobodyThere extends Error {}
 
@@ -202,7 +205,8 @@ export class PageServer {
   /** The next pages of the order; they are as good as sent. */
   #takeNext(batch: Uint32Array): number {
     let count = 0;
-    while (count < batch.length) {
+    const countMax = Math.min(batch.length, this.#window.limitBytes / BATCHES_ON_THEIR_WAY / PAGE_BYTES);
+    while (count < countMax) {
       const page = this.#order.next() ?? this.#overdue();
       if (page === undefined) break;
       this.#unsent.delete(page);

@@ -2,19 +2,20 @@
  * How much of the push may be on its way at once. A demanded page has to wait behind what is queued between the
  * hosts, in sockets, in the link's queue and in the destination's thread, on a connection of its own as well: so
  * the push keeps those queues short. It goes on as the destination tells what it has placed, and lets as much be
- * on its way as keeps the link busy: twice the product of its rate and its round trip, both as they are measured
+ * on its way as keeps the link busy: some of the product of its rate and its round trip, both as they are measured
  * (BBR; Cardwell et al., ACM Queue 2016). Pure; times are ms of one clock.
  */
 
 import { MOVER_LIMITS } from './limits.ts';
 
-const { pushWindowBytesMin, pushWindowBytesMax, pushWindowPeriodMs } = MOVER_LIMITS;
+/** Two would do on a link; threads that do not get to run at once need as much again. */
+const PRODUCTS_ON_THEIR_WAY = 4;
+const { pushWindowBytesMin, pushWindowBytesMax, pushWindowPeriodMs, pushRateMsMin } = MOVER_LIMITS;
 
 /** Something that was sent, for as long as it has not been placed. */
 interface Flight {
-  /** What had been sent with it, and what had been placed when it was. */
+  /** What had been sent with it. */
   readonly sentBytes: number;
-  readonly placedBytesThen: number;
   readonly atMs: number;
 }
 
@@ -32,18 +33,20 @@ export class PushWindow {
   #best = noneYet();
   #earlier = noneYet();
   #periodStartMs = 0;
+  /** Since when, and from how much on, the rate is measured. */
+  #rateFrom = { atMs: 0, placedBytes: 0 };
   /** Until this has been placed, little is sent: the round trip is measured without a queue of our own. */
   #drainUntilBytes = 0;
 
   /** Whether to wait until more has been placed. */
   get isFull(): boolean {
-    return this.#sentBytes - this.#placedBytes >= this.#limitBytes;
+    return this.#sentBytes - this.#placedBytes >= this.limitBytes;
   }
 
   sent(bytes: number, nowMs: number): void {
     if (bytes === 0) return;
     this.#sentBytes += bytes;
-    this.#flights.push({ sentBytes: this.#sentBytes, placedBytesThen: this.#placedBytes, atMs: nowMs });
+    this.#flights.push({ sentBytes: this.#sentBytes, atMs: nowMs });
   }
 
   /** The destination has placed so much more. Answers false when that is more than was sent. */
@@ -54,20 +57,23 @@ export class PushWindow {
     for (let flight = this.#flights[0]; flight !== undefined; flight = this.#flights[0]) {
       if (flight.sentBytes > this.#placedBytes) break;
       this.#flights.shift();
-      const roundTripMs = nowMs - flight.atMs;
-      if (roundTripMs <= 0) continue;
-      const bytesPerMs = (this.#placedBytes - flight.placedBytesThen) / roundTripMs;
-      this.#best.roundTripMs = Math.min(this.#best.roundTripMs, roundTripMs);
+      this.#best.roundTripMs = Math.min(this.#best.roundTripMs, nowMs - flight.atMs);
+    }
+    const { atMs, placedBytes } = this.#rateFrom;
+    if (nowMs - atMs >= pushRateMsMin) {
+      const bytesPerMs = (this.#placedBytes - placedBytes) / (nowMs - atMs);
       this.#best.bytesPerMs = Math.max(this.#best.bytesPerMs, bytesPerMs);
+      this.#rateFrom = { atMs: nowMs, placedBytes: this.#placedBytes };
     }
     return true;
   }
 
-  get #limitBytes(): number {
+  /** How much may be on its way. */
+  get limitBytes(): number {
     if (this.#placedBytes < this.#drainUntilBytes) return pushWindowBytesMin;
     const bytesPerMs = Math.max(this.#best.bytesPerMs, this.#earlier.bytesPerMs);
     const roundTripMs = Math.min(this.#best.roundTripMs, this.#earlier.roundTripMs);
-    const bytes = bytesPerMs === 0 ? 0 : 2 * bytesPerMs * roundTripMs;
+    const bytes = bytesPerMs === 0 ? 0 : PRODUCTS_ON_THEIR_WAY * bytesPerMs * roundTripMs;
     return Math.min(Math.max(bytes, pushWindowBytesMin), pushWindowBytesMax);
   }
 
