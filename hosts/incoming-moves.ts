@@ -76,10 +76,11 @@ export class IncomingMoves {
   }
 
   /**
-   * Makes room and connects to the source; when this answers, every channel is up and the vCPUs stand by. Pages
-   * come as soon as the channels are up.
+   * Makes room and connects to the source; when this answers, every channel is up. Pages come from then on, while the
+   * threads of the guest start: the mover tells the source when they stand by.
+   *
    * @throws RpcError INVALID_ARGUMENT, ALREADY_EXISTS, RESOURCE_EXHAUSTED, or UNAVAILABLE when the source
-   *   cannot be   reached; then nothing is left here.
+   *   cannot be reached; then nothing is left here.
    */
   async prepare(request: HostServicePrepareIncomingRequest): Promise<void> {
     const preparation = checked(request);
@@ -99,7 +100,6 @@ export class IncomingMoves {
       this.#desk.open(request.migration, 'destination', migration);
       move = this.#remember(request.migration, migration, path);
       await migration.connect();
-      await entry.guest.standsBy();
     } catch (error) {
       this.#moves.delete(request.migration);
       move?.migration.cancel(errorText(error));

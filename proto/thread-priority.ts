@@ -30,7 +30,12 @@ export function goFirst(): void {
 
 /** Lets this thread go after others, for good: an ordinary user cannot take that back. Linux only; see goFirst. */
 export function goLast(): void {
-  if (process.platform === 'linux') setPriority(0, NICE_LAST);
+  if (process.platform !== 'linux') return;
+  try {
+    setPriority(0, NICE_LAST);
+  } catch {
+    // It goes after others already: an ordinary user's process that was started with a higher nice value.
+  }
 }
 
 function collectorThreads(): number[] {

@@ -74,23 +74,14 @@ export class Guest {
   }
 
   /**
-   * Makes room for a guest that arrives: zeroed memory, and vCPU threads that will stand parked (`standsBy`),
-   * so that resuming it is only a wake-up. Each vCPU loads what lies in `shared.vcpuStates` when it first runs. Its
-   * NIC will stand by.
+   * Makes room for a guest that arrives: zeroed memory, and vCPU threads that will stand parked (the control
+   * block's `waitParked`), so that resuming it is only a wake-up. Each vCPU loads what lies in `shared.vcpuStates` when
+   * it first runs. Its NIC will stand by (`waitNic`); should it not, that is said in the log and by `nicProblem`.
    *
    * @throws when the memory cannot be had
    */
   static async incoming(spec: GuestSpec, nic?: GuestNicSettings): Promise<Guest> {
     return await Guest.#make(spec, 'awaited', nic);
-  }
-
-  /**
-   * Resolves when the threads of an incoming guest stand by. @throws when a vCPU's does not start; its clients'
-   * troubles do not count: a guest is not to fail to arrive for them
-   */
-  async standsBy(): Promise<void> {
-    const clients = this.#parts?.nic?.standing().catch(() => {});
-    await Promise.all([this.#parked(DEADLINES_MS.threadStart), clients]);
   }
 
   static async #make(

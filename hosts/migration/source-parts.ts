@@ -37,7 +37,7 @@ export interface SourceParts extends SourceConnections {
   readonly failpoints: Failpoints;
   readonly board: ProgressBoard;
   readonly witness: Witness;
-  /** Resolves when the destination's vCPUs stand ready to run the guest. */
+  /** Resolves when the destination's vCPUs stand ready to run the guest, and its NIC by, or it has had its time. */
   readonly standby: Promise<unknown>;
   /** Ends the migration with its reason. */
   readonly signal: AbortSignal;

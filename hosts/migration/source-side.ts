@@ -78,11 +78,16 @@ export class SourceSide {
     return this.#pageSender.counts;
   }
 
-  /** Sends every page. What is written from its beginning on is dirty. */
+  /**
+   * Sends every page. What is written from its beginning on is dirty. While the guest runs it also waits until the
+   * destination stands by: only then is it known what a pause would have to send.
+   */
   async sendAll(): Promise<void> {
     collectDirtyPages(this.#pageTable, this.#control, this.#pages);
     for (let page = 0; page < this.#pages.length; page++) this.#pages[page] = page;
     await this.#round(this.#pages.length);
+    const { silence, standby } = this.#parts;
+    await silence.during('STANDBY', standby);
   }
 
   /** Sends the pages that were written since they were last sent. */

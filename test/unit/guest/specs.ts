@@ -2,6 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Guest } from '../../../hosts/guest/guest.ts';
+import { DEADLINES_MS } from '../../../proto/deadlines.ts';
 import { type GuestSpec, RateUnit, type WorkloadSpec } from '../../../proto/generated/godwit/v1/guest.ts';
 
 const MEBIBYTE = 1024n * 1024n;
@@ -61,7 +62,8 @@ export class Guests {
 
   async incoming(...args: Parameters<typeof Guest.incoming>): Promise<Guest> {
     const guest = this.#keep(await Guest.incoming(...args));
-    await guest.standsBy();
+    await guest.control.waitParkedAsync(DEADLINES_MS.threadStart);
+    if (guest.spec.network) await guest.control.waitNicAsync(DEADLINES_MS.uplink);
     return guest;
   }
 
