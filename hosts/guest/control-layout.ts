@@ -1,8 +1,8 @@
 /**
  * The layout of a guest's control block: where each field lies, who writes it, who reads it. All accesses are
  * Atomics (sequentially consistent); times are doubles whose 64 bits are stored and loaded as one BigInt64.
- * Fields of different writers lie in different cache lines. control-block.ts, vcpu-control.ts and
- * nic-control.ts are the only users.
+ * Fields of different writers lie in different cache lines. Its users are control-block.ts, vcpu-control.ts,
+ * vcpu-faults.ts, missing-pages.ts and nic-control.ts.
  */
 
 import { GUEST_LIMITS } from '../../proto/guest-spec.ts';
