@@ -1,21 +1,28 @@
 /**
  * The threads of a host's movers. A thread takes longer to start than a small guest to move, so the host keeps
- * one ready. A thread moves one guest and ends; the next one to keep is started when no guest moves, so that
- * its start takes no processor from a migration.
+ * one ready. A thread moves one guest and ends; the next one to keep is started when no guest has moved for a
+ * while, so that its start takes no processor from a migration or from a guest that has just arrived.
  */
 
 import { Worker } from 'node:worker_threads';
 
+/** After the last migration's end. */
+const NEXT_AFTER_MS = 1000;
 const MOVER_FILE = new URL('./mover.ts', import.meta.url);
 
 export class MoverThreads {
+  readonly #nextAfterMs: number;
   #keepsReady: boolean;
   #ready: Worker | undefined;
   #busyCount = 0;
 
-  /** @param keepsReady whether one is kept ready, until `close()` */
-  constructor(keepsReady: boolean) {
+  /**
+   * @param keepsReady whether one is kept ready, until `close()`
+   * @param nextAfterMs how long after a migration's end the next one is started
+   */
+  constructor(keepsReady: boolean, nextAfterMs = NEXT_AFTER_MS) {
     this.#keepsReady = keepsReady;
+    this.#nextAfterMs = nextAfterMs;
     this.#prepare();
   }
 
@@ -26,7 +33,7 @@ export class MoverThreads {
     this.#busyCount++;
     worker.once('exit', () => {
       this.#busyCount--;
-      this.#prepare();
+      setTimeout(() => this.#prepare(), this.#nextAfterMs).unref();
     });
     return worker;
   }
@@ -38,7 +45,7 @@ export class MoverThreads {
   }
 
   #prepare(): void {
-    if (!this.#keepsReady || this.#busyCount > 0) return;
+    if (!this.#keepsReady || this.#busyCount > 0 || this.#ready !== undefined) return;
     const worker = new Worker(MOVER_FILE, { name: 'mover' });
     this.#ready = worker;
     const gone = (): void => {
