@@ -2,7 +2,8 @@
  * A client as a flow (uplink.ts): how it came and from where, and nothing that only one host knows. The layout is
  * protocol (1), zero (1), port (2), IPv4 address (4), zeroes.
  */
-import { FLOW_BYTES, type Flow } from './uplink.ts';
+import { FLOW_BYTES } from '../../proto/guest-network.ts';
+import type { Flow } from './uplink.ts';
 
 export const ClientProtocol = { UDP: 1, TCP: 2 } as const;
 export type ClientProtocol = (typeof ClientProtocol)[keyof typeof ClientProtocol];

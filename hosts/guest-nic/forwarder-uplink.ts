@@ -22,7 +22,7 @@ import {
 } from '../../proto/forwarder-wire.ts';
 import type { GuestNetwork } from '../../proto/generated/godwit/v1/guest.ts';
 import { REQUEST_BYTES } from '../../proto/guest-request.ts';
-import { MessageSplitter, SplitEnd, withLength } from '../../proto/message-stream.ts';
+import { MessageSplitter, SplitEnd, sendMessage, withLength } from '../../proto/message-stream.ts';
 import type { Endpoint } from '../network-path.ts';
 import type { Flow, NicPort, Uplink } from './uplink.ts';
 
@@ -132,14 +132,7 @@ export class ForwarderUplink implements Uplink {
   }
 
   #say(frame: HostFrame): void {
-    const socket = this.#socket;
-    if (socket === undefined) return;
-    // What is said in one turn goes in one packet.
-    if (socket.writableCorked === 0) {
-      socket.cork();
-      process.nextTick(() => socket.uncork());
-    }
-    socket.write(withLength(encodeFrame(frame)));
+    if (this.#socket !== undefined) sendMessage(this.#socket, encodeFrame(frame));
   }
 
   /** Dials, says who we are, and waits for the welcome. @throws Error in words */

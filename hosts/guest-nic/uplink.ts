@@ -4,11 +4,8 @@
  * and knows of addresses nothing.
  */
 
-/** How many bytes a flow has. */
-export const FLOW_BYTES = 16;
-
 /**
- * To whom a response goes: FLOW_BYTES bytes that only the uplink understands. It stands with the request in guest
+ * To whom a response goes: FLOW_BYTES bytes (proto/guest-network.ts) that only the uplink understands. It stands with the request in guest
  * memory and comes back with the response, also on another host: so it may name nothing that only this process knows,
  * such as an index into a table of its own.
  */

@@ -14,6 +14,7 @@
  */
 
 import {
+  FLOW_BYTES,
   NETWORK_PAGES,
   QUEUE_PAGES,
   QUEUE_SLOT_BYTES,
@@ -23,7 +24,6 @@ import {
 import { MESSAGE_BYTES_MAX } from '../../proto/guest-request.ts';
 import { PAGE_BYTES, PAGE_WORDS } from '../../proto/page.ts';
 import type { Flow } from '../guest-nic/uplink.ts';
-import { FLOW_BYTES } from '../guest-nic/uplink.ts';
 import { PAGE_READY, PageTable } from './page-table.ts';
 import { pageCountOf, type SharedGuest } from './shared-guest.ts';
 

@@ -5,8 +5,8 @@
 
 import type { SharedGuest } from '../../hosts/guest/shared-guest.ts';
 import { GuestNic } from '../../hosts/guest-nic/guest-nic.ts';
-import { FLOW_BYTES, type Flow, type NicPort, type Uplink } from '../../hosts/guest-nic/uplink.ts';
-import { DEFAULT_ANNOUNCE } from '../../proto/guest-network.ts';
+import type { Flow, NicPort, Uplink } from '../../hosts/guest-nic/uplink.ts';
+import { DEFAULT_ANNOUNCE, FLOW_BYTES } from '../../proto/guest-network.ts';
 import { decodeResponse, encodeRequest, type GuestResponse } from '../../proto/guest-request.ts';
 
 /** A flow that says a number. */
