@@ -20,6 +20,7 @@ import type { RequestSink } from './request-table.ts';
 
 /** The guest that a host speaks for, as its connection sees it. */
 export interface GuestEnd {
+  joined(line: HostLine): void;
   announced(line: HostLine, epoch: bigint): void;
   withdrawn(line: HostLine): void;
   ended(line: HostLine): void;
@@ -101,6 +102,7 @@ export class HostLine implements RequestSink {
     }
     clearTimeout(this.#timer);
     this.#guest = guest;
+    guest.joined(this);
     this.#say({ kind: 'welcome' });
   }
 

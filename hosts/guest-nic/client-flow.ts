@@ -24,9 +24,12 @@ export function encodeClient({ protocol, address, port }: Client): Flow {
   return flow;
 }
 
-/** Undefined when no client has this flow: it was not made here. */
+/** Undefined when no client can be reached by this flow. */
 export function decodeClient(flow: Flow): Client | undefined {
   const [protocol, , portHigh = 0, portLow = 0] = flow;
   if (protocol !== ClientProtocol.UDP && protocol !== ClientProtocol.TCP) return undefined;
-  return { protocol, address: flow.subarray(4, 8).join('.'), port: portHigh * 256 + portLow };
+  const port = portHigh * 256 + portLow;
+  // A datagram can have come from port 0, but none can be sent there.
+  if (port === 0) return undefined;
+  return { protocol, address: flow.subarray(4, 8).join('.'), port };
 }

@@ -217,6 +217,34 @@ test('a guest of the same name that is made anew begins with any epoch', async (
   await until(() => client.versions.get(1) === 1);
 });
 
+test('a guest whose last host has died is made anew with any epoch', async () => {
+  const forwarder = await startForwarder();
+  const host = await rawHost(forwarder);
+  host.say({ kind: 'announce', epoch: 9n, round: 1 });
+  const client = await tcpClient(forwarder);
+  client.set(1);
+  // Its welcome, and the request: it has been turned to.
+  let heardBytes = 0;
+  host.socket.on('data', (chunk: Buffer) => {
+    heardBytes += chunk.byteLength;
+  });
+  await until(() => heardBytes > encodeFrame({ kind: 'welcome' }).byteLength + 4);
+  host.socket.destroy();
+  const guest = await guestAt(forwarder, 1, new EchoMemory());
+  guest.run();
+  // As a NIC does: the first one may come before the forwarder knows that the other host is gone.
+  await until(() => {
+    guest.uplink.announce(2);
+    return client.versions.get(1) === 1;
+  });
+});
+
+test('a forwarder refuses more guests than it can have', async () => {
+  const guests = Array.from({ length: 65 }, (_, index) => `web-${index}`);
+  const starting = Forwarder.start({ address: '127.0.0.1', port: 0, guests, token: TOKEN });
+  await expect(starting).rejects.toThrow('forwarding 65 guests; allowed are at most 64');
+});
+
 test('a connection that breaks is made again, and what the guest had taken is not given to it twice', async () => {
   const forwarder = await startForwarder();
   const way = await Way.to(portOf(forwarder.address));
