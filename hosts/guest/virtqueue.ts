@@ -129,6 +129,13 @@ export class Virtqueue {
     return true;
   }
 
+  /** For the producer: the flow of the message that was put in last, on whichever host; zeroes before the first. */
+  lastFlow(): Flow {
+    const slot = (Atomics.load(this.#words, this.#produced) - 1) & (QUEUE_SLOTS - 1);
+    const start = slot * QUEUE_SLOT_BYTES + FLOW_OFFSET;
+    return new Uint8Array(this.#slots.subarray(start, start + FLOW_BYTES));
+  }
+
   /** For the consumer: takes the oldest message out, into `packet`. False when none waits. */
   take(packet: Packet): boolean {
     if (!this.hasMessage) return false;
