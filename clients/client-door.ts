@@ -29,6 +29,8 @@ export class ClientDoor {
     udp.on('message', (message, from) => this.#datagram(message, from));
     // A client that is not there any more: what was sent to it is lost, as UDP has it.
     udp.on('error', () => {});
+    // A connection that cannot be accepted: its client is told by the kernel.
+    tcp.on('error', () => {});
     tcp.on('connection', (socket) => this.#client(socket));
     tcp.maxConnections = FORWARDER_LIMITS.clientsMax;
   }
@@ -76,6 +78,8 @@ export class ClientDoor {
 
   #datagram(message: Buffer, { address, port }: RemoteInfo): void {
     if (message.byteLength === 0 || message.byteLength > MESSAGE_BYTES_MAX) return;
+    // Nobody can be answered there.
+    if (port === 0) return;
     this.#table.add(message, (answer) => this.#udp.send(answer, port, address), nowMs());
   }
 

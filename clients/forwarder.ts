@@ -34,18 +34,37 @@ class GuestFront implements GuestEnd {
   readonly table: RequestTable;
   readonly door: ClientDoor;
   readonly #turned: (host: string, epoch: bigint) => void;
+  readonly #name: string;
+  /** Every host that has the guest, or is about to. */
+  readonly #lines = new Set<HostLine>();
   /** The host that announced the guest last; stale ones have a lower epoch and are not listened to. */
   #line: HostLine | undefined;
   #epoch = 0n;
+  /** The last line that was not listened to: its announcements are told once. */
+  #ignored: HostLine | undefined;
 
-  constructor(table: RequestTable, door: ClientDoor, turned: (host: string, epoch: bigint) => void) {
+  constructor(
+    name: string,
+    table: RequestTable,
+    door: ClientDoor,
+    turned: (host: string, epoch: bigint) => void,
+  ) {
+    this.#name = name;
     this.table = table;
     this.door = door;
     this.#turned = turned;
   }
 
+  joined(line: HostLine): void {
+    this.#lines.add(line);
+  }
+
   announced(line: HostLine, epoch: bigint): void {
-    if (epoch < this.#epoch || (line === this.#line && epoch === this.#epoch)) return;
+    if (epoch < this.#epoch) {
+      this.#ignore(line, epoch);
+      return;
+    }
+    if (line === this.#line && epoch === this.#epoch) return;
     this.#epoch = epoch;
     this.#line = line;
     this.table.turnTo(line);
@@ -75,7 +94,20 @@ class GuestFront implements GuestEnd {
 
   gone(line: HostLine): void {
     if (line === this.#line) this.#line = undefined;
+    if (line === this.#ignored) this.#ignored = undefined;
     this.table.gone(line);
+    this.#lines.delete(line);
+    // Nobody has the guest, and nobody is left who could be stale: it may be made anew, with any epoch.
+    if (this.#lines.size === 0) this.#epoch = 0n;
+  }
+
+  #ignore(line: HostLine, epoch: bigint): void {
+    if (line === this.#ignored) return;
+    this.#ignored = line;
+    process.stderr.write(
+      `godwit forwarder: host ${line.peer} announces guest "${this.#name}" under epoch ${epoch}, which is ` +
+        `ignored: epoch ${this.#epoch} was announced before\n`,
+    );
   }
 }
 
@@ -96,6 +128,8 @@ export class Forwarder {
     this.#token = settings.token;
     const instance = randomBytes(8);
     server.maxConnections = FORWARDER_LIMITS.hostConnectionsMax;
+    // A connection that cannot be accepted: its host is told by the kernel, and tries again.
+    server.on('error', () => {});
     server.on('connection', (socket) => {
       const line = new HostLine(socket, instance, (hello) => this.#greet(hello));
       this.#lines.add(line);
@@ -104,16 +138,23 @@ export class Forwarder {
     this.#sweeper = setInterval(() => this.#sweep(), FORWARDER_LIMITS.sweepMs);
   }
 
-  /** @throws Error when an address or a port cannot be had; nothing is open then */
+  /** @throws Error for too many guests, or when an address or a port cannot be had; nothing is open then */
   static async start(settings: ForwarderSettings): Promise<Forwarder> {
     const { address, port, turned } = settings;
+    const { guestsMax } = FORWARDER_LIMITS;
+    if (settings.guests.length > guestsMax) {
+      throw new Error(
+        `forwarding ${settings.guests.length} guests; allowed are at most ${guestsMax}; ` +
+          'start another forwarder for the others',
+      );
+    }
     const guests = new Map<string, GuestFront>();
     const server = createServer({ noDelay: true, keepAlive: true });
     try {
       for (const name of settings.guests) {
         const table = new RequestTable();
         const door = await ClientDoor.open(table, address, 0);
-        guests.set(name, new GuestFront(table, door, (host, epoch) => turned?.(name, host, epoch)));
+        guests.set(name, new GuestFront(name, table, door, (host, epoch) => turned?.(name, host, epoch)));
       }
       await once(server.listen(port, address), 'listening');
     } catch (error) {

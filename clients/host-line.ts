@@ -15,11 +15,12 @@ import {
   flowOf,
   type HostFrame,
 } from '../proto/forwarder-wire.ts';
-import { MessageSplitter, SplitEnd, withLength } from '../proto/message-stream.ts';
+import { MessageSplitter, SplitEnd, sendMessage } from '../proto/message-stream.ts';
 import type { RequestSink } from './request-table.ts';
 
 /** The guest that a host speaks for, as its connection sees it. */
 export interface GuestEnd {
+  joined(line: HostLine): void;
   announced(line: HostLine, epoch: bigint): void;
   withdrawn(line: HostLine): void;
   ended(line: HostLine): void;
@@ -78,13 +79,7 @@ export class HostLine implements RequestSink {
   }
 
   #say(frame: ForwarderFrame): void {
-    const socket = this.#socket;
-    // What is said in one turn goes in one packet.
-    if (socket.writableCorked === 0) {
-      socket.cork();
-      process.nextTick(() => socket.uncork());
-    }
-    socket.write(withLength(encodeFrame(frame)));
+    sendMessage(this.#socket, encodeFrame(frame));
   }
 
   #refuse(reason: string): void {
@@ -107,6 +102,7 @@ export class HostLine implements RequestSink {
     }
     clearTimeout(this.#timer);
     this.#guest = guest;
+    guest.joined(this);
     this.#say({ kind: 'welcome' });
   }
 

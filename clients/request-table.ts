@@ -119,11 +119,17 @@ export class RequestTable {
 
   /** Forgets what was asked before a time. */
   expire(beforeMs: number): void {
+    const before = this.#requests.size;
     for (const request of this.#requests.values()) {
-      if (request.atMs >= beforeMs) return;
+      if (request.atMs >= beforeMs) break;
       this.#requests.delete(request.number);
-      this.counts.expired++;
     }
+    const expired = before - this.#requests.size;
+    if (expired === 0) return;
+    this.counts.expired += expired;
+    // While there is no host, nothing else would ever be taken out of it.
+    this.#waiting = this.#waiting.slice(this.#next).filter(({ number }) => this.#requests.has(number));
+    this.#next = 0;
   }
 
   #pump(): void {

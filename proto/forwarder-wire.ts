@@ -6,7 +6,8 @@
  * The forwarder numbers a guest's requests, and sends them in the order of their numbers. A host says TAKEN
  * when a request, and with it every one before it on this connection, stands in the guest's memory: from then
  * on it travels with the guest. Whatever was not taken is sent again to the host that is next to announce the
- * guest.
+ * guest, which does not take again what stands in the guest's memory already: TAKEN and ANNOUNCE come on different
+ * connections, in any order.
  */
 
 import { MESSAGE_BYTES_MAX } from './guest-request.ts';

@@ -12,6 +12,8 @@ import { PAGE_BYTES } from './page.ts';
 export const QUEUE_SLOTS = 256;
 /** A slot's head, and a message of MESSAGE_BYTES_MAX bytes (guest-request.ts). */
 export const QUEUE_SLOT_BYTES = 2048;
+/** Of a message: to whom its answer goes, as only the NIC's uplink understands it. */
+export const FLOW_BYTES = 16;
 /** The slots of one queue. */
 export const QUEUE_PAGES = (QUEUE_SLOTS * QUEUE_SLOT_BYTES) / PAGE_BYTES;
 /** The last pages of a guest that has a NIC: two queues, and a page of indices for each of the two that write them. */

@@ -3,6 +3,8 @@
  * clients speak to a guest over TCP, and a forwarder to the hosts behind it.
  */
 
+import type { Socket } from 'node:net';
+
 const LENGTH_BYTES = 4;
 
 /** What there is instead of a message. */
@@ -51,4 +53,13 @@ export function withLength(...parts: readonly Uint8Array[]): Buffer {
   const length = Buffer.allocUnsafe(LENGTH_BYTES);
   length.writeUInt32LE(parts.reduce((sum, part) => sum + part.byteLength, 0));
   return Buffer.concat([length, ...parts]);
+}
+
+/** Sends a message. What is sent in one turn goes in one packet. */
+export function sendMessage(socket: Socket, message: Uint8Array): void {
+  if (socket.writableCorked === 0) {
+    socket.cork();
+    process.nextTick(() => socket.uncork());
+  }
+  socket.write(withLength(message));
 }

@@ -30,19 +30,23 @@ export class AddressUplink implements Uplink {
   readonly #settings: AddressUplinkSettings;
   #starting: Promise<void> | undefined;
   #parts: Parts | undefined;
-  #complaint = '';
+  #port: NicPort | undefined;
 
   constructor(settings: AddressUplinkSettings) {
     this.#settings = settings;
   }
 
   start(port: NicPort): Promise<void> {
+    this.#port = port;
     this.#starting = this.#start(port);
     return this.#starting;
   }
 
   announce(): void {
-    this.#parts?.address.announce().catch((error: unknown) => this.#complain(error));
+    this.#parts?.address.announce().then(
+      () => this.#port?.trouble(''),
+      (error: unknown) => this.#port?.trouble(errorText(error)),
+    );
   }
 
   withdraw(): void {
@@ -50,9 +54,13 @@ export class AddressUplink implements Uplink {
     const { address, sockets } = this.#parts;
     void address
       .withdraw()
-      .catch((error: unknown) => this.#complain(error))
+      .catch((error: unknown) => this.#port?.trouble(errorText(error)))
       // Not before: a client that hears of it would connect again to where the address still is.
       .then(() => sockets.reset());
+  }
+
+  get canSend(): boolean {
+    return this.#parts !== undefined;
   }
 
   send(flow: Flow, message: Uint8Array): void {
@@ -82,18 +90,11 @@ export class AddressUplink implements Uplink {
       // Without it the first clients wait a little longer.
       await rehearseSockets().catch(() => {});
       this.#parts = { address: await GuestAddress.start(network.address, device), sockets };
+      port.ready();
     } catch (error) {
       sockets.close();
       const where = `${network.address}:${network.port}`;
       throw new Error(`guest "${guest}" cannot answer on ${where}: ${errorText(error)}`, { cause: error });
     }
-  }
-
-  /** What happens again and again is told once. */
-  #complain(error: unknown): void {
-    const text = errorText(error);
-    if (text === this.#complaint) return;
-    this.#complaint = text;
-    process.stderr.write(`godwit host: guest "${this.#settings.guest}": ${text}\n`);
   }
 }

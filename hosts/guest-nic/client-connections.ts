@@ -5,14 +5,14 @@ import { MESSAGE_BYTES_MAX } from '../../proto/guest-request.ts';
 import { MessageSplitter, SplitEnd, withLength } from '../../proto/message-stream.ts';
 import { type Client, ClientProtocol, encodeClient } from './client-flow.ts';
 import { CONNECTIONS_MAX, UNSENT_BYTES_MAX } from './limits.ts';
-import type { Flow, NicPort } from './uplink.ts';
+import type { Flow, NicInlet } from './uplink.ts';
 
 export class ClientConnections {
   readonly #server: Server = createServer({ noDelay: true, keepAlive: true });
   /** By the client's "address:port". */
   readonly #connections = new Map<string, ClientConnection>();
 
-  constructor(port: NicPort) {
+  constructor(port: NicInlet) {
     this.#server.on('connection', (socket) => {
       const { remoteAddress: address, remotePort: clientPort } = socket;
       // One that is gone already has no address.
@@ -61,12 +61,12 @@ export class ClientConnections {
 class ClientConnection {
   readonly #socket: Socket;
   readonly #flow: Flow;
-  readonly #port: NicPort;
+  readonly #port: NicInlet;
   readonly #splitter = new MessageSplitter(MESSAGE_BYTES_MAX);
   /** A message that the guest could not take. While there is one nothing is read: the client's kernel keeps it. */
   #held: Buffer | undefined;
 
-  constructor(socket: Socket, flow: Flow, port: NicPort) {
+  constructor(socket: Socket, flow: Flow, port: NicInlet) {
     this.#socket = socket;
     this.#flow = flow;
     this.#port = port;

@@ -5,14 +5,14 @@ import { MESSAGE_BYTES_MAX } from '../../proto/guest-request.ts';
 import { Fifo } from '../network/fifo.ts';
 import { type Client, ClientProtocol, encodeClient } from './client-flow.ts';
 import { DATAGRAMS_KEPT_MAX, UNSENT_BYTES_MAX } from './limits.ts';
-import type { Flow, NicPort } from './uplink.ts';
+import type { Flow, NicInlet } from './uplink.ts';
 
 export class ClientDatagrams {
   readonly #socket: Socket = createSocket('udp4');
-  readonly #port: NicPort;
+  readonly #port: NicInlet;
   readonly #kept = new Fifo<{ readonly flow: Flow; readonly message: Buffer }>();
 
-  constructor(port: NicPort) {
+  constructor(port: NicInlet) {
     this.#port = port;
     this.#socket.on('message', (message, { address, port: clientPort }) => {
       if (message.byteLength > MESSAGE_BYTES_MAX) return;

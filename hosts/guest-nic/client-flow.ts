@@ -2,7 +2,8 @@
  * A client as a flow (uplink.ts): how it came and from where, and nothing that only one host knows. The layout is
  * protocol (1), zero (1), port (2), IPv4 address (4), zeroes.
  */
-import { FLOW_BYTES, type Flow } from './uplink.ts';
+import { FLOW_BYTES } from '../../proto/guest-network.ts';
+import type { Flow } from './uplink.ts';
 
 export const ClientProtocol = { UDP: 1, TCP: 2 } as const;
 export type ClientProtocol = (typeof ClientProtocol)[keyof typeof ClientProtocol];
@@ -23,9 +24,12 @@ export function encodeClient({ protocol, address, port }: Client): Flow {
   return flow;
 }
 
-/** Undefined when no client has this flow: it was not made here. */
+/** Undefined when no client can be reached by this flow. */
 export function decodeClient(flow: Flow): Client | undefined {
   const [protocol, , portHigh = 0, portLow = 0] = flow;
   if (protocol !== ClientProtocol.UDP && protocol !== ClientProtocol.TCP) return undefined;
-  return { protocol, address: flow.subarray(4, 8).join('.'), port: portHigh * 256 + portLow };
+  const port = portHigh * 256 + portLow;
+  // A datagram can have come from port 0, but none can be sent there.
+  if (port === 0) return undefined;
+  return { protocol, address: flow.subarray(4, 8).join('.'), port };
 }

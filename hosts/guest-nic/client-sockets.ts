@@ -2,13 +2,13 @@
 import { ClientConnections } from './client-connections.ts';
 import { ClientDatagrams } from './client-datagrams.ts';
 import { ClientProtocol, decodeClient } from './client-flow.ts';
-import type { Flow, NicPort } from './uplink.ts';
+import type { Flow, NicInlet } from './uplink.ts';
 
 export class ClientSockets {
   readonly #datagrams: ClientDatagrams;
   readonly #connections: ClientConnections;
 
-  constructor(port: NicPort) {
+  constructor(port: NicInlet) {
     this.#datagrams = new ClientDatagrams(port);
     this.#connections = new ClientConnections(port);
   }

@@ -22,17 +22,17 @@ import {
 } from '../../proto/forwarder-wire.ts';
 import type { GuestNetwork } from '../../proto/generated/godwit/v1/guest.ts';
 import { REQUEST_BYTES } from '../../proto/guest-request.ts';
-import { MessageSplitter, SplitEnd, withLength } from '../../proto/message-stream.ts';
+import { MessageSplitter, SplitEnd, sendMessage, withLength } from '../../proto/message-stream.ts';
 import type { Endpoint } from '../network-path.ts';
 import type { Flow, NicPort, Uplink } from './uplink.ts';
 
 const LIMITS = {
-  /** Responses that wait for the connection; the oldest is dropped for the newest. */
-  waitingResponses: 1024,
-  /** What may wait in the socket; beyond it responses are dropped, as a full switch does. */
+  /** What may wait in the socket; beyond it responses stay in the guest. */
   unsentBytes: 4 * 1024 * 1024,
   retryMsMin: 50,
   retryMsMax: 1000,
+  /** How long a closed connection waits for the forwarder to close it too; less than its thread has to end. */
+  lingerMs: DEADLINES_MS.processStop / 2,
 } as const;
 
 export interface ForwarderUplinkSettings {
@@ -64,14 +64,12 @@ export class ForwarderUplink implements Uplink {
   #round = 0;
   /** Requests that the guest could not have yet. */
   #kept: Request[] = [];
-  #responses: Buffer[] = [];
-  /**
-   * The last request that the guest has, the last that this connection has heard of, and whose numbers these
-   * are.
-   */
+  /** The last request that the guest has, wherever it got it, and which forwarder's numbers these are. */
   #taken = 0;
-  #takenSaid = 0;
   #instance: Buffer = Buffer.alloc(0);
+  /** The last request that came on this connection and is in the guest, and the last of which it was told. */
+  #arrived = 0;
+  #arrivedSaid = 0;
 
   constructor(settings: ForwarderUplinkSettings) {
     this.#settings = settings;
@@ -84,6 +82,7 @@ export class ForwarderUplink implements Uplink {
   }
 
   announce(round: number): void {
+    if (this.#round === 0) this.#recall();
     this.#round = round;
     if (this.#socket === undefined) this.#reconnect();
     else this.#say({ kind: 'announce', epoch: BigInt(this.#settings.epoch), round });
@@ -96,14 +95,12 @@ export class ForwarderUplink implements Uplink {
     this.#kept = [];
   }
 
+  get canSend(): boolean {
+    return this.#socket?.writable === true && this.#socket.writableLength < LIMITS.unsentBytes;
+  }
+
   send(flow: Flow, message: Uint8Array): void {
-    const copy = { flow: Buffer.from(flow), message: Buffer.from(message) };
-    if (this.#socket !== undefined) {
-      if (this.#socket.writableLength < LIMITS.unsentBytes) this.#say({ kind: 'response', ...copy });
-      return;
-    }
-    this.#responses.push(withLength(encodeFrame({ kind: 'response', ...copy })));
-    if (this.#responses.length > LIMITS.waitingResponses) this.#responses.shift();
+    this.#say({ kind: 'response', flow: Buffer.from(flow), message: Buffer.from(message) });
   }
 
   room(): void {
@@ -119,12 +116,16 @@ export class ForwarderUplink implements Uplink {
     if (socket === undefined || socket.destroyed) return;
     // A guest that was not withdrawn has ended here.
     if (this.#round > 0) this.#say({ kind: 'end' });
+    this.#round = 0;
     this.#socket = undefined;
-    const closed = new Promise((resolve) => socket.once('close', resolve));
-    const timer = setTimeout(() => socket.destroy(), DEADLINES_MS.query);
-    socket.end();
-    await closed;
-    clearTimeout(timer);
+    // It stays open until the forwarder has read all: a reset would overtake answers. Nobody waits for that.
+    const timer = setTimeout(() => socket.destroy(), LIMITS.lingerMs);
+    socket.once('close', () => clearTimeout(timer));
+    await new Promise((resolve) => {
+      socket.once('finish', resolve);
+      socket.once('close', resolve);
+      socket.end();
+    });
   }
 
   get #where(): string {
@@ -132,14 +133,7 @@ export class ForwarderUplink implements Uplink {
   }
 
   #say(frame: HostFrame): void {
-    const socket = this.#socket;
-    if (socket === undefined) return;
-    // What is said in one turn goes in one packet.
-    if (socket.writableCorked === 0) {
-      socket.cork();
-      process.nextTick(() => socket.uncork());
-    }
-    socket.write(withLength(encodeFrame(frame)));
+    if (this.#socket !== undefined) sendMessage(this.#socket, encodeFrame(frame));
   }
 
   /** Dials, says who we are, and waits for the welcome. @throws Error in words */
@@ -181,7 +175,9 @@ export class ForwarderUplink implements Uplink {
 
   #connected(socket: Socket): void {
     this.#socket = socket;
-    this.#takenSaid = 0;
+    this.#arrived = 0;
+    this.#arrivedSaid = 0;
+    socket.on('drain', () => this.#port?.ready());
     socket.once('close', () => {
       if (this.#socket !== socket) return;
       this.#socket = undefined;
@@ -190,7 +186,8 @@ export class ForwarderUplink implements Uplink {
       if (this.#round > 0) this.#reconnect();
     });
     if (this.#round > 0) this.announce(this.#round);
-    for (const response of this.#responses.splice(0)) socket.write(response);
+    this.#port?.trouble('');
+    this.#port?.ready();
   }
 
   /** Until it has succeeded, the guest has left, or everything is over. */
@@ -204,9 +201,7 @@ export class ForwarderUplink implements Uplink {
           break;
         } catch (error) {
           if (this.#closing.signal.aborted) break;
-          if (retryMs === LIMITS.retryMsMin) {
-            process.stderr.write(`godwit host: ${errorText(error)}; trying again\n`);
-          }
+          this.#port?.trouble(`${errorText(error)}; trying again`);
         }
         await sleep(retryMs, undefined, { signal: this.#closing.signal }).catch(() => {});
         retryMs = Math.min(2 * retryMs, LIMITS.retryMsMax);
@@ -252,7 +247,6 @@ export class ForwarderUplink implements Uplink {
     if (!flowInstance(flow).equals(this.#instance)) {
       this.#instance = Buffer.from(flowInstance(flow));
       this.#taken = 0;
-      this.#takenSaid = 0;
       this.#kept = [];
     }
     // A request that came in the last moment before the withdrawal reached it is sent again to the next host.
@@ -263,21 +257,31 @@ export class ForwarderUplink implements Uplink {
     return undefined;
   }
 
+  /** What the guest took where it was before; the forwarder may not have heard of all of it. */
+  #recall(): void {
+    if (this.#port === undefined) return;
+    const flow = Buffer.from(this.#port.lastFlow());
+    this.#taken = flowNumber(flow) ?? 0;
+    this.#instance = flowInstance(flow);
+  }
+
   /**
-   * Puts a request into the guest unless it is there already: a connection may have broken before TAKEN was
-   * heard.
+   * Puts a request into the guest unless it is there already: a connection may have broken before TAKEN was heard,
+   * or the guest's source may have said it later than this host announced the guest.
    */
   #offer({ number, flow, message }: Request): boolean {
-    if (number <= this.#taken) return true;
-    if (this.#port?.offer(flow, message) !== true) return false;
-    this.#taken = number;
+    if (number > this.#taken) {
+      if (this.#port?.offer(flow, message) !== true) return false;
+      this.#taken = number;
+    }
+    this.#arrived = number;
     return true;
   }
 
   #sayTaken(): void {
-    if (this.#socket === undefined || this.#taken === this.#takenSaid) return;
-    this.#takenSaid = this.#taken;
-    this.#say({ kind: 'taken', number: this.#taken });
+    if (this.#socket === undefined || this.#arrived === this.#arrivedSaid) return;
+    this.#arrivedSaid = this.#arrived;
+    this.#say({ kind: 'taken', number: this.#arrived });
   }
 }
 

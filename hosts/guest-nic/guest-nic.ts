@@ -27,14 +27,15 @@ export class GuestNic implements NicPort {
   readonly #uplink: Uplink;
   readonly #announcer: Announcer;
   readonly #complain: (problem: string) => void;
-  #lastProblem = '';
+  #lastProblem: string | undefined;
   /** The uplink keeps something for which there was no room. */
   #hasRefused = false;
   #isClosed = false;
 
   /**
    * @param shared of a guest whose spec has a network
-   * @param complain told what goes wrong; the same is not told twice in a row
+   * @param complain told what keeps clients from the guest, and an empty problem when nothing does any more; the
+   *   same is not told twice in a row
    */
   constructor(shared: SharedGuest, uplink: Uplink, announce: Announce, complain: (problem: string) => void) {
     this.#control = new NicControl(shared.control);
@@ -63,7 +64,7 @@ export class GuestNic implements NicPort {
       try {
         this.#look();
       } catch (error) {
-        this.#report(error);
+        this.trouble(errorText(error));
       }
       // What was rung meanwhile must not keep the sockets from their turn.
       if (!(await this.#control.rung(rings))) await turn();
@@ -76,6 +77,16 @@ export class GuestNic implements NicPort {
     if (isTaken) this.#control.kick();
     else this.#hasRefused = true;
     return isTaken;
+  }
+
+  /** For the uplink (NicPort). */
+  lastFlow(): Flow {
+    return this.#requests.lastFlow();
+  }
+
+  /** For the uplink (NicPort). */
+  ready(): void {
+    this.#control.ring();
   }
 
   /** Ends `run` and the uplink, also while it starts. */
@@ -123,6 +134,8 @@ export class GuestNic implements NicPort {
   #deliver(): void {
     if (this.#responses.waiting() === undefined) throw new Error('its queue of responses is damaged');
     for (let sent = 0; sent < QUEUE_SLOTS; sent += BURST_MESSAGES_MAX) {
+      // What cannot be sent stays in guest memory; the uplink rings when it can.
+      if (!this.#uplink.canSend) return;
       const count = this.#takeResponses();
       for (let index = 0; index < count; index++) {
         const { flow, message } = this.#packets[index] as Packet;
@@ -137,15 +150,18 @@ export class GuestNic implements NicPort {
   #takeResponses(): number {
     if (!this.#responses.hasMessage || !this.#control.enter()) return 0;
     let count = 0;
-    while (count < BURST_MESSAGES_MAX && this.#responses.take(this.#packets[count] as Packet)) count++;
-    this.#control.leave();
+    try {
+      while (count < BURST_MESSAGES_MAX && this.#responses.take(this.#packets[count] as Packet)) count++;
+    } finally {
+      this.#control.leave();
+    }
     // The vCPU may have stopped serving since its responses had no room.
     if (this.#requests.hasMessage) this.#control.kick();
     return count;
   }
 
-  #report(error: unknown): void {
-    const problem = errorText(error);
+  /** For the uplink (NicPort). */
+  trouble(problem: string): void {
     if (problem === this.#lastProblem) return;
     this.#lastProblem = problem;
     this.#complain(problem);

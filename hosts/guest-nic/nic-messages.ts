@@ -11,7 +11,10 @@ export interface NicWorkerData {
 export type FromNic =
   /** The uplink stands, or, with a problem, does not. */
   | { readonly type: 'started'; readonly problem: string | undefined }
-  | { readonly type: 'trouble'; readonly problem: string };
+  /** What keeps clients from the guest; empty when nothing does any more. */
+  | { readonly type: 'trouble'; readonly problem: string }
+  /** It touches nothing of the guest any more; the thread ends when what it sent last has gone. */
+  | { readonly type: 'closed' };
 
 /** There is one thing to be told: to close. */
 export type ToNic = 'close';

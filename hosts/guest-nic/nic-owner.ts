@@ -31,8 +31,9 @@ export class NicOwner {
   readonly #settings: GuestNicSettings;
   readonly #worker: Worker;
   readonly #standing = Promise.withResolvers<void>();
-  readonly #exited = Promise.withResolvers<void>();
+  readonly #closed = Promise.withResolvers<void>();
   #isEnding = false;
+  #killer: NodeJS.Timeout | undefined;
   #problem = '';
 
   /**
@@ -54,11 +55,12 @@ export class NicOwner {
       cause = error;
     });
     this.#worker.once('exit', (code) => {
+      clearTimeout(this.#killer);
       ended();
       if (!this.#isEnding)
         this.#fail(cause === undefined ? `its thread ended with ${code}` : errorText(cause));
       this.#standing.reject(new Error(this.#problem));
-      this.#exited.resolve();
+      this.#closed.resolve();
     });
   }
 
@@ -76,26 +78,39 @@ export class NicOwner {
     }
   }
 
-  /** What went wrong last; empty when nothing did. */
+  /** What keeps clients from the guest; empty when nothing does. */
   get problem(): string {
     return this.#problem;
   }
 
-  /** Ends the thread, by force if need be. Not twice. */
+  /**
+   * Ends the NIC, by force if need be. Its thread may stay until what it sent last has reached the forwarder, which is
+   * not waited for. Not twice.
+   */
   async end(): Promise<void> {
     this.#isEnding = true;
+    this.#killer = setTimeout(() => void this.#worker.terminate(), DEADLINES_MS.processStop).unref();
     this.#worker.postMessage(CLOSE);
-    const timer = setTimeout(() => void this.#worker.terminate(), DEADLINES_MS.processStop);
-    await this.#exited.promise;
-    clearTimeout(timer);
+    await this.#closed.promise;
     await this.#settings.release();
   }
 
   #onMessage(message: FromNic): void {
-    if (message.problem !== undefined) this.#fail(message.problem);
+    if (message.type === 'closed') {
+      this.#closed.resolve();
+      return;
+    }
+    if (message.problem) this.#fail(message.problem);
+    else this.#recovered();
     if (message.type === 'trouble') return;
     if (message.problem === undefined) this.#standing.resolve();
     else this.#standing.reject(new Error(this.#problem));
+  }
+
+  #recovered(): void {
+    if (this.#problem === '') return;
+    this.#problem = '';
+    process.stderr.write(`godwit host: the NIC of guest ${this.#guest}: clients reach it again\n`);
   }
 
   #fail(problem: string): void {

@@ -20,16 +20,18 @@ function post(message: FromNic): void {
   port.postMessage(message);
 }
 
-port.on('message', (_close: ToNic) => {
-  nic.close().then(
-    // The port is the last thing that keeps the thread.
-    () => port.close(),
-    (error: unknown) => {
-      post({ type: 'trouble', problem: errorText(error) });
-      port.close();
-    },
-  );
-});
+async function close(): Promise<void> {
+  try {
+    await nic.close();
+  } catch (error) {
+    post({ type: 'trouble', problem: errorText(error) });
+  }
+  post({ type: 'closed' });
+  // But for what the uplink still sends, it is the last thing that keeps the thread.
+  port.close();
+}
+
+port.on('message', (_close: ToNic) => void close());
 // A NIC does not wait for a processor, nor for its code.
 goFirst();
 rehearseRequests(shared.spec);

@@ -4,13 +4,10 @@
  * and knows of addresses nothing.
  */
 
-/** How many bytes a flow has. */
-export const FLOW_BYTES = 16;
-
 /**
- * To whom a response goes: FLOW_BYTES bytes that only the uplink understands. It stands with the request in guest
- * memory and comes back with the response, also on another host: so it may name nothing that only this process knows,
- * such as an index into a table of its own.
+ * To whom a response goes: FLOW_BYTES bytes (proto/guest-network.ts) that only the uplink understands. It stands with
+ * the request in guest memory and comes back with the response, also on another host: so it may name nothing that
+ * only this process knows, such as an index into a table of its own.
  */
 export type Flow = Uint8Array;
 
@@ -23,7 +20,19 @@ export interface NicPort {
    * @param message at most MESSAGE_BYTES_MAX bytes (proto/guest-request.ts); copied before this answers
    */
   offer(flow: Flow, message: Uint8Array): boolean;
+  /**
+   * The flow of the last message that the guest has taken, here or on the host where it was before; zeroes when there
+   * was none. To be asked when the guest runs here.
+   */
+  lastFlow(): Flow;
+  /** The uplink can send again: what waited in the guest is to be sent. */
+  ready(): void;
+  /** What keeps clients from the guest from now on; empty when nothing does any more. */
+  trouble(problem: string): void;
 }
+
+/** Where messages go in. */
+export type NicInlet = Pick<NicPort, 'offer'>;
 
 export interface Uplink {
   /**
@@ -39,10 +48,15 @@ export interface Uplink {
   announce(round: number): void;
   /** The guest does not run here any more and may run elsewhere: lets go of what makes it known here. */
   withdraw(): void;
+  /** Whether responses can be sent now. Until `ready` they stay in the guest, and move with it. */
+  readonly canSend: boolean;
   /** Sends a response; a flow that is not there any more is dropped. The bytes may change after it answers. */
   send(flow: Flow, message: Uint8Array): void;
   /** The guest can be offered messages again. */
   room(): void;
-  /** Lets go of everything, withdrawn or not. May be called at any time, also while it starts. */
+  /**
+   * Lets go of everything, withdrawn or not; what was sent last may still be on its way. May be called at any time,
+   * also while it starts.
+   */
   close(): Promise<void>;
 }

@@ -5,10 +5,9 @@
  */
 
 import type { GuestSpec } from '../../proto/generated/godwit/v1/guest.ts';
-import { NETWORK_LIMITS, workloadPageCount } from '../../proto/guest-network.ts';
+import { FLOW_BYTES, NETWORK_LIMITS, workloadPageCount } from '../../proto/guest-network.ts';
 import { encodeRequest, RequestOperation } from '../../proto/guest-request.ts';
 import { createWorkload } from '../../workloads/registry.ts';
-import { FLOW_BYTES } from '../guest-nic/uplink.ts';
 import { RequestServer } from './request-server.ts';
 import { allocateGuest } from './shared-guest.ts';
 import { VcpuMemory } from './vcpu-memory.ts';

@@ -14,6 +14,7 @@
  */
 
 import {
+  FLOW_BYTES,
   NETWORK_PAGES,
   QUEUE_PAGES,
   QUEUE_SLOT_BYTES,
@@ -23,7 +24,6 @@ import {
 import { MESSAGE_BYTES_MAX } from '../../proto/guest-request.ts';
 import { PAGE_BYTES, PAGE_WORDS } from '../../proto/page.ts';
 import type { Flow } from '../guest-nic/uplink.ts';
-import { FLOW_BYTES } from '../guest-nic/uplink.ts';
 import { PAGE_READY, PageTable } from './page-table.ts';
 import { pageCountOf, type SharedGuest } from './shared-guest.ts';
 
@@ -127,6 +127,13 @@ export class Virtqueue {
     this.#slots.set(message, start + MESSAGE_OFFSET);
     this.#raise(this.#produced, index);
     return true;
+  }
+
+  /** For the producer: the flow of the message that was put in last, on whichever host; zeroes before the first. */
+  lastFlow(): Flow {
+    const slot = (Atomics.load(this.#words, this.#produced) - 1) & (QUEUE_SLOTS - 1);
+    const start = slot * QUEUE_SLOT_BYTES + FLOW_OFFSET;
+    return new Uint8Array(this.#slots.subarray(start, start + FLOW_BYTES));
   }
 
   /** For the consumer: takes the oldest message out, into `packet`. False when none waits. */

@@ -8,6 +8,7 @@
 import { createInterface } from 'node:readline';
 import { AddressUplink } from '../../hosts/guest-nic/address-uplink.ts';
 import { errorText } from '../../proto/errors.ts';
+import { FLOW_BYTES } from '../../proto/guest-network.ts';
 
 const [name = '', address = '', port = '', device = ''] = process.argv.slice(2);
 const network = { address, port: Number(port), forwarder: '', token: '', announce: undefined };
@@ -33,6 +34,9 @@ try {
       if (takes) uplink.send(flow, Buffer.from(`${name} ${Buffer.from(message).toString()}`));
       return takes;
     },
+    lastFlow: () => new Uint8Array(FLOW_BYTES),
+    ready: () => {},
+    trouble: (problem) => void process.stderr.write(problem === '' ? '' : `${problem}\n`),
   });
   process.stdout.write('ready\n');
 } catch (error) {

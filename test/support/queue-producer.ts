@@ -3,7 +3,7 @@
 import { workerData } from 'node:worker_threads';
 import type { SharedGuest } from '../../hosts/guest/shared-guest.ts';
 import { type Queue, Virtqueue } from '../../hosts/guest/virtqueue.ts';
-import { FLOW_BYTES } from '../../hosts/guest-nic/uplink.ts';
+import { FLOW_BYTES } from '../../proto/guest-network.ts';
 import { MESSAGE_BYTES_MAX } from '../../proto/guest-request.ts';
 
 const { shared, queue: which, count } = workerData as { shared: SharedGuest; queue: Queue; count: number };

@@ -5,8 +5,8 @@
 
 import type { SharedGuest } from '../../hosts/guest/shared-guest.ts';
 import { GuestNic } from '../../hosts/guest-nic/guest-nic.ts';
-import { FLOW_BYTES, type Flow, type NicPort, type Uplink } from '../../hosts/guest-nic/uplink.ts';
-import { DEFAULT_ANNOUNCE } from '../../proto/guest-network.ts';
+import type { Flow, NicPort, Uplink } from '../../hosts/guest-nic/uplink.ts';
+import { DEFAULT_ANNOUNCE, FLOW_BYTES } from '../../proto/guest-network.ts';
 import { decodeResponse, encodeRequest, type GuestResponse } from '../../proto/guest-request.ts';
 
 /** A flow that says a number. */
@@ -30,6 +30,7 @@ export class RecordingUplink implements Uplink {
   /** What the guest could not have yet. */
   readonly waiting: { readonly flow: Flow; readonly message: Uint8Array }[];
   refusedCount = 0;
+  canSend = true;
   #port: NicPort | undefined;
 
   /** @param other of another host, whose clients are the same */
@@ -67,6 +68,18 @@ export class RecordingUplink implements Uplink {
   }
 
   async close(): Promise<void> {}
+
+  /** Sends again. */
+  reconnected(): void {
+    this.canSend = true;
+    this.#port?.ready();
+  }
+
+  /** The flow that the guest says it has taken last. */
+  get lastFlow(): number | undefined {
+    const flow = this.#port?.lastFlow();
+    return flow && Buffer.from(flow).readUInt32LE();
+  }
 
   /** Offers a message, after those that wait. */
   offer(flow: number, message: Uint8Array): void {

@@ -1,6 +1,7 @@
 /** A guest in the test's own process: a NIC's port that answers as the kv workload does, and can stand still. */
 
 import type { Flow, NicPort, Uplink } from '../../../hosts/guest-nic/uplink.ts';
+import { FLOW_BYTES } from '../../../proto/guest-network.ts';
 import {
   decodeRequest,
   encodeResponseHead,
@@ -15,6 +16,8 @@ export class EchoMemory {
   /** Taken and not yet answered. */
   readonly ring: { readonly flow: Uint8Array; readonly message: Buffer }[] = [];
   servedCount = 0;
+  /** Of the request that was taken last. */
+  flow: Uint8Array = new Uint8Array(FLOW_BYTES);
 }
 
 /** Answers one request out of this memory, as the guest would. */
@@ -36,6 +39,8 @@ export class EchoGuest implements NicPort {
   readonly #memory: EchoMemory;
   isHeld = true;
   isSlow = false;
+  /** What its uplink complained of, and the ends of it. */
+  readonly troubles: string[] = [];
 
   constructor(uplink: Uplink, memory: EchoMemory) {
     this.uplink = uplink;
@@ -44,9 +49,22 @@ export class EchoGuest implements NicPort {
 
   offer(flow: Flow, message: Uint8Array): boolean {
     if (this.isHeld) return false;
-    this.#memory.ring.push({ flow: Buffer.from(flow), message: Buffer.from(message) });
+    this.#memory.flow = Buffer.from(flow);
+    this.#memory.ring.push({ flow: this.#memory.flow, message: Buffer.from(message) });
     if (!this.isSlow) this.serve();
     return true;
+  }
+
+  lastFlow(): Flow {
+    return this.#memory.flow;
+  }
+
+  ready(): void {
+    if (!this.isHeld && !this.isSlow) this.serve();
+  }
+
+  trouble(problem: string): void {
+    this.troubles.push(problem);
   }
 
   /** Runs here from now on. */
@@ -57,8 +75,9 @@ export class EchoGuest implements NicPort {
     this.uplink.room();
   }
 
-  /** Answers all that stands in memory. */
+  /** Answers all that stands in memory, if it can. */
   serve(): void {
+    if (!this.uplink.canSend) return;
     for (const { flow, message } of this.#memory.ring.splice(0)) {
       this.uplink.send(flow, answerTo(this.#memory, message));
     }

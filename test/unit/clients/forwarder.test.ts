@@ -91,6 +91,8 @@ async function rawHost(forwarder: Forwarder): Promise<{ socket: Socket; say: (fr
 /** A way to a port that can be cut, and that can swallow what goes there. */
 class Way {
   isMute = false;
+  /** Whoever comes is sent away. */
+  isShut = false;
   readonly port: number;
   readonly #sockets = new Set<Socket>();
 
@@ -101,6 +103,10 @@ class Way {
       () => this.cut(),
     );
     server.on('connection', (accepted) => {
+      if (this.isShut) {
+        accepted.destroy();
+        return;
+      }
       const led = connect({ host: '127.0.0.1', port: target });
       accepted.on('data', (chunk) => this.isMute || led.write(chunk));
       led.on('data', (chunk) => accepted.write(chunk));
@@ -217,6 +223,34 @@ test('a guest of the same name that is made anew begins with any epoch', async (
   await until(() => client.versions.get(1) === 1);
 });
 
+test('a guest whose last host has died is made anew with any epoch', async () => {
+  const forwarder = await startForwarder();
+  const host = await rawHost(forwarder);
+  host.say({ kind: 'announce', epoch: 9n, round: 1 });
+  const client = await tcpClient(forwarder);
+  client.set(1);
+  // Its welcome, and the request: it has been turned to.
+  let heardBytes = 0;
+  host.socket.on('data', (chunk: Buffer) => {
+    heardBytes += chunk.byteLength;
+  });
+  await until(() => heardBytes > encodeFrame({ kind: 'welcome' }).byteLength + 4);
+  host.socket.destroy();
+  const guest = await guestAt(forwarder, 1, new EchoMemory());
+  guest.run();
+  // As a NIC does: the first one may come before the forwarder knows that the other host is gone.
+  await until(() => {
+    guest.uplink.announce(2);
+    return client.versions.get(1) === 1;
+  });
+});
+
+test('a forwarder refuses more guests than it can have', async () => {
+  const guests = Array.from({ length: 65 }, (_, index) => `web-${index}`);
+  const starting = Forwarder.start({ address: '127.0.0.1', port: 0, guests, token: TOKEN });
+  await expect(starting).rejects.toThrow('forwarding 65 guests; allowed are at most 64');
+});
+
 test('a connection that breaks is made again, and what the guest had taken is not given to it twice', async () => {
   const forwarder = await startForwarder();
   const way = await Way.to(portOf(forwarder.address));
@@ -243,9 +277,92 @@ test('a connection that breaks is made again, and what the guest had taken is no
   expect(memory.servedCount).toBe(3);
 });
 
+test('what the source took and could not say before another host announced the guest is carried out once', async () => {
+  const forwarder = await startForwarder();
+  const way = await Way.to(portOf(forwarder.address));
+  const memory = new EchoMemory();
+  const uplink = uplinkTo(forwarder, 1, { port: way.port });
+  const source = new EchoGuest(uplink, memory);
+  await uplink.start(source);
+  const destination = await guestAt(forwarder, 2, memory);
+  source.isSlow = true;
+  source.run();
+  const client = await tcpClient(forwarder);
+  client.set(1);
+  await until(() => memory.ring.length === 1);
+  way.isMute = true;
+  client.set(2);
+  client.set(3);
+  await until(() => memory.ring.length === 3);
+  source.isHeld = true;
+  client.set(4);
+  await until(() => forwarder.counts('web')?.asked === 4);
+  destination.isSlow = true;
+  destination.isHeld = false;
+  destination.uplink.announce(1);
+  await until(() => forwarder.counts('web')?.sentAgain === 3 && memory.ring.length > 3);
+  destination.isSlow = false;
+  destination.serve();
+  client.set(5);
+  await until(() => client.answers.length === 5);
+  // All versions of the one key, each once: 2 and 3 came again, and were not taken again.
+  expect([...client.versions.values()]).toEqual([1, 2, 3, 4, 5]);
+  expect(memory.servedCount).toBe(5);
+  expect(forwarder.counts('web')).toMatchObject({ answered: 5, unasked: 0 });
+});
+
+test('an answer that cannot be sent stays in the guest until the connection stands again', async () => {
+  const forwarder = await startForwarder();
+  const way = await Way.to(portOf(forwarder.address));
+  const memory = new EchoMemory();
+  const uplink = uplinkTo(forwarder, 1, { port: way.port });
+  const guest = new EchoGuest(uplink, memory);
+  await uplink.start(guest);
+  guest.isSlow = true;
+  guest.run();
+  const client = await tcpClient(forwarder);
+  client.set(1);
+  await until(() => memory.ring.length === 1);
+  guest.isSlow = false;
+  way.isShut = true;
+  way.cut();
+  await until(() => !uplink.canSend);
+  guest.serve();
+  expect(memory.ring).toHaveLength(1);
+  await until(() => guest.troubles.at(-1)?.includes('trying again') === true);
+  way.isShut = false;
+  await until(() => client.versions.get(1) === 1);
+  expect(memory.servedCount).toBe(1);
+  expect(guest.troubles.at(-1)).toBe('');
+});
+
+test('a host that closes does not wait for the forwarder, and resets nothing', async () => {
+  const server = createServer({ allowHalfOpen: true });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  closers.push(() => server.close());
+  const accepted = once(server, 'connection') as Promise<[Socket]>;
+  const { port } = server.address() as { port: number };
+  const forwarder = await startForwarder();
+  const guest = new EchoGuest(uplinkTo(forwarder, 1, { port }), new EchoMemory());
+  const starting = guest.uplink.start(guest);
+  const [socket] = await accepted;
+  closers.push(() => socket.destroy());
+  socket.resume().write(withLength(encodeFrame({ kind: 'welcome' })));
+  await starting;
+  guest.run();
+  await guest.uplink.close();
+  // A request that comes now must not take away what the host said before.
+  const request = { kind: 'request', flow: Buffer.alloc(16, 1), message: Buffer.alloc(16) } as const;
+  const bytes = withLength(encodeFrame(request));
+  await new Promise((resolve) => socket.write(bytes, resolve));
+  // After a reset this would fail, and what fails is thrown here.
+  socket.end(bytes);
+  await once(socket, 'close');
+});
+
 test('a host with a wrong token, or of a guest that nobody forwards, is refused with the reason', async () => {
   const forwarder = await startForwarder();
-  const nobody = { offer: () => true };
+  const nobody = new EchoGuest(uplinkTo(forwarder, 1), new EchoMemory());
   await expect(uplinkTo(forwarder, 1, { token: 'guessed!!' }).start(nobody)).rejects.toThrow(
     /forwarder of guest "web" at 127.0.0.1:\d+.*refused: the token is wrong/,
   );

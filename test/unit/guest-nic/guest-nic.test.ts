@@ -1,13 +1,17 @@
 /** What clients get from a guest through its NIC, and what the NIC does when the guest stands still or leaves. */
 
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { HANDOVER, HOLD } from '../../../hosts/guest/control-layout.ts';
 import type { Guest } from '../../../hosts/guest/guest.ts';
 import { NicControl } from '../../../hosts/guest/nic-control.ts';
 import { QUEUE, Virtqueue } from '../../../hosts/guest/virtqueue.ts';
+import { encodeFrame } from '../../../proto/forwarder-wire.ts';
 import { type GuestNetwork, RateUnit, type WorkloadSpec } from '../../../proto/generated/godwit/v1/guest.ts';
 import { DEFAULT_ANNOUNCE, QUEUE_SLOTS } from '../../../proto/guest-network.ts';
 import { RESPONSE_HEAD_BYTES } from '../../../proto/guest-request.ts';
+import { withLength } from '../../../proto/message-stream.ts';
 import { Nics, RecordingUplink } from '../../support/recording-uplink.ts';
 import { Guests, guestSpec, until } from '../guest/specs.ts';
 
@@ -121,6 +125,29 @@ describe('while the guest is held', () => {
   });
 });
 
+describe('while the uplink can send nothing', () => {
+  test('responses stay in the guest, and go when it can', async () => {
+    const { guest, uplink } = await connected();
+    uplink.canSend = false;
+    const count = 3 * QUEUE_SLOTS;
+    for (let number = 0; number < count; number++) uplink.request(SET, 5, number);
+    const responses = new Virtqueue(guest.shared, QUEUE.RESPONSES);
+    await until(() => responses.waiting() === QUEUE_SLOTS);
+    expect(uplink.sent).toEqual([]);
+    uplink.reconnected();
+    await until(() => uplink.sent.length === count);
+    expect(uplink.sent.map(({ flow }) => flow)).toEqual(Array.from({ length: count }, (_, index) => index));
+  });
+});
+
+test('guest memory says which message was taken last, also when it has been answered', async () => {
+  const { uplink } = await connected();
+  expect(uplink.lastFlow).toBe(0);
+  for (let number = 1; number <= QUEUE_SLOTS + 7; number++) uplink.request(GET, 5, number);
+  await until(() => uplink.sent.length === QUEUE_SLOTS + 7);
+  expect(uplink.lastFlow).toBe(QUEUE_SLOTS + 7);
+});
+
 describe('the announcements', () => {
   const often = { delayMs: 1, initialMs: 1, maxMs: 2, stepMs: 1, rounds: 4 };
 
@@ -191,6 +218,30 @@ describe('a guest whose clients cannot be connected', () => {
     await guest.destroy();
     expect(released.count).toBe(1);
   });
+});
+
+test('a guest whose clients could not be connected says so until they are', async () => {
+  let isOpen = false;
+  const server = createServer((socket) => {
+    socket.on('error', () => {});
+    if (isOpen) socket.resume().write(withLength(encodeFrame({ kind: 'welcome' })));
+    else socket.destroy();
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  try {
+    const { port } = server.address() as { port: number };
+    const dial = { address: '127.0.0.1', port };
+    const guest = await guests.incoming(networkSpec(), {
+      ...{ epoch: 1, device: 'lo', dial, release: async () => {} },
+    });
+    expect(guest.nicProblem).toContain('the NIC of guest subject');
+    await guest.resume();
+    isOpen = true;
+    await until(() => guest.nicProblem === '');
+    await guest.destroy();
+  } finally {
+    server.close();
+  }
 });
 
 test('a NIC is waited for while it is in a burst, and no longer when it has died', async () => {
