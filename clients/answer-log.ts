@@ -59,7 +59,8 @@ export class AnswerLog {
   }
 
   /**
-   * The longest time without an answer.
+   * The longest time without an answer; null when nothing was measured, or when no request that was due after the
+   * window had an answer: then its end was not seen.
    *
    * @param window undefined: of all the time from the first answer on
    * @param endMs when the load ended: what comes later was not watched
@@ -69,7 +70,7 @@ export class AnswerLog {
     const firstMs = this.#count === 0 ? Number.POSITIVE_INFINITY : this.#times[1]!;
     const begin = Math.max(fromMs - GAP_BEFORE_MS, firstMs);
     const end = Math.min(toMs + GAP_AFTER_MS, endMs);
-    if (end <= begin) return null;
+    if (end <= begin || (window !== undefined && !this.#isAnsweredAfter(toMs))) return null;
     let longest: Gap = { ms: 0, atMs: begin };
     let lastMs = begin;
     const silence = (untilMs: number): void => {
@@ -79,6 +80,11 @@ export class AnswerLog {
     for (const [, cameMs] of this.#answers()) if (cameMs > begin && cameMs < end) silence(cameMs);
     silence(end);
     return longest;
+  }
+
+  #isAnsweredAfter(atMs: number): boolean {
+    for (const [dueMs] of this.#answers()) if (dueMs > atMs) return true;
+    return false;
   }
 
   *#answers(): Generator<[dueMs: number, cameMs: number]> {

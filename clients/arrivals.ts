@@ -9,7 +9,7 @@ import { RequestOperation } from '../proto/guest-request.ts';
 const UINT32 = 2 ** 32;
 
 /** Fractions in [0, 1) (mulberry32, Tommy Ettinger 2017). */
-export function randomFractions(seed: number): () => number {
+function randomFractions(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;

@@ -10,7 +10,7 @@ import { nowMs } from '../proto/clock.ts';
 import { errorText } from '../proto/errors.ts';
 import { type GuestSpec, type OperationSeries, RateUnit } from '../proto/generated/godwit/v1/guest.ts';
 import type { MigrationReport } from '../proto/generated/godwit/v1/migration.ts';
-import { clientRecord } from '../records/client-record.ts';
+import { clientRecord, failedForClients, isUnserved } from '../records/client-record.ts';
 import type { TrialRecord } from '../records/result-record.ts';
 import { emptyTrial, migrationWindow, type TrialFacts, trialRecord } from '../records/trial-record.ts';
 import { guestsOf, type ResolvedSpec } from '../spec/resolve.ts';
@@ -50,6 +50,8 @@ export async function runTrial(settings: TrialSettings): Promise<TrialRecord[]> 
   let clients: TrialClients | undefined;
   let records: TrialRecord[];
   try {
+    if (spec.clients !== undefined && settings.clientSide === undefined)
+      throw new Error('the spec has clients, and nobody said where they are to run');
     network = await TrialNetwork.of(spec, client);
     await prepareLinks(settings, network);
     clients = await prepareClients(settings);
@@ -131,7 +133,7 @@ async function measure(
   const records: TrialRecord[] = [];
   for (const outcome of outcomes) {
     const record = await proven(settings, outcome, wasCancelled);
-    records.push(seen === undefined ? record : withClients(record, outcome, seen));
+    records.push(seen === undefined ? record : await withClients(settings.client, record, outcome, seen));
   }
   if (problem === undefined) return records;
   // What was measured stays, but it is not what was asked for.
@@ -153,14 +155,27 @@ async function clientsSaw(
   }
 }
 
-function withClients(record: TrialRecord, outcome: Outcome, seen: LoadOutcome[] | string): TrialRecord {
-  if (typeof seen === 'string') return { ...record, status: 'failed', reason: `the clients: ${seen}` };
+async function withClients(
+  client: TestbedClient,
+  record: TrialRecord,
+  outcome: Outcome,
+  seen: LoadOutcome[] | string,
+): Promise<TrialRecord> {
+  if (typeof seen === 'string') return failedForClients(record, seen);
   const acceptedAtMs = outcome.facts === undefined ? undefined : outcome.window.fromMs;
   const own = seen.filter(({ guest }) => guest === outcome.guest.name);
-  return {
-    ...record,
-    clients: own.map((one) => clientRecord({ ...one, acceptedAtMs, downtimeMs: record.downtime_ms })),
-  };
+  const clients = own.map((one) => clientRecord({ ...one, acceptedAtMs, downtimeMs: record.downtime_ms }));
+  const unserved = clients.filter(isUnserved).map(({ protocol }) => protocol);
+  if (unserved.length === 0) return { ...record, clients };
+  const asked = `none of their requests after the migration was answered (${unserved.join(', ')})`;
+  const known = await nicProblem(client, outcome.guest.name);
+  return failedForClients({ ...record, clients }, known === '' ? asked : `${asked}: ${known}`);
+}
+
+/** What the guest's host knows of why clients do not reach it; empty when that is nothing, or cannot be asked. */
+async function nicProblem(client: TestbedClient, guest: string): Promise<string> {
+  const guests = await client.guests().catch(() => []);
+  return guests.find(({ spec }) => spec?.name === guest)?.nicProblem ?? '';
 }
 
 async function move(settings: TrialSettings, guest: GuestSpec): Promise<Outcome> {

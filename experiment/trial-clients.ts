@@ -9,12 +9,10 @@ import type { ClientSide } from '../fabric/fabric.ts';
 import type { ClientWay, LoadReport, LoadSettings, MigrationWindow } from '../proto/client-load.ts';
 import { DEADLINES_MS } from '../proto/deadlines.ts';
 import type { GuestNetwork } from '../proto/generated/godwit/v1/guest.ts';
+import { DEFAULT_GUEST_PORT } from '../proto/guest-network.ts';
 import { guestAddresses, parseIpv4Range } from '../proto/ipv4-range.ts';
 import type { ResolvedClients } from '../spec/clients-section.ts';
 import { guestsOf, type ResolvedSpec } from '../spec/resolve.ts';
-
-/** A guest with an address of its own answers here. */
-const GUEST_PORT = 7000;
 
 const script = (name: string): string =>
   join(fileURLToPath(new URL('.', import.meta.url)), '..', 'clients', name);
@@ -172,8 +170,14 @@ function ownAddresses(
   const given = guestAddresses(range, guests.length, taken);
   return new Map(
     guests.map((guest, index) => {
-      const network = { address: given[index]!, port: GUEST_PORT, forwarder: '', token: '', announce };
-      return [guest, { address: `${given[index]}:${GUEST_PORT}`, network }];
+      const network = {
+        address: given[index]!,
+        port: DEFAULT_GUEST_PORT,
+        forwarder: '',
+        token: '',
+        announce,
+      };
+      return [guest, { address: `${given[index]}:${DEFAULT_GUEST_PORT}`, network }];
     }),
   );
 }

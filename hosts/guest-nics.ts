@@ -3,8 +3,10 @@
  * NIC's, so that clients and migrations share it.
  */
 
+import { errorText } from '../proto/errors.ts';
 import type { GuestSpec } from '../proto/generated/godwit/v1/guest.ts';
 import { endpointOf } from '../proto/guest-network.ts';
+import { PROBLEM_CHARACTERS_MAX } from './guest-nic/limits.ts';
 import type { GuestNicSettings } from './guest-nic/nic-owner.ts';
 import type { HostNetwork } from './host-network.ts';
 
@@ -39,6 +41,17 @@ export class GuestNics {
     } catch (error) {
       await path.close();
       throw error;
+    }
+  }
+
+  /** As `settings`, for a guest that arrives: where it throws, the guest is to arrive without clients, and why. */
+  async settingsOrProblem(spec: GuestSpec, epoch: bigint): Promise<GuestNicSettings | Error | undefined> {
+    try {
+      return await this.settings(spec, epoch);
+    } catch (cause) {
+      const problem = `the NIC of guest ${spec.name}: ${errorText(cause)}`.slice(0, PROBLEM_CHARACTERS_MAX);
+      process.stderr.write(`godwit host: ${problem}\n`);
+      return new Error(problem, { cause });
     }
   }
 }

@@ -87,7 +87,7 @@ export class IncomingMoves {
     const { spec } = preparation;
     const entry = await this.#table.add(spec, 'incoming', request.epoch, async () =>
       // Should it come to run here, it will be under the next epoch.
-      Guest.incoming(spec, await this.#nics.settings(spec, request.epoch + 1n)),
+      Guest.incoming(spec, await this.#nics.settingsOrProblem(spec, request.epoch + 1n)),
     );
     entry.migration = request.migration;
     entry.pagesAt = request.source;

@@ -94,7 +94,7 @@ export interface LoadReport {
   };
   /**
    * The longest time without an answer around the migration, or of the whole load; null when nothing was
-   * measured.
+   * measured, or nothing answered that was due after the migration.
    */
   readonly gap: Gap | null;
 }

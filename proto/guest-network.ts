@@ -32,6 +32,9 @@ export const NETWORK_LIMITS = {
   announceRoundsMax: 1000,
 } as const;
 
+/** Where a guest with an address of its own answers, unless another port is named. */
+export const DEFAULT_GUEST_PORT = 7000;
+
 /** QEMU's defaults. */
 export const DEFAULT_ANNOUNCE: Announce = { delayMs: 0, initialMs: 50, maxMs: 550, stepMs: 100, rounds: 5 };
 

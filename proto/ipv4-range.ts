@@ -11,7 +11,7 @@ export interface Ipv4Range {
 }
 
 /** Ranges that somebody may give: not more than a private network has, and not less than two addresses for guests. */
-export const IPV4_RANGE_BITS = { min: 8, max: 30 } as const;
+const IPV4_RANGE_BITS = { min: 8, max: 30 } as const;
 
 /** Of somebody else's subnet we take the last part, a sixteenth of it and not more than 256 addresses. */
 const PART_BITS = { more: 4, min: 24 } as const;

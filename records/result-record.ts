@@ -128,7 +128,10 @@ const client = z.strictObject({
     .describe(
       'From the moment when a request was due, by whether that was before, in or after the migration.',
     ),
-  gap_ms: ms().describe('The longest time without an answer around the migration: the client gap.'),
+  gap_ms: ms().describe(
+    'The longest time without an answer around the migration: the client gap; ' +
+      'null when no request that was due after it was answered.',
+  ),
   gap_at_ms: ms().describe("When it began, since the migration's acceptance."),
   gap_minus_downtime_ms: ms(),
 });

@@ -1,7 +1,7 @@
 /** `godwit create`: makes a guest on a testbed. */
 import { type Command, Option } from 'commander';
 import type { GuestNetwork, GuestSpec } from '../../proto/generated/godwit/v1/guest.ts';
-import { DEFAULT_ANNOUNCE, guestNetworkProblems } from '../../proto/guest-network.ts';
+import { DEFAULT_ANNOUNCE, DEFAULT_GUEST_PORT, guestNetworkProblems } from '../../proto/guest-network.ts';
 import { loadSpec } from '../../spec/parse-spec.ts';
 import { UsageError } from '../exit.ts';
 import { addGuestFlags, guestFlagGiven, guestFromFlags } from '../flags-to-spec.ts';
@@ -15,9 +15,6 @@ import {
   withTestbed,
 } from '../options.ts';
 import { printJson } from '../render/json.ts';
-
-/** Of a guest with an address of its own. */
-const DEFAULT_PORT = 7000;
 
 const EXAMPLES = `
 Everything has a default: 256MiB, one vCPU, idle. A guest that clients outside are to reach runs kv or web; with no
@@ -55,7 +52,7 @@ export function addCreate(program: Command): void {
     .addOption(
       new Option('--address <ipv4>', "the guest's own address, which moves with it").conflicts('forwarder'),
     )
-    .option('--port <number>', '--address: where it answers', wholeNumber(1, PORT_MAX), DEFAULT_PORT);
+    .option('--port <number>', '--address: where it answers', wholeNumber(1, PORT_MAX), DEFAULT_GUEST_PORT);
   withTestbed(addGuestFlags(command)).addHelpText('after', EXAMPLES).action(create);
 }
 
@@ -81,7 +78,7 @@ function guestNetwork({ forwarder, token, address: own, port }: CreateOptions): 
   if (forwarder === undefined && own === undefined) return undefined;
   return {
     address: own ?? '',
-    port: own === undefined ? 0 : (port ?? DEFAULT_PORT),
+    port: own === undefined ? 0 : (port ?? DEFAULT_GUEST_PORT),
     forwarder: forwarder ?? '',
     token: token ?? '',
     announce: DEFAULT_ANNOUNCE,

@@ -9,13 +9,19 @@
  * killed. Should the shell be killed as well, the label tells whose the address was (`removeStaleAddresses`).
  */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import { run } from '../network/tc.ts';
 
+/** What the shell is called among the processes. */
+const SHELL_NAME = 'godwit-address';
 const SCRIPT = `ip -force -oneline -batch - 2>&1; ip address delete "$1" dev "$2" 2>/dev/null; true`;
+
+/** What follows the device's name in the label of guests' addresses. */
+const LABEL_END = ':g';
 
 /** What ip and the kernel say of an address that is not there. */
 const NOT_THERE = /Cannot assign requested address|Address not found/;
@@ -40,7 +46,7 @@ export class GuestAddress {
   private constructor(address: string, device: string) {
     this.#address = address;
     this.#device = device;
-    const args = ['-c', SCRIPT, 'godwit-address', `${address}/32`, device];
+    const args = ['-c', SCRIPT, SHELL_NAME, `${address}/32`, device];
     // A process group of its own: Ctrl-C in a terminal reaches only the owner, whose end is told by stdin.
     this.#child = spawn('sh', args, { detached: true });
     // A shell that is gone no longer reads; that it is gone is told by `close`.
@@ -53,13 +59,14 @@ export class GuestAddress {
   }
 
   /**
-   * Gets ready to put the address on the device, where it is not afterwards, whoever had put it there.
+   * Gets ready to put the address on the device, where it is not afterwards, whichever guest had it there.
    *
    * @param address IPv4
    * @param device the one that carries the host's traffic
-   * @throws Error with the ip command and its answer
+   * @throws Error when it is an address of the host itself, or with the ip command and its answer
    */
   static async start(address: string, device: string): Promise<GuestAddress> {
+    refuseOwnAddress(address);
     const it = new GuestAddress(address, device);
     try {
       await it.withdraw();
@@ -92,22 +99,33 @@ export class GuestAddress {
     return this.#tell([`address delete ${this.#address}/32 dev ${this.#device}`]);
   }
 
-  /** Takes the address off the device, and ends. */
+  /** Takes the address off the device, and ends. Should ip be slow, the shell does that when nobody waits any more. */
   async close(): Promise<void> {
-    this.#child.stdin.end();
-    const timer = setTimeout(() => this.#child.kill('SIGKILL'), DEADLINES_MS.processStop);
-    await this.#ended;
-    clearTimeout(timer);
+    const child = this.#child;
+    child.stdin.end(`address delete ${this.#address}/32 dev ${this.#device}\n`);
+    const patience = new AbortController();
+    const { signal } = patience;
+    await Promise.race([this.#ended, sleep(DEADLINES_MS.processStop, undefined, { signal }).catch(() => {})]);
+    patience.abort();
+    child.stdout.destroy();
+    child.stderr.destroy();
+    child.unref();
   }
 
   async #tell(commands: readonly string[]): Promise<void> {
     this.#lines.push(...commands, MARK.command);
     const answered = new Promise<Error | undefined>((resolve) => this.#waiting.push(resolve));
     const ended = this.#ended.then(() => refusal(commands[0], 'the ip command has ended'));
-    const timer = setTimeout(() => this.#child.kill('SIGKILL'), DEADLINES_MS.query);
+    const patience = new AbortController();
+    const { signal } = patience;
+    // The shell is left alone: it is what takes the address away in the end.
+    const late = sleep(DEADLINES_MS.query, `no answer after ${DEADLINES_MS.query} ms`, { signal }).then(
+      (answer) => refusal(commands[0], answer),
+      () => undefined,
+    );
     this.#child.stdin.write(`${[...commands, MARK.command].join('\n')}\n`);
-    const problem = await Promise.race([answered, ended]);
-    clearTimeout(timer);
+    const problem = await Promise.race([answered, ended, late]);
+    patience.abort();
     if (problem !== undefined) throw problem;
   }
 
@@ -132,16 +150,47 @@ function refusal(command: string | undefined, answer: string): Error {
   return new Error(`ip ${command}: ${answer}`);
 }
 
-/** Takes away what guests' addresses a host that is gone, and its shells with it, left on this host's device. */
+/**
+ * Takes away what guests' addresses a host that is gone, and its shells with it, left on this host's device. Where a
+ * shell lives the address is in use, or will be taken away by it.
+ */
 export async function removeStaleAddresses(device: string): Promise<void> {
   for (const { address } of networkInterfaces()[addressLabel(device)] ?? []) {
+    if (hasShell(address, device)) continue;
     await run(['ip', 'address', 'delete', `${address}/32`, 'dev', device]);
   }
 }
 
+/** Whether a shell in this network namespace keeps the address. */
+function hasShell(address: string, device: string): boolean {
+  const words = ['', SHELL_NAME, `${address}/32`, device, ''].join('\0');
+  const namespace = readlinkSync('/proc/self/ns/net');
+  return readdirSync('/proc').some((pid) => {
+    if (!/^\d+$/.test(pid)) return false;
+    try {
+      if (!readFileSync(`/proc/${pid}/cmdline`, 'utf8').endsWith(words)) return false;
+      return readlinkSync(`/proc/${pid}/ns/net`) === namespace;
+    } catch {
+      // It has ended meanwhile, or is another user's.
+      return false;
+    }
+  });
+}
+
+/** @throws Error when the host would lose an address that nobody put there for a guest */
+function refuseOwnAddress(address: string): void {
+  const found = Object.entries(networkInterfaces()).find(
+    ([label, there]) => !label.endsWith(LABEL_END) && there?.some((each) => each.address === address),
+  );
+  if (found === undefined) return;
+  throw new Error(
+    `the address ${address} is this host's own, on ${found[0]}; give the guest one that nobody has`,
+  );
+}
+
 /** The kernel gives an address's label as the name of its device to whoever asks for the device's addresses. */
 function addressLabel(device: string): string {
-  return `${device}:g`;
+  return `${device}${LABEL_END}`;
 }
 
 /** @throws Error when the device or a setting of the kernel would not let a guest's address be used */

@@ -36,6 +36,8 @@ export class Guest {
   readonly #failureListeners: ((error: Error) => void)[] = [];
   readonly #ending = new AbortController();
   #failure: Error | undefined;
+  /** Why it came without a NIC, if so. */
+  #lackedNic = '';
   #ended: Promise<void> | undefined;
 
   private constructor(spec: GuestSpec, ledger: 'known' | 'awaited', nic: GuestNicSettings | undefined) {
@@ -78,10 +80,15 @@ export class Guest {
    * block's `waitParked`), so that resuming it is only a wake-up. Each vCPU loads what lies in `shared.vcpuStates` when
    * it first runs. Its NIC will stand by (`waitNic`); should it not, that is said in the log and by `nicProblem`.
    *
+   * @param nic an error: why it has none; the guest comes without clients
    * @throws when the memory cannot be had
    */
-  static async incoming(spec: GuestSpec, nic?: GuestNicSettings): Promise<Guest> {
-    return await Guest.#make(spec, 'awaited', nic);
+  static async incoming(spec: GuestSpec, nic?: GuestNicSettings | Error): Promise<Guest> {
+    if (!(nic instanceof Error)) return await Guest.#make(spec, 'awaited', nic);
+    const guest = await Guest.#make(spec, 'awaited', undefined);
+    guest.#lackedNic = nic.message;
+    guest.control.markNicEnded();
+    return guest;
   }
 
   static async #make(
@@ -114,7 +121,7 @@ export class Guest {
 
   /** What keeps clients from it, as far as its host knows; empty when nothing does. */
   get nicProblem(): string {
-    return this.#parts?.nic?.problem ?? '';
+    return this.#parts?.nic?.problem ?? this.#lackedNic;
   }
 
   /** Why it cannot run any more, if so. */

@@ -24,7 +24,7 @@ export interface SharedGuest {
   readonly spec: GuestSpec;
   /**
    * The pages. Written by vCPUs (each its own lanes, stamp.ts), by fill.ts before they run, by an incoming
-   * mover.
+   * mover. The last pages of a guest with a network: by the NIC's thread and vCPU 0 (virtqueue.ts).
    */
   readonly memory: SharedArrayBuffer;
   /** One byte per page, filled up with zeroes to a multiple of 8 (page-table.ts). */

@@ -41,7 +41,8 @@ clients: {protocol: [udp, tcp], rate: 50 requests/s, read: 0.5, keys: 30, timeou
       expect(client.answered).toBe(client.sent);
       const { before, during, after } = client.latency_ms;
       expect(before.count + during.count + after.count).toBe(client.sent);
-      for (const { count } of [before, during, after]) expect(count).toBeGreaterThan(0);
+      // A migration may be so short that no request is due in it.
+      for (const { count } of [before, after]) expect(count).toBeGreaterThan(0);
       expect(client.gap_minus_downtime_ms).toBe(client.gap_ms! - downtimeMs!);
       expect(client.gap_at_ms).toBeGreaterThan(-1000);
     }

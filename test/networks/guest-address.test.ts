@@ -104,6 +104,11 @@ async function hasAddress({ namespace }: Place): Promise<boolean> {
   return (await run(['ip', '-n', namespace, 'address', 'show', 'dev', DEVICE])).includes(`${ADDRESS}/32`);
 }
 
+async function restartHostA(): Promise<void> {
+  await fabric.kill(hostA.name);
+  await fabric.restart(hostA.name);
+}
+
 async function hardwareAddress({ namespace }: Place): Promise<string> {
   const text = await run(['ip', '-n', namespace, '-oneline', 'link', 'show', 'dev', DEVICE]);
   return /link\/ether (\S+)/.exec(text)?.[1] ?? '';
@@ -185,9 +190,15 @@ describe.skipIf(skipped)(`a guest's own address${about}`, () => {
     second.process.kill('SIGKILL');
     await second.process.end();
     expect(await hasAddress(hostA)).toBe(true);
-    await fabric.kill('host-1');
-    await fabric.restart('host-1');
+    await restartHostA();
     expect(await hasAddress(hostA)).toBe(false);
+
+    // One that a guest has is no leftover.
+    const third = await startGuest(hostA);
+    await third.tell('announce');
+    await waitFor(() => hasAddress(hostA), 'the address on host-1');
+    await restartHostA();
+    expect(await hasAddress(hostA)).toBe(true);
   });
 
   test('is refused with what is missing, and touches no network but its own', async () => {

@@ -25,6 +25,9 @@ const SETTINGS: Omit<LoadSettings, 'address' | 'protocol'> = {
   timeoutMs: 120_000,
 };
 
+/** At most so many requests are due by `atMs` of a generator that was started after `startMs`. */
+const dueBy = (startMs: number, atMs: number): number => ((atMs - startMs) * SETTINGS.ratePerS) / 1000 + 1;
+
 const until = (condition: () => boolean): Promise<void> =>
   vi.waitFor(() => expect(condition()).toBe(true), { timeout: 240_000, interval: 5 });
 
@@ -72,37 +75,44 @@ async function start(
 
 test('requests are due while nobody answers, and each waits from its own moment', async () => {
   const server = new Server();
-  const generator = await start({ address: await udpServer(server) });
+  const address = await udpServer(server);
+  const startMs = nowMs();
+  const generator = await start({ address });
   await until(() => server.count >= 20);
   server.isStill = true;
+  await until(() => server.kept.length > 0);
+  // The answers before it are there: two turns of the loop read them.
+  for (let turn = 0; turn < 2; turn++) await new Promise(setImmediate);
   const fromMs = nowMs();
-  await until(() => server.kept.length >= 50);
+  await until(() => nowMs() > fromMs + 250);
   const toMs = nowMs();
   server.goOn();
-  await until(() => server.kept.length === 0 && server.count >= 100);
+  await until(() => server.count >= dueBy(startMs, toMs) + 20);
   const report = await generator.finish({ fromMs, toMs });
   expect(report).toMatchObject({ lost: 0, late: 0, wrong: 0, reconnects: 0, answered: report.sent });
   // Who waits for an answer before asking again would have one slow request there.
   const { before, during, after } = report.latencyMs;
-  expect(during.count).toBeGreaterThanOrEqual(40);
+  expect(during.count).toBeGreaterThanOrEqual(49);
   expect(during.p50!).toBeLessThan(during.p99!);
   expect(before.count + during.count + after.count).toBe(report.sent);
-  expect(report.gap!.ms).toBeGreaterThanOrEqual(during.max! / 2);
-  expect(report.gap!.ms).toBeLessThanOrEqual(toMs - fromMs + 2000);
+  expect(report.gap!.ms).toBeGreaterThanOrEqual(toMs - fromMs);
+  expect(report.gap!.ms).toBeLessThanOrEqual(toMs - fromMs + 1100);
 });
 
 test('what is not answered in time is lost, and late when it is answered after all', async () => {
   const server = new Server();
   server.isStill = true;
-  const generator = await start({ address: await udpServer(server), timeoutMs: 50 });
+  const address = await udpServer(server);
+  const startMs = nowMs();
+  const generator = await start({ address, timeoutMs: 50 });
   await until(() => server.kept.length >= 30);
-  // So old that their time is over: each of them is.
-  const lastMs = nowMs();
-  await until(() => nowMs() > lastMs + 60);
-  const lateCount = server.kept.length;
+  // So old that their time is over, and the generator has looked since.
+  const overMs = nowMs() + 60;
+  await until(() => nowMs() > overMs && server.count > dueBy(startMs, overMs));
   server.kept.splice(10);
   server.goOn();
-  await until(() => server.count >= lateCount + 20);
+  const { count } = server;
+  await until(() => server.count >= count + 20);
   const report = await generator.finish(undefined);
   expect(report.lost).toBeGreaterThanOrEqual(30);
   expect(report.late).toBeGreaterThanOrEqual(10);
@@ -141,7 +151,8 @@ test('a TCP connection that is reset is made again', async () => {
   const address = `127.0.0.1:${(listener.address() as { port: number }).port}`;
   const generator = await start({ address, protocol: 'tcp', timeoutMs: 500 });
   await until(() => server.count >= 20);
-  sockets[0]!.resetAndDestroy();
+  // On a slow machine those before are attempts that took too long.
+  sockets.at(-1)!.resetAndDestroy();
   const { count } = server;
   await until(() => server.count >= count + 20);
   const report = await generator.finish(undefined);
@@ -164,6 +175,11 @@ test('the gap is the longest silence around the migration, and phases go by the 
   expect([before.count, during.count, after.count]).toEqual([3, 3, 3]);
   expect(during.max).toBe(2);
   expect(new AnswerLog().gap(window, 3000)).toBeNull();
+  // Nobody knows how long it went on when nothing came after it, be it for a question of the migration's own time.
+  const silent = new AnswerLog();
+  for (const atMs of [900, 1000, 1070]) silent.add(atMs - 20, atMs);
+  expect(silent.gap(window, 3000)).toBeNull();
+  expect(silent.gap(undefined, 3000)).toEqual({ ms: 1930, atMs: 1070 });
   expect(new AnswerLog().latencies(undefined).before).toMatchObject({ count: 0, p50: null });
 });
 

@@ -7,6 +7,8 @@ import { HANDOVER, HOLD } from '../../../hosts/guest/control-layout.ts';
 import type { Guest } from '../../../hosts/guest/guest.ts';
 import { NicControl } from '../../../hosts/guest/nic-control.ts';
 import { QUEUE, Virtqueue } from '../../../hosts/guest/virtqueue.ts';
+import { GuestNics } from '../../../hosts/guest-nics.ts';
+import { HostNetwork } from '../../../hosts/host-network.ts';
 import { encodeFrame } from '../../../proto/forwarder-wire.ts';
 import { type GuestNetwork, RateUnit, type WorkloadSpec } from '../../../proto/generated/godwit/v1/guest.ts';
 import { DEFAULT_ANNOUNCE, QUEUE_SLOTS } from '../../../proto/guest-network.ts';
@@ -211,12 +213,32 @@ describe('a guest whose clients cannot be connected', () => {
   test('arrives all the same, and says so', async () => {
     const { released, nic } = settings();
     const guest = await guests.incoming(networkSpec(), nic);
+    // The thread stands by before its owner has heard of the problem.
+    await until(() => guest.nicProblem !== '');
     expect(guest.nicProblem).toContain('the NIC of guest subject');
     await guest.resume();
     expect(guest.running).toBe(true);
     await guest.pause();
     await guest.destroy();
     expect(released.count).toBe(1);
+  });
+
+  test('arrives also when its host cannot lead to the forwarder, and its mover does not wait', async () => {
+    const data = { listen: '127.0.0.1', advertise: '127.0.0.1' };
+    const network = await HostNetwork.start({
+      ...{ host: 'host', backend: 'relay', device: 'lo', alwaysNic: true, data },
+    });
+    await network.openPath('');
+    // The host's own NIC is gone.
+    await network.close();
+    const settings = await new GuestNics(network, 'lo').settingsOrProblem(networkSpec(), 1n);
+    expect(settings).toBeInstanceOf(Error);
+    const guest = await guests.incoming(networkSpec(), settings);
+    expect(guest.nicProblem).toMatch(/^the NIC of guest subject: .*the NIC is closed/);
+    await guest.control.waitNicAsync(Number.MAX_SAFE_INTEGER);
+    await guest.resume();
+    expect(guest.running).toBe(true);
+    await guest.pause();
   });
 });
 

@@ -12,8 +12,9 @@ import {
   SourceReport,
 } from '../../../proto/generated/godwit/v1/migration.ts';
 import { defaultMigrationOptions } from '../../../proto/migration-options.ts';
+import { failedForClients, isUnserved } from '../../../records/client-record.ts';
 import { machineRecord } from '../../../records/machine.ts';
-import { resultsJsonSchema } from '../../../records/result-record.ts';
+import { type ClientRecord, resultsJsonSchema } from '../../../records/result-record.ts';
 import { emptyTrial, type TrialFacts, trialRecord } from '../../../records/trial-record.ts';
 
 /** The destination's clock is this far behind the source's. */
@@ -264,6 +265,33 @@ describe('the record of a trial', () => {
     };
     const record = trialRecord({ ...facts, report: lost, audit: null });
     expect(record).toMatchObject({ status: 'lost', transferred_bytes: null, rounds: null, operations: null });
+  });
+});
+
+describe('the record of a guest that clients do not reach', () => {
+  const latency = { count: 9, p50: 1, p90: 1, p99: 1, p999: 1, max: 1 };
+  const none = { count: 0, p50: null, p90: null, p99: null, p999: null, max: null };
+  const client: ClientRecord = {
+    ...{ protocol: 'udp', via: 'address', address: '10.0.2.1:7000', rate_requests_per_s: 100 },
+    ...{ sent: 29, answered: 18, lost: 11, late: 0, wrong: 0, reconnects: 0 },
+    latency_ms: { before: latency, during: latency, after: latency },
+    ...{ gap_ms: 20, gap_at_ms: 10, gap_minus_downtime_ms: 1 },
+  };
+
+  it('is of one that answers nothing any more, not of one that lost some or was asked nothing', () => {
+    const after = { ...client, latency_ms: { ...client.latency_ms, after: none } };
+    expect([client, after, { ...after, lost: 0 }].map(isUnserved)).toEqual([false, true, false]);
+  });
+
+  it('fails what was completed, and leaves every other end as it was', () => {
+    const completed = trialRecord(facts);
+    expect(failedForClients(completed, 'no answer')).toMatchObject({
+      ...{ status: 'failed', reason: 'the clients: no answer', downtime_ms: 50 },
+    });
+    for (const status of ['failed', 'cancelled', 'lost'] as const) {
+      const ended = emptyTrial('pre-copy', 1, status, 'why');
+      expect(failedForClients(ended, 'no answer')).toEqual(ended);
+    }
   });
 });
 
