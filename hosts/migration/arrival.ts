@@ -10,21 +10,32 @@ import { readFaultStatistics } from '../guest/fault-statistics.ts';
 import { type DestinationSide, SourceGaveUp } from './destination-side.ts';
 import { MOVER_LIMITS } from './limits.ts';
 import type { DestinationMoverData } from './messages.ts';
-import { pauseFor, type Silence, within } from './silence.ts';
+import { LateError, pauseFor, type Silence, within } from './silence.ts';
 
 export class Arrival {
   readonly #data: DestinationMoverData;
   readonly #side: DestinationSide;
   readonly #silence: Silence;
+  readonly #ledgerMs: number;
   readonly #signal: AbortSignal;
   #recoveries = 0;
   #pausedMs = 0;
 
-  /** @param signal ends the migration with its reason */
-  constructor(data: DestinationMoverData, side: DestinationSide, silence: Silence, signal: AbortSignal) {
+  /**
+   * @param ledgerMs how long the ledger may take from COMPLETE on
+   * @param signal ends the migration with its reason
+   */
+  constructor(
+    data: DestinationMoverData,
+    side: DestinationSide,
+    silence: Silence,
+    ledgerMs: number,
+    signal: AbortSignal,
+  ) {
     this.#data = data;
     this.#side = side;
     this.#silence = silence;
+    this.#ledgerMs = ledgerMs;
     this.#signal = signal;
   }
 
@@ -39,11 +50,12 @@ export class Arrival {
           if (lost !== undefined) await this.#recover(lost);
           await this.#orLost('the missing pages', paging.complete.promise);
           this.#side.sayComplete();
-          await this.#orLost('the ledger', this.#side.ledger.promise);
+          await within(this.#orLost('the ledger', this.#side.ledger.promise), this.#ledgerMs, this.#signal);
           return;
         } catch (error) {
           lost = error instanceof Error ? error : new Error(String(error));
-          if (lost instanceof SourceGaveUp || this.#side.isLedgerComing) throw lost;
+          const isOver = lost instanceof SourceGaveUp || lost instanceof LateError;
+          if (isOver || this.#side.isLedgerComing) throw lost;
           this.#signal.throwIfAborted();
         }
       }
