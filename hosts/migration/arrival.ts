@@ -18,6 +18,9 @@ export class Arrival {
   readonly #silence: Silence;
   readonly #ledgerMs: number;
   readonly #signal: AbortSignal;
+  /** The first loss of the link since a page came, and how many had come then. */
+  #fruitless = { sinceMs: 0, placedPages: 0 };
+  #connectedAtMs = Number.NEGATIVE_INFINITY;
   #recoveries = 0;
   #pausedMs = 0;
 
@@ -87,24 +90,43 @@ export class Arrival {
     await this.#silence.during(what, Promise.race([promise, this.#side.lost.promise]));
   }
 
-  /** Connects again. @throws SourceGaveUp when that cannot be done within the recovery limit */
+  /**
+   * Connects again.
+   *
+   * @throws SourceGaveUp when that cannot be done within the recovery limit, or was done over and over and
+   *   brought no page
+   */
   async #recover(lost: Error): Promise<void> {
     const pausedAtMs = nowMs();
-    const { recoveryLimitMs } = this.#data.options;
+    let problem = this.#isFirstLoss(pausedAtMs) ? undefined : 'the new link was lost before a page came';
     for (;;) {
+      if (problem !== undefined) {
+        if (nowMs() - this.#fruitless.sinceMs > this.#data.options.recoveryLimitMs) {
+          throw new SourceGaveUp(`${lost.message}; connecting again: ${problem}`);
+        }
+        await pauseFor(MOVER_LIMITS.reconnectIntervalMs, this.#signal);
+      }
       try {
         await within(this.#side.reconnect(), DEADLINES_MS.query, this.#signal);
         break;
       } catch (error) {
         this.#signal.throwIfAborted();
         if (error instanceof SourceGaveUp) throw error;
-        if (nowMs() - pausedAtMs > recoveryLimitMs) {
-          throw new SourceGaveUp(`${lost.message}; connecting again: ${(error as Error).message}`);
-        }
+        problem = (error as Error).message;
       }
-      await pauseFor(MOVER_LIMITS.reconnectIntervalMs, this.#signal);
     }
+    this.#connectedAtMs = nowMs();
     this.#recoveries++;
-    this.#pausedMs += nowMs() - pausedAtMs;
+    this.#pausedMs += this.#connectedAtMs - pausedAtMs;
+  }
+
+  /** Whether the link was of use since it was last lost: it brought a page, or held for long. */
+  #isFirstLoss(lostAtMs: number): boolean {
+    const { placedPages } = this.#side.paging;
+    const heldMs = lostAtMs - this.#connectedAtMs;
+    const longMs = Math.max(this.#data.options.recoveryLimitMs, 2 * DEADLINES_MS.dataSilence);
+    if (placedPages === this.#fruitless.placedPages && heldMs <= longMs) return false;
+    this.#fruitless = { sinceMs: lostAtMs, placedPages };
+    return true;
   }
 }

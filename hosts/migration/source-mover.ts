@@ -154,6 +154,7 @@ export class SourceMover {
     this.#side = new SourceSide({
       data: this.#data,
       ...this.#connections(),
+      allowReconnect: () => this.#server.allowReconnect(),
       reconnected: async () => {
         this.#channels = await this.#server.reconnected();
         for (const channel of this.#channels) channel.onLost((error) => this.#onLost(error));
@@ -169,10 +170,7 @@ export class SourceMover {
           await within(this.#begun.promise, DEADLINES_MS.durable + DEADLINES_MS.query, this.#ending.signal);
         },
         commitUnanswered: () => this.#post({ type: 'commit-unanswered' }),
-        resumed: () => {
-          this.#server.allowReconnect();
-          this.#post({ type: 'resumed' });
-        },
+        resumed: () => this.#post({ type: 'resumed' }),
         decided: this.#decided.promise,
       },
       signal: this.#ending.signal,
