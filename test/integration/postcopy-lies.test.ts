@@ -12,6 +12,7 @@ import { Guest } from '../../hosts/guest/guest.ts';
 import { IncomingMigration } from '../../hosts/migration/incoming.ts';
 import { OutgoingMigration } from '../../hosts/migration/outgoing.ts';
 import { RunKind, type Side } from '../../hosts/migration/wire.ts';
+import { HandoverStanding } from '../../proto/generated/godwit/v1/host.ts';
 import { type MigrationOptions, MigrationPhase } from '../../proto/generated/godwit/v1/migration.ts';
 import { guestSpec, MIGRATION, optionsOf, THREADS, TOKEN, until } from './engine-pair.ts';
 import { WirePeer } from './wire-peer.ts';
@@ -73,17 +74,22 @@ describe('the destination', () => {
     return [peer, arriving];
   }
 
+  /** All that the guest needs to run is there, but no page. */
+  async function becomeReady(peer: WirePeer, arriving: Guest): Promise<void> {
+    peer.say('MISSING', { pages: PAGE_COUNT });
+    const vcpuStateBytes = Array.from({ length: VCPUS }, () => 0);
+    peer.say('DEVICE_STATE', { ledgerDigest: 'none', vcpuStateBytes }, Buffer.alloc(5000));
+    await peer.hear('READY');
+    expect(arriving.control.missingPages).toBe(PAGE_COUNT);
+  }
+
   /** The guest runs, and each of its vCPUs waits for the first page. */
   async function asleep(
     recoveryLimitMs = 0,
     again: (peer: WirePeer) => void = () => {},
   ): Promise<[WirePeer, Guest]> {
     const [peer, arriving] = await start('post-copy', VCPUS, recoveryLimitMs, again);
-    peer.say('MISSING', { pages: PAGE_COUNT });
-    const vcpuStateBytes = Array.from({ length: VCPUS }, () => 0);
-    peer.say('DEVICE_STATE', { ledgerDigest: 'none', vcpuStateBytes }, Buffer.alloc(5000));
-    await peer.hear('READY');
-    expect(arriving.control.missingPages).toBe(PAGE_COUNT);
+    await becomeReady(peer, arriving);
     peer.say('COMMIT', {});
     await peer.hear('RESUMED');
     const { body } = await peer.hear('REQUEST');
@@ -113,6 +119,26 @@ describe('the destination', () => {
     await peer.hear('FAILURE');
     await peer.closed;
     expect((await incoming.finished()).reason).toContain(`${PAGE_COUNT} pages had not come`);
+  });
+
+  test('abandons a guest whose mover ends at READY: nobody is left to fetch its pages', async () => {
+    const [peer, arriving] = await start('post-copy', VCPUS);
+    await becomeReady(peer, arriving);
+    await arriving.destroy();
+    const { phase, reason } = await incoming.finished();
+    expect(phase).toBe(MigrationPhase.MIGRATION_PHASE_FAILED);
+    expect(reason).toBe('the guest was destroyed');
+    expect(incoming.standing()).toBe(HandoverStanding.HANDOVER_STANDING_ABANDONED);
+  });
+
+  test('refuses a ledger while pages are missing', async () => {
+    const [peer] = await asleep();
+    server?.close();
+    peer.say('LEDGER_END', {});
+    await peer.closed;
+    const { reason, report } = await incoming.finished();
+    expect(reason).toContain('LEDGER_END is not allowed now');
+    expect(report.refused).toBe(1n);
   });
 
   test('gives up a source that welcomes it over and over and sends nothing, without haste', async () => {
