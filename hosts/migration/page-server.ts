@@ -39,6 +39,8 @@ export class PageServer {
   /** What the destination lacked when it was handed the guest. */
   readonly #missing: PageSet;
   readonly #counts = { pushed: 0, demanded: 0, hits: 0 };
+  /** Of the push. What is demanded does not wait for it. */
+  readonly #limit: BandwidthLimit;
   #unsent: PageSet;
   #order: PushOrder;
   #connections: SourceConnections;
@@ -62,6 +64,7 @@ export class PageServer {
     this.#parts = parts;
     this.#pageSender = pageSender;
     this.#accessed = accessed;
+    this.#limit = new BandwidthLimit(parts.data.options.maxPostcopyBandwidthBytesPerS);
     this.#missing = missing;
     this.#unsent = PageSet.fromBitmap(missing.pageCount, missing.bitmap);
     this.#order = pushOrder(parts.data.options, this.#unsent, accessed);
@@ -90,8 +93,8 @@ export class PageServer {
 
   /** Sends everything that is missing; resolves when the destination has it. @throws when it never will */
   async serve(): Promise<void> {
-    const { board, data, silence } = this.#parts;
-    this.#pageSender.limit = new BandwidthLimit(data.options.maxPostcopyBandwidthBytesPerS);
+    const { board, silence } = this.#parts;
+    this.#pageSender.limit = this.#limit;
     Object.assign(board, { roundPages: this.#missing.size, roundPagesSent: 0, roundStartMs: nowMs() });
     // What was estimated before the switch says nothing about the push.
     Object.assign(board, { bandwidthBytesPerS: 0, dirtyRatePagesPerS: 0, expectedDowntimeMs: 0 });
@@ -178,7 +181,8 @@ export class PageServer {
 
   async #pushAll(): Promise<void> {
     const { board, signal } = this.#parts;
-    const batch = new Uint32Array(MOVER_LIMITS.pushPagesMax);
+    // No more than a frame of the limit: what is taken is gone, and a vCPU may ask for it meanwhile.
+    const batch = new Uint32Array(Math.min(MOVER_LIMITS.pushPagesMax, this.#limit.framePagesMax));
     while (this.#unsent.size > 0) {
       signal.throwIfAborted();
       if (this.#lost !== undefined) throw this.#lost;
@@ -243,7 +247,7 @@ export class PageServer {
     const { data, board, silence, signal } = this.#parts;
     if (signal.aborted) throw new NobodyThere(String(signal.reason));
     const cause = this.#lost ?? why;
-    for (const channel of allChannels(this.#connections)) channel.lose(why);
+    for (const channel of allChannels(this.#connections)) channel.lose(new Error(why.message));
     if (cause instanceof NobodyThere) throw cause;
     board.phase = MigrationPhase.MIGRATION_PHASE_POSTCOPY_PAUSED;
     this.#earlierBytes = this.sentBytes;
