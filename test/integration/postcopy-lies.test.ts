@@ -187,6 +187,7 @@ describe('the destination', () => {
       'hybrid',
       (peer) => peer.say('MISSING', { pages: 2 }, Buffer.alloc(PAGE_COUNT / 8, 1)),
     ],
+    ['with another number than all', 'post-copy', (peer) => peer.say('MISSING', { pages: 3 })],
     [
       'with a bitmap of another guest',
       'hybrid',
