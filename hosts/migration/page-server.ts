@@ -38,7 +38,7 @@ export class PageServer {
   readonly #accessed: PageSet;
   /** What the destination lacked when it was handed the guest. */
   readonly #missing: PageSet;
-  readonly #counts = { pushed: 0, demanded: 0, hits: 0 };
+  readonly #counts = { demanded: 0, hits: 0 };
   /** Of the push. What is demanded does not wait for it. */
   readonly #limit: BandwidthLimit;
   #unsent: PageSet;
@@ -47,6 +47,8 @@ export class PageServer {
   /** How much may be on its way on these connections, and the pages with content that had been sent before. */
   #window = new PushWindow();
   #countedPages: number;
+  /** Pages that were sent before the switch. */
+  readonly #earlierPages: number;
   /** Of connections that were lost. */
   #earlierBytes = 0;
   #complete = Promise.withResolvers<void>();
@@ -70,6 +72,7 @@ export class PageServer {
     this.#order = pushOrder(parts.data.options, this.#unsent, accessed);
     this.#connections = parts;
     this.#countedPages = pageSender.counts.dataPages;
+    this.#earlierPages = pagesOf(pageSender);
     parts.board.owedPages = missing.size;
     this.#listen();
   }
@@ -81,7 +84,9 @@ export class PageServer {
 
   /** @param sentBytes of this part of the migration */
   report(sentBytes: number): PostcopySourceReport {
-    const { pushed, demanded, hits } = this.#counts;
+    const { demanded, hits } = this.#counts;
+    // Not by batches: one that a lost link ends is sent in part.
+    const pushed = pagesOf(this.#pageSender) - this.#earlierPages - demanded;
     return {
       missingPages: BigInt(this.#missing.size),
       pushedPages: BigInt(pushed),
@@ -190,7 +195,6 @@ export class PageServer {
       if (count === 0) await this.#demanded();
       else await this.#pageSender.send(batch.subarray(0, count).sort(), 0, count, () => true);
       this.#countSent();
-      this.#counts.pushed += count;
       board.roundPagesSent = this.#missing.size - this.#unsent.size;
       board.transferredBytes = this.sentBytes;
       // What is demanded wants to be heard.
@@ -282,4 +286,9 @@ export class PageServer {
     // Rejects when the link is lost again.
     await Promise.race([heard.promise, this.#complete.promise]);
   }
+}
+
+/** How many it has sent so far. */
+function pagesOf({ counts }: PageSender): number {
+  return counts.dataPages + counts.zeroPages;
 }
