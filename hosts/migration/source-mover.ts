@@ -177,7 +177,7 @@ export class SourceMover {
     });
     this.#setupDoneAtMs = nowMs();
     // A guest that came by post-copy a moment ago: from here on each pause finds its vCPUs' states saved.
-    this.#control.waitFaultsOver();
+    await within(this.#control.waitFaultsOver(), DEADLINES_MS.guestWork, this.#ending.signal);
     await this.#failpoints.reach('setup');
     this.#board.phase = MigrationPhase.MIGRATION_PHASE_ACTIVE;
     await TECHNIQUES[this.#data.options.technique as Technique](this.#side);
