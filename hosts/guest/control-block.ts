@@ -254,17 +254,18 @@ export class ControlBlock {
   }
 
   /**
-   * Blocks until no vCPU is in the middle of a fault any more; all pages are here. Not for the main thread.
+   * Until no vCPU is in the middle of a fault any more; all pages are here. A fault lasts while the guest is
+   * held, for as long as an audit may take.
    *
    * @throws when one does not go on in time
    */
-  waitFaultsOver(withinMs: number = DEADLINES_MS.safepoint): void {
+  async waitFaultsOver(withinMs: number = DEADLINES_MS.guestWork): Promise<void> {
     const untilMs = nowMs() + withinMs;
     for (let vcpu = 0; vcpu < this.vcpuCount; vcpu++) {
       while (this.vcpuState(vcpu) === VCPU_STATE.FAULTED) {
         const leftMs = untilMs - nowMs();
         if (leftMs <= 0) throw late(vcpu, VCPU_STATE.FAULTED, 'end its fault', withinMs);
-        Atomics.wait(this.#words, stateWord(vcpu), VCPU_STATE.FAULTED, leftMs);
+        await Atomics.waitAsync(this.#words, stateWord(vcpu), VCPU_STATE.FAULTED, leftMs).value;
       }
     }
   }

@@ -41,11 +41,12 @@ export class MissingPages {
     Atomics.store(this.#words, MISSING_PAGES, this.#pageTable.pageCount);
   }
 
-  /** Missing pages have come: their bytes are in memory. Wakes up who waits for them. */
+  /** Pages have come: their bytes are in memory. Wakes up who waits for them. */
   arrived(firstPage: number, pageCount: number): void {
     const end = firstPage + pageCount;
-    for (let page = firstPage; page < end; page++) this.#pageTable.markPresent(page);
-    Atomics.sub(this.#words, MISSING_PAGES, pageCount);
+    let count = 0;
+    for (let page = firstPage; page < end; page++) if (this.#pageTable.markPresent(page)) count++;
+    Atomics.sub(this.#words, MISSING_PAGES, count);
     for (let vcpu = 0; vcpu < this.#vcpuCount; vcpu++) {
       const awaited = Atomics.load(this.#words, faultWord(vcpu));
       if (awaited <= firstPage || awaited > end) continue;

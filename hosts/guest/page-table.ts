@@ -85,9 +85,11 @@ export class PageTable {
     this.entries.fill(0);
   }
 
-  /** The page has come: its bytes are in memory. */
-  markPresent(page: number): void {
-    Atomics.or(this.#words, page >> 2, PAGE_PRESENT << ((page & 3) << 3));
+  /** The page has come: its bytes are in memory. Answers whether it was not here before. */
+  markPresent(page: number): boolean {
+    const shift = (page & 3) << 3;
+    const marks = Atomics.or(this.#words, page >> 2, PAGE_PRESENT << shift);
+    return ((marks >> shift) & PAGE_PRESENT) === 0;
   }
 
   /**

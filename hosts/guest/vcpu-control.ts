@@ -83,12 +83,12 @@ export class VcpuControl {
     }
   }
 
-  /** Stands still in the middle of an operation: counts as parked until `goOn`. */
-  fault(): void {
+  /** Stands still in the middle of an operation: counts as parked until `goOn`. Answers as `safepoint`. */
+  fault(): boolean {
     this.#setState(VCPU_STATE.FAULTED);
     Atomics.notify(this.#words, stateWord(this.#vcpu));
     // Whoever waits for this vCPU's safepoint and has not seen the state yet sees this.
-    this.safepoint();
+    return this.safepoint();
   }
 
   /** Goes on after `fault`, when no hold is left. False when the vCPU is to end instead. */
@@ -96,9 +96,10 @@ export class VcpuControl {
     for (;;) {
       this.#setState(VCPU_STATE.RUNNING);
       if (this.safepoint()) break;
-      this.fault();
+      const isFree = this.fault();
       if ((this.#seen & HOLD.STOP) !== 0) return false;
-      Atomics.wait(this.#words, SIGNAL, this.#seen);
+      // The last hold may have ended in between: then nobody wakes this vCPU up.
+      if (!isFree) Atomics.wait(this.#words, SIGNAL, this.#seen);
     }
     Atomics.notify(this.#words, stateWord(this.#vcpu));
     return true;

@@ -10,21 +10,35 @@ import { readFaultStatistics } from '../guest/fault-statistics.ts';
 import { type DestinationSide, SourceGaveUp } from './destination-side.ts';
 import { MOVER_LIMITS } from './limits.ts';
 import type { DestinationMoverData } from './messages.ts';
-import { pauseFor, type Silence, within } from './silence.ts';
+import { LateError, pauseFor, type Silence, within } from './silence.ts';
 
 export class Arrival {
   readonly #data: DestinationMoverData;
   readonly #side: DestinationSide;
   readonly #silence: Silence;
+  readonly #ledgerMs: number;
   readonly #signal: AbortSignal;
+  /** The first loss of the link since a page came, and how many had come then. */
+  #fruitless = { sinceMs: 0, placedPages: 0 };
+  #connectedAtMs = Number.NEGATIVE_INFINITY;
   #recoveries = 0;
   #pausedMs = 0;
 
-  /** @param signal ends the migration with its reason */
-  constructor(data: DestinationMoverData, side: DestinationSide, silence: Silence, signal: AbortSignal) {
+  /**
+   * @param ledgerMs how long the ledger may take from COMPLETE on
+   * @param signal ends the migration with its reason
+   */
+  constructor(
+    data: DestinationMoverData,
+    side: DestinationSide,
+    silence: Silence,
+    ledgerMs: number,
+    signal: AbortSignal,
+  ) {
     this.#data = data;
     this.#side = side;
     this.#silence = silence;
+    this.#ledgerMs = ledgerMs;
     this.#signal = signal;
   }
 
@@ -39,11 +53,12 @@ export class Arrival {
           if (lost !== undefined) await this.#recover(lost);
           await this.#orLost('the missing pages', paging.complete.promise);
           this.#side.sayComplete();
-          await this.#orLost('the ledger', this.#side.ledger.promise);
+          await within(this.#orLost('the ledger', this.#side.ledger.promise), this.#ledgerMs, this.#signal);
           return;
         } catch (error) {
           lost = error instanceof Error ? error : new Error(String(error));
-          if (lost instanceof SourceGaveUp || this.#side.isLedgerComing) throw lost;
+          const isOver = lost instanceof SourceGaveUp || lost instanceof LateError;
+          if (isOver || this.#side.isLedgerComing) throw lost;
           this.#signal.throwIfAborted();
         }
       }
@@ -75,24 +90,43 @@ export class Arrival {
     await this.#silence.during(what, Promise.race([promise, this.#side.lost.promise]));
   }
 
-  /** Connects again. @throws SourceGaveUp when that cannot be done within the recovery limit */
+  /**
+   * Connects again.
+   *
+   * @throws SourceGaveUp when that cannot be done within the recovery limit, or was done over and over and
+   *   brought no page
+   */
   async #recover(lost: Error): Promise<void> {
     const pausedAtMs = nowMs();
-    const { recoveryLimitMs } = this.#data.options;
+    let problem = this.#isFirstLoss(pausedAtMs) ? undefined : 'the new link was lost before a page came';
     for (;;) {
+      if (problem !== undefined) {
+        if (nowMs() - this.#fruitless.sinceMs > this.#data.options.recoveryLimitMs) {
+          throw new SourceGaveUp(`${lost.message}; connecting again: ${problem}`);
+        }
+        await pauseFor(MOVER_LIMITS.reconnectIntervalMs, this.#signal);
+      }
       try {
         await within(this.#side.reconnect(), DEADLINES_MS.query, this.#signal);
         break;
       } catch (error) {
         this.#signal.throwIfAborted();
         if (error instanceof SourceGaveUp) throw error;
-        if (nowMs() - pausedAtMs > recoveryLimitMs) {
-          throw new SourceGaveUp(`${lost.message}; connecting again: ${(error as Error).message}`);
-        }
+        problem = (error as Error).message;
       }
-      await pauseFor(MOVER_LIMITS.reconnectIntervalMs, this.#signal);
     }
+    this.#connectedAtMs = nowMs();
     this.#recoveries++;
-    this.#pausedMs += nowMs() - pausedAtMs;
+    this.#pausedMs += this.#connectedAtMs - pausedAtMs;
+  }
+
+  /** Whether the link was of use since it was last lost: it brought a page, or held for long. */
+  #isFirstLoss(lostAtMs: number): boolean {
+    const { placedPages } = this.#side.paging;
+    const heldMs = lostAtMs - this.#connectedAtMs;
+    const longMs = Math.max(this.#data.options.recoveryLimitMs, 2 * DEADLINES_MS.dataSilence);
+    if (placedPages === this.#fruitless.placedPages && heldMs <= longMs) return false;
+    this.#fruitless = { sinceMs: lostAtMs, placedPages };
+    return true;
   }
 }

@@ -97,7 +97,8 @@ export class ChannelSender {
     // An error comes with the socket's close as well, which is where it is dealt with.
     const done = (): void => {
       this.#writtenBytes += byteCount;
-      this.#silence.touch();
+      // A head alone, like ALIVE's, is taken by this system: it says nothing of the other one.
+      if (payload !== undefined) this.#silence.touch();
       written?.();
       const wake = this.#wake;
       this.#wake = undefined;

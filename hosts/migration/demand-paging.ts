@@ -3,6 +3,7 @@
  * become REQUESTs, one for each page whoever waits for it, and a page that comes is given to those that wait.
  */
 
+import { workloadPageCount } from '../../proto/guest-network.ts';
 import { nowMs } from '../clock.ts';
 import { MissingPages } from '../guest/missing-pages.ts';
 import { pageCountOf, type SharedGuest } from '../guest/shared-guest.ts';
@@ -21,6 +22,8 @@ export class DemandPaging {
   completeAtMs = 0;
   readonly #missing: MissingPages;
   readonly #pageCount: number;
+  /** The pages from here on are the queues of the NIC. */
+  readonly #mayLackPages: number;
   /** Asked for on the connection as it is now. */
   #requested: PageSet;
   /** The connection that is asked. */
@@ -30,6 +33,7 @@ export class DemandPaging {
   constructor(shared: SharedGuest) {
     this.#missing = new MissingPages(shared);
     this.#pageCount = pageCountOf(shared.spec);
+    this.#mayLackPages = workloadPageCount(shared.spec);
     this.#requested = new PageSet(this.#pageCount);
   }
 
@@ -47,15 +51,25 @@ export class DemandPaging {
   begin({ pages }: Body<'MISSING'>, bitmap: Uint8Array): void {
     if (this.#isActive) throw new WireViolation('MISSING came twice');
     this.#isActive = true;
-    if (bitmap.byteLength === 0 && pages === this.#pageCount) {
-      this.#missing.addAll();
-      return;
-    }
-    const lacking = missingSet(this.#pageCount, bitmap);
+    const isAll = bitmap.byteLength === 0 && pages === this.#pageCount;
+    const lacking = isAll ? PageSet.all(pages) : missingSet(this.#pageCount, bitmap);
     if (lacking.size !== pages) {
       throw new WireViolation(`MISSING announces ${pages} pages and names ${lacking.size}`);
     }
-    for (const page of pagesOf(lacking)) this.#missing.add(page);
+    if (lacking.atOrAfter(this.#mayLackPages) !== NO_PAGE) {
+      throw new WireViolation("MISSING names the queues of the guest's NIC, which may not wait");
+    }
+    // The guest is paused: whichever takes fewer steps.
+    if (pages <= this.#pageCount / 2) {
+      for (const page of pagesOf(lacking)) this.#missing.add(page);
+      return;
+    }
+    this.#missing.addAll();
+    for (let page = 0; page < this.#pageCount; page++) {
+      const firstPage = page;
+      while (page < this.#pageCount && !lacking.has(page)) page++;
+      if (page > firstPage) this.#missing.arrived(firstPage, page - firstPage);
+    }
   }
 
   /** Refuses pages that are here: the guest may have written them since. @throws WireViolation */

@@ -22,7 +22,7 @@ export class DestinationMover {
   readonly #control: ControlBlock;
   readonly #board: ProgressBoard;
   readonly #ending = new AbortController();
-  readonly #holdMs: number;
+  readonly #ledgerMs: number;
   readonly #silence: Silence;
   readonly #failpoints: Failpoints;
   readonly #side: DestinationSide;
@@ -35,8 +35,9 @@ export class DestinationMover {
     this.#port = port;
     this.#control = new ControlBlock(shared.control, shared.spec.vcpuCount);
     this.#board = progressBoard(data.board);
-    this.#holdMs = longestHoldMs(options.failpoints);
-    this.#silence = new Silence('the source', DEADLINES_MS.dataSilence + this.#holdMs, this.#ending.signal);
+    const holdMs = longestHoldMs(options.failpoints);
+    this.#ledgerMs = DEADLINES_MS.ledger + holdMs;
+    this.#silence = new Silence('the source', DEADLINES_MS.dataSilence + holdMs, this.#ending.signal);
     this.#failpoints = new Failpoints(
       options.failpoints,
       {
@@ -50,7 +51,7 @@ export class DestinationMover {
       leaseEnded: () =>
         this.#post({ type: 'commit-missing', reason: "COMMIT came when this host's lease had ended" }),
     });
-    this.#arrival = new Arrival(data, this.#side, this.#silence, this.#ending.signal);
+    this.#arrival = new Arrival(data, this.#side, this.#silence, this.#ledgerMs, this.#ending.signal);
     port.on('message', (message: ToDestinationMover) => this.#onMessage(message));
   }
 
@@ -65,7 +66,7 @@ export class DestinationMover {
       await this.#arrival.complete();
       // The guest runs: what follows takes no processor from it.
       goLast();
-      await within(side.ledger.promise, DEADLINES_MS.ledger + this.#holdMs, this.#ending.signal);
+      await within(side.ledger.promise, this.#ledgerMs, this.#ending.signal);
       ledgerArrived = true;
     } catch (error) {
       reason = error instanceof Error ? error.message : String(error);

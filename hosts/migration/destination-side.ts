@@ -277,7 +277,7 @@ export class DestinationSide {
       return placer.target(frame);
     }
     if (frame.type === 'LEDGER') {
-      this.#mayCome(channel, frame.type, 'resumed');
+      this.#mayBringLedger(channel, frame.type);
       return this.#ledgerReceiver.place(frame.body, frame.payloadBytes);
     }
     // DEVICE_STATE or MISSING, the only other frames that the decoder lets have a payload.
@@ -332,7 +332,7 @@ export class DestinationSide {
       case 'LEDGER':
         return;
       case 'LEDGER_END':
-        this.#mayCome(channel, frame.type, 'resumed');
+        this.#mayBringLedger(channel, frame.type);
         this.#onLedgerEnd();
         break;
       case 'FAILURE':
@@ -457,6 +457,12 @@ export class DestinationSide {
   #mayMove(channel: DestinationChannel, type: Frame['type']): void {
     const isOver = this.#stage !== 'moving' || channel.round >= this.#finalRound;
     if (isOver || channel === this.#priority) throw notNow(type);
+  }
+
+  /** The ledger: when the guest runs here and lacks nothing. */
+  #mayBringLedger(channel: DestinationChannel, type: Frame['type']): void {
+    this.#mayCome(channel, type, 'resumed');
+    if (this.paging.missingPages > 0) throw notNow(type);
   }
 
   #mayCome(channel: DestinationChannel, type: Frame['type'], stage: Stage): void {

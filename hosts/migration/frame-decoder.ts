@@ -181,6 +181,7 @@ function decodePages(table: Buffer, payloadBytes: number, geometry: ChannelGeome
   }
   const runs: PageRun[] = [];
   let dataPages = 0;
+  let end = 0;
   for (let offset = 0; offset < table.byteLength; offset += RUN_BYTES) {
     const firstPage = table.readUInt32LE(offset);
     const pageCount = table.readUIntLE(offset + 4, 3);
@@ -188,6 +189,8 @@ function decodePages(table: Buffer, payloadBytes: number, geometry: ChannelGeome
     const run = { firstPage, pageCount, kind: kind as RunKind };
     const problem = runProblem(run, geometry);
     if (problem !== undefined) return malformed(problem);
+    if (firstPage < end) return malformed(`PAGES names page ${firstPage} behind page ${end - 1}`);
+    end = firstPage + pageCount;
     if (kind === RunKind.DATA) dataPages += pageCount;
     runs.push(run);
   }

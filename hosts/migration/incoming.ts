@@ -190,6 +190,10 @@ export class IncomingMigration {
     const { control } = this.#settings.guest;
     // It may have died between resuming the guest and saying so.
     if (control.handover() === HANDOVER.RESUMED && this.#fate === undefined) this.#onResumed(nowMs());
+    // Nobody is left who could fetch what is missing, and the source has everything.
+    if (control.missingPages > 0 && control.tryHandover(HANDOVER.READY, HANDOVER.ABANDONED)) {
+      this.#abandon(reason);
+    }
     if (this.#fate === undefined && control.handover() === HANDOVER.READY) this.#askWitness(reason);
     else if (this.#fate === undefined) this.#abandon(reason);
     await this.#thread?.end();

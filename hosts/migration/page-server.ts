@@ -38,13 +38,17 @@ export class PageServer {
   readonly #accessed: PageSet;
   /** What the destination lacked when it was handed the guest. */
   readonly #missing: PageSet;
-  readonly #counts = { pushed: 0, demanded: 0, hits: 0 };
+  readonly #counts = { demanded: 0, hits: 0 };
+  /** Of the push. What is demanded does not wait for it. */
+  readonly #limit: BandwidthLimit;
   #unsent: PageSet;
   #order: PushOrder;
   #connections: SourceConnections;
   /** How much may be on its way on these connections, and the pages with content that had been sent before. */
   #window = new PushWindow();
   #countedPages: number;
+  /** Pages that were sent before the switch. */
+  readonly #earlierPages: number;
   /** Of connections that were lost. */
   #earlierBytes = 0;
   #complete = Promise.withResolvers<void>();
@@ -62,11 +66,13 @@ export class PageServer {
     this.#parts = parts;
     this.#pageSender = pageSender;
     this.#accessed = accessed;
+    this.#limit = new BandwidthLimit(parts.data.options.maxPostcopyBandwidthBytesPerS);
     this.#missing = missing;
     this.#unsent = PageSet.fromBitmap(missing.pageCount, missing.bitmap);
     this.#order = pushOrder(parts.data.options, this.#unsent, accessed);
     this.#connections = parts;
     this.#countedPages = pageSender.counts.dataPages;
+    this.#earlierPages = pagesOf(pageSender);
     parts.board.owedPages = missing.size;
     this.#listen();
   }
@@ -78,7 +84,9 @@ export class PageServer {
 
   /** @param sentBytes of this part of the migration */
   report(sentBytes: number): PostcopySourceReport {
-    const { pushed, demanded, hits } = this.#counts;
+    const { demanded, hits } = this.#counts;
+    // Not by batches: one that a lost link ends is sent in part.
+    const pushed = pagesOf(this.#pageSender) - this.#earlierPages - demanded;
     return {
       missingPages: BigInt(this.#missing.size),
       pushedPages: BigInt(pushed),
@@ -90,8 +98,8 @@ export class PageServer {
 
   /** Sends everything that is missing; resolves when the destination has it. @throws when it never will */
   async serve(): Promise<void> {
-    const { board, data, silence } = this.#parts;
-    this.#pageSender.limit = new BandwidthLimit(data.options.maxPostcopyBandwidthBytesPerS);
+    const { board, silence } = this.#parts;
+    this.#pageSender.limit = this.#limit;
     Object.assign(board, { roundPages: this.#missing.size, roundPagesSent: 0, roundStartMs: nowMs() });
     // What was estimated before the switch says nothing about the push.
     Object.assign(board, { bandwidthBytesPerS: 0, dirtyRatePagesPerS: 0, expectedDowntimeMs: 0 });
@@ -178,7 +186,8 @@ export class PageServer {
 
   async #pushAll(): Promise<void> {
     const { board, signal } = this.#parts;
-    const batch = new Uint32Array(MOVER_LIMITS.pushPagesMax);
+    // No more than a frame of the limit: what is taken is gone, and a vCPU may ask for it meanwhile.
+    const batch = new Uint32Array(Math.min(MOVER_LIMITS.pushPagesMax, this.#limit.framePagesMax));
     while (this.#unsent.size > 0) {
       signal.throwIfAborted();
       if (this.#lost !== undefined) throw this.#lost;
@@ -186,7 +195,6 @@ export class PageServer {
       if (count === 0) await this.#demanded();
       else await this.#pageSender.send(batch.subarray(0, count).sort(), 0, count, () => true);
       this.#countSent();
-      this.#counts.pushed += count;
       board.roundPagesSent = this.#missing.size - this.#unsent.size;
       board.transferredBytes = this.sentBytes;
       // What is demanded wants to be heard.
@@ -243,7 +251,7 @@ export class PageServer {
     const { data, board, silence, signal } = this.#parts;
     if (signal.aborted) throw new NobodyThere(String(signal.reason));
     const cause = this.#lost ?? why;
-    for (const channel of allChannels(this.#connections)) channel.lose(why);
+    for (const channel of allChannels(this.#connections)) channel.lose(new Error(why.message));
     if (cause instanceof NobodyThere) throw cause;
     board.phase = MigrationPhase.MIGRATION_PHASE_POSTCOPY_PAUSED;
     this.#earlierBytes = this.sentBytes;
@@ -278,4 +286,9 @@ export class PageServer {
     // Rejects when the link is lost again.
     await Promise.race([heard.promise, this.#complete.promise]);
   }
+}
+
+/** How many it has sent so far. */
+function pagesOf({ counts }: PageSender): number {
+  return counts.dataPages + counts.zeroPages;
 }

@@ -154,6 +154,7 @@ export class SourceMover {
     this.#side = new SourceSide({
       data: this.#data,
       ...this.#connections(),
+      allowReconnect: () => this.#server.allowReconnect(),
       reconnected: async () => {
         this.#channels = await this.#server.reconnected();
         for (const channel of this.#channels) channel.onLost((error) => this.#onLost(error));
@@ -169,17 +170,14 @@ export class SourceMover {
           await within(this.#begun.promise, DEADLINES_MS.durable + DEADLINES_MS.query, this.#ending.signal);
         },
         commitUnanswered: () => this.#post({ type: 'commit-unanswered' }),
-        resumed: () => {
-          this.#server.allowReconnect();
-          this.#post({ type: 'resumed' });
-        },
+        resumed: () => this.#post({ type: 'resumed' }),
         decided: this.#decided.promise,
       },
       signal: this.#ending.signal,
     });
     this.#setupDoneAtMs = nowMs();
     // A guest that came by post-copy a moment ago: from here on each pause finds its vCPUs' states saved.
-    this.#control.waitFaultsOver();
+    await within(this.#control.waitFaultsOver(), DEADLINES_MS.guestWork, this.#ending.signal);
     await this.#failpoints.reach('setup');
     this.#board.phase = MigrationPhase.MIGRATION_PHASE_ACTIVE;
     await TECHNIQUES[this.#data.options.technique as Technique](this.#side);

@@ -31,6 +31,8 @@ export interface SourceConnections {
 
 export interface SourceParts extends SourceConnections {
   readonly data: SourceMoverData;
+  /** COMMIT is about to be sent: from now on the destination may open connections again. */
+  allowReconnect(): void;
   /** All connections were lost: resolves when the destination, whose guest runs, has opened them again. */
   reconnected(): Promise<SourceConnections>;
   readonly silence: Silence;

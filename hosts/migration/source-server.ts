@@ -63,7 +63,8 @@ export class SourceServer {
 
   /**
    * From now on the destination may open a channel again in place of one that it has lost, whether this side
-   * has noticed or not.
+   * has noticed or not. It is not welcomed before `reconnected` is asked: until RESUMED has come, or the witness
+   * has spoken, nobody could serve it.
    */
   allowReconnect(): void {
     this.#mayReconnect = true;

@@ -18,6 +18,7 @@ import { pageCountOf } from '../guest/shared-guest.ts';
 import { BandwidthLimit } from './bandwidth-limit.ts';
 import { WireViolation } from './channel-receiver.ts';
 import { Estimates } from './estimates.ts';
+import { hasLatePages } from './late-pages.ts';
 import { MOVER_LIMITS } from './limits.ts';
 import { PageSender } from './page-sender.ts';
 import { PageServer } from './page-server.ts';
@@ -210,13 +211,15 @@ export class SourceSide {
    */
   async switchover(finalPages: () => Promise<void>): Promise<void> {
     const { options } = this.#parts.data;
-    if (options.accessedFirst || options.hotSet > 0) await this.#watchAccesses();
+    const isWatched = hasLatePages(options) && (options.accessedFirst || options.hotSet > 0);
+    if (isWatched) await this.#watchAccesses();
+    // Before the pause, which it would lengthen.
+    const accessed = accessedPages(this.#pageTable, isWatched && options.accessedFirst);
     await this.switching.pause();
     const { maxBandwidthBytesPerS, limitFinalRound } = options;
     if (maxBandwidthBytesPerS > 0 && !limitFinalRound) this.#pageSender.limit = new BandwidthLimit(0);
     await finalPages();
     if (this.#missing !== undefined) {
-      const accessed = accessedPages(this.#pageTable, options.accessedFirst);
       this.#server = new PageServer(this.#parts, this.#pageSender, this.#missing, accessed);
     }
     await this.switching.handOver(this.#missing);

@@ -106,6 +106,7 @@ export class Switchover {
       throw new Error('the migration was ended just before its commit point');
     }
     this.isCommitted = true;
+    this.#parts.allowReconnect();
     const resumed = main.expect('RESUMED');
     // Before it is written: the destination may run before this thread looks at the clock again.
     this.times.commitSentAtMs = nowMs();

@@ -11,7 +11,8 @@ import { VCPU_STATE } from '../../hosts/guest/control-layout.ts';
 import { Guest } from '../../hosts/guest/guest.ts';
 import { IncomingMigration } from '../../hosts/migration/incoming.ts';
 import { OutgoingMigration } from '../../hosts/migration/outgoing.ts';
-import { RunKind } from '../../hosts/migration/wire.ts';
+import { RunKind, type Side } from '../../hosts/migration/wire.ts';
+import { HandoverStanding } from '../../proto/generated/godwit/v1/host.ts';
 import { type MigrationOptions, MigrationPhase } from '../../proto/generated/godwit/v1/migration.ts';
 import { guestSpec, MIGRATION, optionsOf, THREADS, TOKEN, until } from './engine-pair.ts';
 import { WirePeer } from './wire-peer.ts';
@@ -35,11 +36,16 @@ describe('the destination', () => {
   let incoming: IncomingMigration;
 
   /** A source that a test plays, at the end of its final round. */
-  async function start(technique: string, vcpuCount: number): Promise<[WirePeer, Guest]> {
+  async function start(
+    technique: string,
+    vcpuCount: number,
+    recoveryLimitMs = 0,
+    again: (peer: WirePeer) => void = () => {},
+  ): Promise<[WirePeer, Guest]> {
     const uniform = guestSpec('uniform', 0, vcpuCount, 1);
     // Every vCPU writes the first page and no other.
     const spec = { ...uniform, workload: { ...uniform.workload!, workingSetBytes: 4096n } };
-    const options = optionsOf(technique, { postcopyPreempt: false, recoveryLimitMs: 0 });
+    const options = optionsOf(technique, { postcopyPreempt: false, recoveryLimitMs });
     const arriving = await Guest.incoming(spec);
     guest = arriving;
     arriving.control.leaseUntilMs = Number.POSITIVE_INFINITY;
@@ -47,6 +53,7 @@ describe('the destination', () => {
     const listener = createServer((socket) => {
       const peer = new WirePeer(socket, 'destination', PAGE_COUNT);
       peers.push(peer);
+      if (peers.length > 1) again(peer);
       accepted.resolve(peer);
     });
     server = listener;
@@ -67,14 +74,22 @@ describe('the destination', () => {
     return [peer, arriving];
   }
 
-  /** The guest runs, and each of its vCPUs waits for the first page. */
-  async function asleep(): Promise<[WirePeer, Guest]> {
-    const [peer, arriving] = await start('post-copy', VCPUS);
+  /** All that the guest needs to run is there, but no page. */
+  async function becomeReady(peer: WirePeer, arriving: Guest): Promise<void> {
     peer.say('MISSING', { pages: PAGE_COUNT });
     const vcpuStateBytes = Array.from({ length: VCPUS }, () => 0);
     peer.say('DEVICE_STATE', { ledgerDigest: 'none', vcpuStateBytes }, Buffer.alloc(5000));
     await peer.hear('READY');
     expect(arriving.control.missingPages).toBe(PAGE_COUNT);
+  }
+
+  /** The guest runs, and each of its vCPUs waits for the first page. */
+  async function asleep(
+    recoveryLimitMs = 0,
+    again: (peer: WirePeer) => void = () => {},
+  ): Promise<[WirePeer, Guest]> {
+    const [peer, arriving] = await start('post-copy', VCPUS, recoveryLimitMs, again);
+    await becomeReady(peer, arriving);
     peer.say('COMMIT', {});
     await peer.hear('RESUMED');
     const { body } = await peer.hear('REQUEST');
@@ -106,6 +121,43 @@ describe('the destination', () => {
     expect((await incoming.finished()).reason).toContain(`${PAGE_COUNT} pages had not come`);
   });
 
+  test('abandons a guest whose mover ends at READY: nobody is left to fetch its pages', async () => {
+    const [peer, arriving] = await start('post-copy', VCPUS);
+    await becomeReady(peer, arriving);
+    await arriving.destroy();
+    const { phase, reason } = await incoming.finished();
+    expect(phase).toBe(MigrationPhase.MIGRATION_PHASE_FAILED);
+    expect(reason).toBe('the guest was destroyed');
+    expect(incoming.standing()).toBe(HandoverStanding.HANDOVER_STANDING_ABANDONED);
+  });
+
+  test('refuses a ledger while pages are missing', async () => {
+    const [peer] = await asleep();
+    server?.close();
+    peer.say('LEDGER_END', {});
+    await peer.closed;
+    const { reason, report } = await incoming.finished();
+    expect(reason).toContain('LEDGER_END is not allowed now');
+    expect(report.refused).toBe(1n);
+  });
+
+  test('gives up a source that welcomes it over and over and sends nothing, without haste', async () => {
+    let connections = 0;
+    const [peer, arriving] = await asleep(1000, (next) => {
+      connections++;
+      next.say('WELCOME', {});
+      void next.hear('LACKING').then(() => next.socket.destroy());
+    });
+    peer.socket.destroy();
+    const { phase, reason, report } = await incoming.finished();
+    expect(phase).toBe(MigrationPhase.MIGRATION_PHASE_FAILED);
+    expect(reason).toContain(`${PAGE_COUNT} pages were lost with host-1`);
+    expect(arriving.failure?.message).toBe(reason);
+    // The first at once, and then five in each second at most.
+    expect(connections).toBeLessThan(10);
+    expect(report.postcopy?.recoveries).toBe(connections);
+  });
+
   test('refuses a page that is here, which the guest has written since', async () => {
     const [peer, arriving] = await asleep();
     peer.sayPages(PAGE_ZERO);
@@ -135,6 +187,7 @@ describe('the destination', () => {
       'hybrid',
       (peer) => peer.say('MISSING', { pages: 2 }, Buffer.alloc(PAGE_COUNT / 8, 1)),
     ],
+    ['with another number than all', 'post-copy', (peer) => peer.say('MISSING', { pages: 3 })],
     [
       'with a bitmap of another guest',
       'hybrid',
@@ -152,18 +205,29 @@ describe('the destination', () => {
 });
 
 describe('the source', () => {
-  let port: number;
+  let port = 0;
 
-  async function dial(): Promise<WirePeer> {
+  function call(): WirePeer {
     const peer = new WirePeer(connect(port, '127.0.0.1'), 'source', PAGE_COUNT);
     peers.push(peer);
     peer.say('HELLO', HELLO);
+    return peer;
+  }
+
+  async function dial(): Promise<WirePeer> {
+    const peer = call();
     await peer.hear('WELCOME');
     return peer;
   }
 
   /** A migration of a guest that does nothing; all pages have been sent in one round. */
-  function moving(leaving: Guest, options: MigrationOptions): OutgoingMigration {
+  function moving(
+    leaving: Guest,
+    options: MigrationOptions,
+    witness: Promise<Side> = Promise.reject(new Error('RESUMED was said')),
+  ): OutgoingMigration {
+    witness.catch(() => {});
+    port = 0;
     const listening = Promise.withResolvers<number>();
     void listening.promise.then((value) => {
       port = value;
@@ -176,7 +240,7 @@ describe('the source', () => {
         progress: () => {},
         beginHandover: async () => {},
         serving: () => {},
-        commitUnanswered: () => Promise.reject(new Error('RESUMED was said')),
+        commitUnanswered: () => witness,
         free: async () => {
           await leaving.destroy();
           return 1;
@@ -185,13 +249,9 @@ describe('the source', () => {
     );
   }
 
-  test('serves no page that was not missing, and believes no destination that says it lacks one', async () => {
-    const leaving = await Guest.create(guestSpec('idle', 0, 1, 1));
-    guest = leaving;
-    // One page is dirty at the switch.
-    const outgoing = moving(leaving, optionsOf('hybrid', { postcopyPreempt: false }));
-    const outcome = outgoing.run();
-    await until(() => port !== undefined);
+  /** A destination that has just heard COMMIT. One page was dirty at the switch. */
+  async function committed(leaving: Guest): Promise<WirePeer> {
+    await until(() => port !== 0);
     const peer = await dial();
     peer.say('START', {});
     peer.say('STANDBY', {});
@@ -202,6 +262,34 @@ describe('the source', () => {
     await peer.hear('DEVICE_STATE');
     peer.say('READY', { installedAtMs: 1 });
     await peer.hear('COMMIT');
+    return peer;
+  }
+
+  test('welcomes a destination whose RESUMED was lost when the witness has spoken, not before', async () => {
+    const leaving = await Guest.create(guestSpec('idle', 0, 1, 1));
+    guest = leaving;
+    const witness = Promise.withResolvers<Side>();
+    const outgoing = moving(leaving, optionsOf('hybrid', { postcopyPreempt: false }), witness.promise);
+    const outcome = outgoing.run();
+    (await committed(leaving)).socket.destroy();
+    // The one that says HELLO first is closed for the other's sake: it was there, and was not welcomed.
+    const both = [call(), call()] as const;
+    const closed = await Promise.race(both.map(async (peer) => await peer.closed.then(() => peer)));
+    expect(closed.socket.bytesRead).toBe(0);
+    witness.resolve('destination');
+    const last = closed === both[0] ? both[1] : both[0];
+    await last.hear('WELCOME');
+    last.say('FAILURE', { reason: 'that will do' });
+    expect((await outcome).reason).toContain('the destination gave up: that will do');
+    expect(outgoing.refused).toBe(0);
+  });
+
+  test('serves no page that was not missing, and believes no destination that says it lacks one', async () => {
+    const leaving = await Guest.create(guestSpec('idle', 0, 1, 1));
+    guest = leaving;
+    const outgoing = moving(leaving, optionsOf('hybrid', { postcopyPreempt: false }));
+    const outcome = outgoing.run();
+    const peer = await committed(leaving);
     peer.say('RESUMED', { resumedAtMs: 1 });
     peer.say('REQUEST', { pages: [8] });
     await peer.closed;

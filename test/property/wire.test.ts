@@ -36,7 +36,19 @@ const run = fc
   })
   .map(({ stripe, first, pageCount, kind }): PageRun => ({ firstPage: stripe + first, pageCount, kind }));
 
-const pagesFrame = fc.array(run, { minLength: 1, maxLength: 8 }).map((runs): Written => {
+/** Those of them that ascend without an overlap. */
+const ascending = (runs: readonly PageRun[]): PageRun[] => {
+  const sorted = runs.toSorted((left, right) => left.firstPage - right.firstPage);
+  let end = 0;
+  return sorted.filter(({ firstPage, pageCount }) => {
+    if (firstPage < end) return false;
+    end = firstPage + pageCount;
+    return true;
+  });
+};
+
+const pagesFrame = fc.array(run, { minLength: 1, maxLength: 8 }).map((some): Written => {
+  const runs = ascending(some);
   const dataPages = runs.reduce((sum, { kind, pageCount }) => sum + (kind === 1 ? pageCount : 0), 0);
   return (sequence) => withPayload(encodePages(runs, sequence), dataPages * PAGE_BYTES);
 });
@@ -223,6 +235,14 @@ describe('a frame is malformed', () => {
     ['of an unknown kind', { firstPage: 300, pageCount: 1, kind: 3 as RunKind }],
   ])('when a run is %s', (_, bad) => {
     expect(pagesOf(bad).kind).toBe('malformed');
+  });
+
+  test('when its runs do not ascend without an overlap', () => {
+    const runOf = (firstPage: number): PageRun => ({ firstPage, pageCount: 4, kind: RunKind.ZERO });
+    expect(pagesOf(runOf(300), runOf(304)).kind).not.toBe('malformed');
+    expect(pagesOf(runOf(300), runOf(303)).kind).toBe('malformed');
+    expect(pagesOf(runOf(300), runOf(300)).kind).toBe('malformed');
+    expect(pagesOf(runOf(304), runOf(300)).kind).toBe('malformed');
   });
 
   test('when more pages are gathered than allowed', () => {

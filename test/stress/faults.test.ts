@@ -54,7 +54,7 @@ test(`no wake-up and no write is lost in ${ROUNDS} rounds of faults, pauses and 
       control.resume(HOLD.LEASE);
       await setImmediate();
     }
-    control.waitFaultsOver();
+    await control.waitFaultsOver();
   }
   expect((await guest.audit()).faults).toEqual([]);
 });

@@ -76,7 +76,7 @@ describe('a vCPU that touches a missing page', () => {
     const [guest, missing] = await withoutPages(2, { kind: 'sequential' });
     await until(() => sleepers(guest) === 2);
     missing.arrived(0, PAGES);
-    guest.control.waitFaultsOver();
+    await guest.control.waitFaultsOver();
     const statistics = readFaultStatistics(guest.shared.faults);
     expect(statistics.faults).toBe(2);
     expect(statistics.latency.reduce((sum, { faults }) => sum + faults, 0)).toBe(2);
@@ -107,7 +107,7 @@ describe('eight vCPUs that all wait for pages', () => {
     expect(guest.series.counts().pageWrites).toBe(pageWrites);
     await guest.resume();
     await untilWritten(guest, 1000);
-    guest.control.waitFaultsOver();
+    await guest.control.waitFaultsOver();
     expect(sleepers(guest)).toBe(0);
   });
 

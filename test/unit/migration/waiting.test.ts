@@ -1,6 +1,9 @@
 /** Goal: every wait of a mover ends, and for the reason that it says. */
 
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import { ChannelSender } from '../../../hosts/migration/channel-sender.ts';
 import { Failpoints, longestHoldMs } from '../../../hosts/migration/failpoints.ts';
 import { pauseFor, Silence } from '../../../hosts/migration/silence.ts';
 import { FailpointAction } from '../../../proto/generated/godwit/v1/migration.ts';
@@ -34,6 +37,26 @@ describe('waiting for the other side', () => {
     }
     await vi.advanceTimersByTimeAsync(201);
     expect(String(failure)).toContain('silent for 200 ms');
+  });
+
+  test('ends though this side says ALIVE all the time, when the other one has stopped reading', async () => {
+    // Whoever stands behind the port reads nothing and says nothing, and does not close it.
+    const server = createServer({ pauseOnConnect: true });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    const [frozen] = await once(server, 'connection');
+    const silence = new Silence('the source', 300, new AbortController().signal);
+    const sender = new ChannelSender(socket, silence);
+    const alive = setInterval(() => sender.send('ALIVE', {}), 10);
+    try {
+      await expect(silence.during('the missing pages', never)).rejects.toThrow('silent for 300 ms');
+    } finally {
+      clearInterval(alive);
+      socket.destroy();
+      frozen.destroy();
+      server.close();
+    }
   });
 
   test('ends with the migration, for its reason', async () => {
