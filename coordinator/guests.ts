@@ -80,12 +80,23 @@ export class Guests {
         const host = this.#ownerOf(guest, record);
         await this.#settled(guest, () => this.#modules.hosts.destroyGuest(host.address, guest));
       }
+      if (isLost) await this.#clearDestination(guest, record);
       const away = candidates(record).filter((host) => registry.liveness(host) !== 'alive');
       store.deleteGuest(guest, away);
     } finally {
       this.#busy.delete(guest);
     }
     events.emit('guest-destroyed', guest, isLost ? 'it was lost' : `on ${record.owner}`);
+  }
+
+  /** Of a lost guest: what a destination that lives has of it may wait for the rest in vain. */
+  async #clearDestination(guest: string, { handover }: GuestRecord): Promise<void> {
+    const { hosts, registry } = this.#modules;
+    const known = handover && registry.find(handover.destination);
+    if (known === undefined || registry.liveness(known.host) !== 'alive') return;
+    const why = `guest "${guest}" was lost, and is destroyed`;
+    // A destination that has nothing of it any more says so.
+    await hosts.cancelMigration(known.address, handover!.migration, why).catch(() => {});
   }
 
   list(): GuestEntry[] {
