@@ -181,7 +181,7 @@ export class Migration {
   }
 
   async #report(outcome: SourceOutcome | undefined, broken: string | undefined): Promise<MigrationReport> {
-    const { watch } = this.#modules;
+    const { store, watch } = this.#modules;
     const { guest, source, destination, options, record } = this.plan;
     const owner = await migrationFate(this.#modules, {
       key: { guest, epoch: record.epoch, migration: this.name },
@@ -192,8 +192,8 @@ export class Migration {
     const isMoved = owner === destination.host;
     const incoming = isMoved ? await this.#incoming() : undefined;
     if (owner === source.host) await this.#clearDestination();
-    const lost =
-      owner === '' ? `the guest is lost: ${watch.lostReason(guest) ?? 'no host has all of it'}` : '';
+    const lost = `the guest is lost: ${watch.lostReason(guest) ?? 'no host has all of it'}`;
+    const end = store.guest(guest) === undefined ? 'the guest was destroyed' : lost;
     const isWhole = isMoved && allPagesCame(options, outcome, incoming);
     const said = this.#refusal ?? (outcome?.reason || broken || '');
     // What was lost on the way is known best where it did not arrive, and that nothing was, too.
@@ -205,7 +205,7 @@ export class Migration {
       source: source.host,
       destination: destination.host,
       phase: isWhole ? MigrationPhase.MIGRATION_PHASE_COMPLETED : this.#failedPhase(outcome),
-      reason: [reason, lost].filter((text) => text !== '').join('; '),
+      reason: [reason, owner === '' ? end : ''].filter((text) => text !== '').join('; '),
       owner,
       options,
       sourceReport: outcome?.report,

@@ -67,6 +67,17 @@ it('is neither moved on, audited nor cancelled, but can be paused and resumed', 
   await callUnary(host, 'resumeGuest', { guest: GUEST }, call);
 });
 
+it('can be destroyed, and its pages are freed at the other host as well', async () => {
+  const migration = await spread(HOUR_MS);
+  await testbed.destroyGuest(GUEST);
+  const { phase, reason, owner } = await migration.ended;
+  expect(phase).toBe(MigrationPhase.MIGRATION_PHASE_FAILED);
+  expect(reason).toContain('the guest was destroyed');
+  expect(owner).toBe('');
+  for (const host of ['host-1', 'host-2']) expect(await testbed.operations(host, GUEST)).toBeUndefined();
+  await testbed.createGuest(guestSpec(GUEST), 'host-1');
+});
+
 it('fails with the host that has the rest of its pages, and says how many were lost', async () => {
   const migration = await spread(HOUR_MS);
   await testbed.killHost('host-1');
