@@ -143,7 +143,8 @@ test.each<[string, LastWord, Answer, MigrationPhase, RegExp]>([
   ['its line breaks, but the destination has them', broken, saw(completed), completed, /does not answer/],
 ])('a post-copy when %s', async (_, lastWord, answer, phase, reason) => {
   const report = await migrate('post-copy', lastWord, answer);
-  expect(report).toMatchObject({ owner: 'b', phase, reason: expect.stringMatching(reason) });
+  expect(report).toMatchObject({ owner: 'b', phase });
+  expect(report.reason).toMatch(reason);
 });
 
 test('a destination is asked again while pages may come, and no longer than the options allow', async () => {
