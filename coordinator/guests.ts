@@ -29,6 +29,8 @@ export interface GuestsModules {
   witness: Witness;
   /** The migration that moves a guest now. */
   migrationOf: (guest: string) => string | undefined;
+  /** Whether it runs at the destination of that migration already, while pages of it are on their way. */
+  isArriving: (guest: string) => boolean;
   /** Whether this coordinator has seen that migration to its end. */
   hasEnded: (migration: string) => boolean;
 }
@@ -68,7 +70,8 @@ export class Guests {
   /** Ends a guest. One that is lost is forgotten, and discarded should its host come back. */
   async destroy(guest: string): Promise<void> {
     const { store, events, registry, watch } = this.#modules;
-    const record = this.#atRest(guest, 'destroyed');
+    const { isArriving } = this.#modules;
+    const record = isArriving(guest) ? this.#idle(guest) : this.#atRest(guest, 'destroyed');
     const isLost = watch.lostReason(guest) !== undefined;
     if (record.handover !== undefined && !isLost) {
       const message = `guest "${guest}" is being handed over to ${record.handover.destination}; wait`;
@@ -80,12 +83,23 @@ export class Guests {
         const host = this.#ownerOf(guest, record);
         await this.#settled(guest, () => this.#modules.hosts.destroyGuest(host.address, guest));
       }
+      if (isLost) await this.#clearDestination(guest, record);
       const away = candidates(record).filter((host) => registry.liveness(host) !== 'alive');
       store.deleteGuest(guest, away);
     } finally {
       this.#busy.delete(guest);
     }
     events.emit('guest-destroyed', guest, isLost ? 'it was lost' : `on ${record.owner}`);
+  }
+
+  /** Of a lost guest: what a destination that lives has of it may wait for the rest in vain. */
+  async #clearDestination(guest: string, { handover }: GuestRecord): Promise<void> {
+    const { hosts, registry } = this.#modules;
+    const known = handover && registry.find(handover.destination);
+    if (known === undefined || registry.liveness(known.host) !== 'alive') return;
+    const why = `guest "${guest}" was lost, and is destroyed`;
+    // A destination that has nothing of it any more says so.
+    await hosts.cancelMigration(known.address, handover!.migration, why).catch(() => {});
   }
 
   list(): GuestEntry[] {
@@ -155,6 +169,11 @@ export class Guests {
     if (store.guest(name) !== undefined || this.#busy.has(name)) {
       throw new RpcError('ALREADY_EXISTS', `guest "${name}" exists; take another name, or destroy it first`);
     }
+    const migration = this.#modules.migrationOf(name);
+    if (migration !== undefined) {
+      const message = `migration ${migration} of the guest "${name}" before is not over yet; try again`;
+      throw new RpcError('FAILED_PRECONDITION', message);
+    }
     const away = store.tombstoneHosts(name);
     if (away.length > 0) {
       throw new RpcError(
@@ -183,14 +202,18 @@ export class Guests {
   }
 
   #atRest(guest: string, verb: string): GuestRecord {
-    const record = this.record(guest);
+    const record = this.#idle(guest);
     const migration = this.#modules.migrationOf(guest);
-    if (migration !== undefined) {
-      throw new RpcError(
-        'FAILED_PRECONDITION',
-        `guest "${guest}" cannot be ${verb} while migration ${migration} moves it; wait or cancel it`,
-      );
-    }
+    if (migration === undefined) return record;
+    throw new RpcError(
+      'FAILED_PRECONDITION',
+      `guest "${guest}" cannot be ${verb} while migration ${migration} moves it; wait or cancel it`,
+    );
+  }
+
+  /** A guest that nobody creates or destroys now. */
+  #idle(guest: string): GuestRecord {
+    const record = this.record(guest);
     if (!this.#busy.has(guest)) return record;
     throw new RpcError('FAILED_PRECONDITION', `guest "${guest}" is being created or destroyed; try again`);
   }

@@ -158,6 +158,8 @@ function standingOf(standing: HandoverStanding): Standing {
       return 'committed';
     case HandoverStanding.HANDOVER_STANDING_READY:
       return 'ready';
+    case HandoverStanding.HANDOVER_STANDING_READY_LACKING:
+      return 'ready-lacking';
     case HandoverStanding.HANDOVER_STANDING_RESUMED:
       return 'resumed';
     case HandoverStanding.HANDOVER_STANDING_ABANDONED:

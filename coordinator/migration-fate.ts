@@ -32,7 +32,7 @@ export interface FateQuestion {
 }
 
 /**
- * Who has the guest now that the migration is over; empty when it is lost.
+ * Who has the guest now that the migration is over; empty when it is lost, or was destroyed on its way.
  * @throws RpcError UNAVAILABLE when it could not be said within the deadline.
  */
 export async function migrationFate(modules: FateModules, question: FateQuestion): Promise<string> {
@@ -40,11 +40,12 @@ export async function migrationFate(modules: FateModules, question: FateQuestion
   const { key, signal } = question;
   const deadlineMs = clock.nowMs() + 2 * DEADLINES_MS.resolve;
   while (!signal.aborted && clock.nowMs() < deadlineMs) {
+    if (store.guest(key.guest) === undefined) return '';
     const owner = await ownerOnRecord(modules, question);
     if (owner === '') return '';
     if (owner !== undefined) {
       if (watch.lostReason(key.guest) !== undefined) return '';
-      if (store.guest(key.guest) === undefined || (await hasGuest(modules, question, owner))) return owner;
+      if (await hasGuest(modules, question, owner)) return owner;
     }
     await clock.sleep(POLL_MS, signal);
   }

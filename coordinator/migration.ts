@@ -1,6 +1,7 @@
 /** One migration, from the request to the report. It does not depend on whoever asked for it. */
 
 import { randomBytes } from 'node:crypto';
+import { PATIENCE } from '../proto/deadlines.ts';
 import { errorText, isUnanswered, RpcError } from '../proto/errors.ts';
 import type {
   HostServiceGetIncomingResponse,
@@ -13,6 +14,7 @@ import {
   type MigrationProgress,
   type MigrationReport,
 } from '../proto/generated/godwit/v1/migration.ts';
+import { hasLatePages } from '../proto/migration-options.ts';
 import { BoundedQueue } from './bounded-queue.ts';
 import type { EventLog } from './events.ts';
 import { COORDINATOR_LIMITS } from './limits.ts';
@@ -24,6 +26,9 @@ import { afterSettling } from './settling.ts';
 /** Says that a destination's connections belong to this migration. */
 const TOKEN_BYTES = 16;
 const NAME_BYTES = 6;
+/** Between two questions to a destination that has not answered. */
+const POLL_MS = 100;
+const MS_PER_S = 1000;
 
 export interface MigrationModules extends FateModules {
   events: EventLog;
@@ -176,7 +181,7 @@ export class Migration {
   }
 
   async #report(outcome: SourceOutcome | undefined, broken: string | undefined): Promise<MigrationReport> {
-    const { watch } = this.#modules;
+    const { store, watch } = this.#modules;
     const { guest, source, destination, options, record } = this.plan;
     const owner = await migrationFate(this.#modules, {
       key: { guest, epoch: record.epoch, migration: this.name },
@@ -187,18 +192,20 @@ export class Migration {
     const isMoved = owner === destination.host;
     const incoming = isMoved ? await this.#incoming() : undefined;
     if (owner === source.host) await this.#clearDestination();
-    const lost =
-      owner === '' ? `the guest is lost: ${watch.lostReason(guest) ?? 'no host has all of it'}` : '';
-    const isWhole = incoming?.phase !== MigrationPhase.MIGRATION_PHASE_FAILED;
-    // What was lost on the way is known best where it did not arrive.
-    const reason = isWhole ? (this.#refusal ?? (outcome?.reason || broken || '')) : incoming.reason;
+    const lost = `the guest is lost: ${watch.lostReason(guest) ?? 'no host has all of it'}`;
+    const end = store.guest(guest) === undefined ? 'the guest was destroyed' : lost;
+    const isWhole = isMoved && allPagesCame(options, outcome, incoming);
+    const said = this.#refusal ?? (outcome?.reason || broken || '');
+    // What was lost on the way is known best where it did not arrive, and that nothing was, too.
+    const isKnownThere = isMoved && (!isWhole || outcome?.phase === MigrationPhase.MIGRATION_PHASE_FAILED);
+    const reason = isKnownThere ? (incoming?.reason ?? this.#unknown(said)) : said;
     return {
       migration: this.name,
       guest,
       source: source.host,
       destination: destination.host,
-      phase: isMoved && isWhole ? MigrationPhase.MIGRATION_PHASE_COMPLETED : this.#failedPhase(outcome),
-      reason: [reason, lost].filter((text) => text !== '').join('; '),
+      phase: isWhole ? MigrationPhase.MIGRATION_PHASE_COMPLETED : this.#failedPhase(outcome),
+      reason: [reason, owner === '' ? end : ''].filter((text) => text !== '').join('; '),
       owner,
       options,
       sourceReport: outcome?.report,
@@ -214,10 +221,30 @@ export class Migration {
       : MigrationPhase.MIGRATION_PHASE_FAILED;
   }
 
-  /** What the destination saw. It has the guest; should it not say more, the report goes without. */
+  /** Its destination has the guest, and nobody says that it has all of it. */
+  #unknown(said: string): string {
+    const unknown = `it is not known whether all pages came to ${this.plan.destination.host}`;
+    return said === '' ? unknown : `${said}; ${unknown}`;
+  }
+
+  /**
+   * What the destination saw. It has the guest; should it not say more, the report goes without. While pages may
+   * follow it is asked again: it answers only when it has them, or will not get them.
+   */
   async #incoming(): Promise<HostServiceGetIncomingResponse | undefined> {
-    const { hosts } = this.#modules;
-    return await hosts.getIncoming(this.plan.destination.address, this.name).catch(() => undefined);
+    const { clock, hosts, registry } = this.#modules;
+    const { destination, record, options } = this.plan;
+    const untilMs = clock.nowMs() + latePagesMs(options, record.spec.memoryBytes);
+    for (;;) {
+      try {
+        return await hosts.getIncoming(destination.address, this.name);
+      } catch (error) {
+        const isLate = this.#signal.aborted || clock.nowMs() >= untilMs;
+        if (isLate || !isUnanswered(error) || registry.liveness(destination.host) !== 'alive')
+          return undefined;
+      }
+      await clock.sleep(POLL_MS, this.#signal);
+    }
   }
 
   /** The source has the guest: nothing of it stays at the destination. */
@@ -233,6 +260,30 @@ export class Migration {
     // deadline.
     await hosts.cancelMigration(destination.address, this.name, why).catch(() => {});
   }
+}
+
+/** Whether a guest that its destination has is known to have all its pages there. */
+function allPagesCame(
+  options: MigrationOptions,
+  outcome: SourceOutcome | undefined,
+  incoming: HostServiceGetIncomingResponse | undefined,
+): boolean {
+  const { MIGRATION_PHASE_COMPLETED, MIGRATION_PHASE_FAILED } = MigrationPhase;
+  if (incoming?.phase === MIGRATION_PHASE_FAILED) return false;
+  // Any other technique hands over nothing but whole guests.
+  if (!hasLatePages(options)) return true;
+  return [outcome?.phase, incoming?.phase].includes(MIGRATION_PHASE_COMPLETED);
+}
+
+/** For how long pages may follow at most, as far as the options say; 0 when none do. */
+function latePagesMs(options: MigrationOptions, memoryBytes: bigint): number {
+  if (!hasLatePages(options)) return 0;
+  const { totalTimeLimitMs, recoveryLimitMs, maxPostcopyBandwidthBytesPerS } = options;
+  const pushMs =
+    maxPostcopyBandwidthBytesPerS === 0
+      ? 0
+      : (Number(memoryBytes) / maxPostcopyBandwidthBytesPerS) * MS_PER_S;
+  return (totalTimeLimitMs + pushMs + recoveryLimitMs) * PATIENCE;
 }
 
 function phaseName(phase: MigrationPhase): string {

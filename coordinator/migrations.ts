@@ -3,7 +3,7 @@
 import { RpcError } from '../proto/errors.ts';
 import type { CoordinatorServiceMigrateRequest } from '../proto/generated/godwit/v1/coordinator.ts';
 import { MigrationPhase, type MigrationReport } from '../proto/generated/godwit/v1/migration.ts';
-import { migrationOptionsProblems } from '../proto/migration-options.ts';
+import { hasLatePages, migrationOptionsProblems } from '../proto/migration-options.ts';
 import type { Guests } from './guests.ts';
 import { COORDINATOR_LIMITS } from './limits.ts';
 import { Migration, type MigrationModules } from './migration.ts';
@@ -76,6 +76,15 @@ export class Migrations {
   /** The migration that moves a guest now, or undefined. */
   migrationOf(guest: string): string | undefined {
     return [...this.#running.values()].find(({ plan }) => plan.guest === guest)?.name;
+  }
+
+  /** Whether a guest certainly runs at the destination of its migration, though pages of it may be on their way. */
+  isArriving(guest: string): boolean {
+    const migration = [...this.#running.values()].find(({ plan }) => plan.guest === guest);
+    const record = this.#modules.store.guest(guest);
+    if (migration === undefined || record === undefined || record.handover !== undefined) return false;
+    const { destination, options } = migration.plan;
+    return hasLatePages(options) && record.owner === destination.host;
   }
 
   /** Where the running migrations lead. */

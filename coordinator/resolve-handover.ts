@@ -1,10 +1,12 @@
 /** The witness's decision table: who gets a guest whose handover is open. See docs/ownership.md. */
 
-/** What is known of one side. The first six are what a host answers; see HandoverStanding in host.proto. */
+/** What is known of one side. The first seven are what a host answers; see HandoverStanding in host.proto. */
 export const STANDINGS = [
   'kept',
   'committed',
   'ready',
+  /** Post-copy: ready, and pages of the guest are at the source only. */
+  'ready-lacking',
   'resumed',
   'abandoned',
   'moving',
@@ -23,12 +25,14 @@ export function resolveHandover(source: Standing, destination: Standing): Decisi
   if (destination === 'resumed' || source === 'resumed') return 'destination';
   if (source === 'kept') return 'source';
   if (source === 'committed') {
-    if (destination === 'ready') return 'destination';
+    if (destination === 'ready' || destination === 'ready-lacking') return 'destination';
     if (destination === 'abandoned' || destination === 'dead') return 'source';
   }
   // A source that holds nothing of the migration (it is a new process) is as good as dead.
   if (source === 'dead' || source === 'abandoned') {
     if (destination === 'ready') return 'destination';
+    // One that only seems dead comes back with the whole guest: it is not to be given to a part of it.
+    if (destination === 'ready-lacking') return 'lost';
     if (destination === 'abandoned' || destination === 'dead') return 'lost';
   }
   return 'wait';

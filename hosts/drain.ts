@@ -3,6 +3,7 @@
  * time is parked, so that it does nothing more that would be lost with it.
  */
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { errorText, RpcError } from '../proto/errors.ts';
 import { nowMs } from './clock.ts';
 import type { CoordinatorLink } from './coordinator-link.ts';
@@ -28,7 +29,12 @@ export interface LeftGuest {
 interface Reasons {
   readonly byGuest: ReadonlyMap<string, string>;
   readonly others: string;
+  /** The coordinator has tried each. */
+  readonly areAll: boolean;
 }
+
+/** Between two looks at guests whose pages are on their way here. */
+const POLL_MS = 50;
 
 /**
  * Drains the host, waiting at most so long for the guests' moves. Answers what is left: it is parked, and the host's
@@ -37,7 +43,7 @@ interface Reasons {
 export async function drainHost(parts: DrainParts, withinMs: number): Promise<LeftGuest[]> {
   const { table, link, outgoing, incoming } = parts;
   const untilMs = nowMs() + withinMs;
-  const reasons = await movedAway(link, withinMs);
+  const reasons = await movedAwayWhole(table, link, withinMs);
   await outgoing.served(untilMs - nowMs());
   await link.close();
   const left = [...table.entries()];
@@ -54,17 +60,43 @@ export async function drainHost(parts: DrainParts, withinMs: number): Promise<Le
     .map((entry) => ({ guest: entry.spec.name, reason: reasonFor(entry, reasons) }));
 }
 
-/** Waits until the coordinator has tried to move every guest, or for so long. */
-async function movedAway(link: CoordinatorLink, withinMs: number): Promise<Reasons> {
+/**
+ * Has every guest moved away that can be. One that lacks pages cannot: it is tried again when they have come, and keeps
+ * nobody else waiting until then.
+ */
+async function movedAwayWhole(table: GuestTable, link: CoordinatorLink, withinMs: number): Promise<Reasons> {
+  const untilMs = nowMs() + withinMs;
+  const isLeft = (entry: HeldEntry): boolean =>
+    table.find(entry.spec.name) === entry && entry.guest.failure === undefined;
+  for (;;) {
+    // Looked at before: the last pages may come while the coordinator hears that some are missing.
+    const arriving = [...table.entries()].filter(isArriving);
+    const reasons = await movedAway(link, untilMs - nowMs(), withinMs);
+    for (;;) {
+      const left = arriving.filter(isLeft);
+      if (!reasons.areAll || left.length === 0 || nowMs() >= untilMs) return reasons;
+      if (!left.every(isArriving)) break;
+      await sleep(POLL_MS);
+    }
+  }
+}
+
+/** Whether a guest that is this host's has not all of its pages, or not its ledger, which follows them. */
+function isArriving({ guest, tenure }: HeldEntry): boolean {
+  return tenure !== 'incoming' && (guest.control.missingPages > 0 || !guest.ledgerKnown);
+}
+
+/** Waits until the coordinator has tried to move every guest, or for what is left of so long. */
+async function movedAway(link: CoordinatorLink, leftMs: number, withinMs: number): Promise<Reasons> {
   const byGuest = new Map<string, string>();
-  let others = 'it came when the others had been moved';
   try {
-    for await (const { guest, reason } of link.drain(withinMs)) byGuest.set(guest, reason);
+    for await (const { guest, reason } of link.drain(leftMs)) byGuest.set(guest, reason);
+    return { byGuest, others: 'it came when the others had been moved', areAll: true };
   } catch (error) {
     const isLate = error instanceof RpcError && error.code === 'DEADLINE_EXCEEDED';
-    others = isLate ? `its move was not over within ${withinMs / 1000} s` : errorText(error);
+    const others = isLate ? `its move was not over within ${withinMs / 1000} s` : errorText(error);
+    return { byGuest, others, areAll: false };
   }
-  return { byGuest, others };
 }
 
 function reasonFor({ tenure, spec }: HeldEntry, { byGuest, others }: Reasons): string {

@@ -79,6 +79,11 @@ export function defaultMigrationOptions(technique: string): MigrationOptions {
   return { ...DEFAULT_MIGRATION_OPTIONS, technique, failpoints: [] };
 }
 
+/** Whether pages may follow when the guest runs at the destination. */
+export function hasLatePages({ technique }: Pick<MigrationOptions, 'technique'>): boolean {
+  return technique === 'post-copy' || technique === 'hybrid';
+}
+
 /** Everything that is wrong with the options of a migration, as sentences; empty when it can start. */
 export function migrationOptionsProblems(options: MigrationOptions): string[] {
   const limits = MIGRATION_LIMITS;

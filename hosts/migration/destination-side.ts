@@ -11,6 +11,7 @@
  */
 
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
+import { hasLatePages } from '../../proto/migration-options.ts';
 import { nowMs } from '../clock.ts';
 import { ControlBlock } from '../guest/control-block.ts';
 import { HANDOVER } from '../guest/control-layout.ts';
@@ -21,7 +22,7 @@ import { DemandPaging } from './demand-paging.ts';
 import { DestinationChannel } from './destination-channel.ts';
 import type { ChannelGeometry } from './frame-decoder.ts';
 import { sendLacking } from './lacking-transfer.ts';
-import { hasLatePages, priorityChannels } from './late-pages.ts';
+import { priorityChannels } from './late-pages.ts';
 import { LedgerReceiver } from './ledger-transfer.ts';
 import { MOVER_LIMITS } from './limits.ts';
 import type { DestinationMoverData } from './messages.ts';

@@ -114,8 +114,13 @@ export class IncomingMigration {
   standing(): HandoverStanding {
     if (this.#fate === 'resumed') return HandoverStanding.HANDOVER_STANDING_RESUMED;
     if (this.#fate === 'abandoned') return HandoverStanding.HANDOVER_STANDING_ABANDONED;
-    const handover = this.#settings.guest.control.handover();
-    if (handover === HANDOVER.READY) return HandoverStanding.HANDOVER_STANDING_READY;
+    const { control } = this.#settings.guest;
+    const handover = control.handover();
+    if (handover === HANDOVER.READY) {
+      return control.missingPages > 0
+        ? HandoverStanding.HANDOVER_STANDING_READY_LACKING
+        : HandoverStanding.HANDOVER_STANDING_READY;
+    }
     if (handover === HANDOVER.RESUMED) return HandoverStanding.HANDOVER_STANDING_RESUMED;
     if (handover === HANDOVER.ABANDONED) return HandoverStanding.HANDOVER_STANDING_ABANDONED;
     return HandoverStanding.HANDOVER_STANDING_MOVING;

@@ -1,13 +1,9 @@
-/** What both sides know of a migration whose guest runs before all its pages have come. */
+/** The connections of a migration whose guest runs before all its pages have come, as both sides know them. */
 
 import type { MigrationOptions } from '../../proto/generated/godwit/v1/migration.ts';
+import { hasLatePages } from '../../proto/migration-options.ts';
 
 type Known = Pick<MigrationOptions, 'technique' | 'postcopyPreempt'>;
-
-/** Whether pages may follow when the guest runs at the destination. */
-export function hasLatePages({ technique }: Known): boolean {
-  return technique === 'post-copy' || technique === 'hybrid';
-}
 
 /** How many connections for demanded pages there are behind the channels: 1 or 0. */
 export function priorityChannels(options: Known): number {

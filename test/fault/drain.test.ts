@@ -6,7 +6,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import type { HostEntry } from '../../proto/generated/godwit/v1/coordinator.ts';
-import { FailpointAction } from '../../proto/generated/godwit/v1/migration.ts';
+import { FailpointAction, MigrationPhase, PostcopyPush } from '../../proto/generated/godwit/v1/migration.ts';
 import { callUnary } from '../../proto/rpc.ts';
 import {
   type ExitStatus,
@@ -32,8 +32,12 @@ afterEach(async () => {
   await endAllProcesses();
 });
 
-async function start(drain: readonly string[], hosts: readonly string[] = HOSTS): Promise<Testbed> {
-  testbed = new Testbed(LONG_LEASE_MS);
+async function start(
+  drain: readonly string[],
+  hosts: readonly string[] = HOSTS,
+  leaseMs = LONG_LEASE_MS,
+): Promise<Testbed> {
+  testbed = new Testbed(leaseMs);
   await testbed.startCoordinator();
   for (const name of hosts) await testbed.startHost(name, drain);
   return testbed;
@@ -76,6 +80,35 @@ describe('a host that is asked to end', () => {
     expect(await host.end(), host.describe()).toEqual(IN_ORDER);
     expect(host.stderr).toBe('');
     for (const guest of ['web-1', 'web-2']) await expectRunsOn(it, guest, ['host-2', 'host-3']);
+  });
+
+  test('waits for the pages of one whose migration nobody looks after any more, and has it moved on', async () => {
+    // A coordinator that comes back knows the hosts soon.
+    const it = await start(PATIENT, HOSTS, 6_000);
+    // A part of it is touched at once; the rest comes when the push begins.
+    const workload = { ...guestSpec('web-1').workload!, hot: 1 };
+    await it.createGuest(guestSpec('web-1', { workload }), 'host-1');
+    const push = PostcopyPush.POSTCOPY_PUSH_NONE;
+    const migration = it.migrate('web-1', 'host-2', {
+      technique: 'post-copy',
+      push,
+      totalTimeLimitMs: 10_000,
+    });
+    const { MIGRATION_PHASE_POSTCOPY_ACTIVE } = MigrationPhase;
+    await waitFor(async () => {
+      const { owner } = await it.guest('web-1');
+      return owner === 'host-2' && migration.progress?.phase === MIGRATION_PHASE_POSTCOPY_ACTIVE;
+    }, 'the guest to run at host-2 while pages of it are at host-1');
+    await it.killCoordinator();
+    await it.startCoordinator();
+    await waitFor(async () => {
+      const call = { what: 'listing hosts', deadlineMs: DEADLINES_MS.query };
+      return (await callUnary(it.client, 'listHosts', {}, call)).hosts.length === HOSTS.length;
+    }, 'the hosts to be back');
+    const host = it.askToEnd('host-2');
+    expect(await host.end(), host.describe()).toEqual(IN_ORDER);
+    expect(host.stderr).toBe('');
+    await expectRunsOn(it, 'web-1', ['host-1', 'host-3']);
   });
 
   test('ends when there is no room elsewhere, and says what is lost with it', async () => {

@@ -67,6 +67,17 @@ it('is neither moved on, audited nor cancelled, but can be paused and resumed', 
   await callUnary(host, 'resumeGuest', { guest: GUEST }, call);
 });
 
+it('can be destroyed, and its pages are freed at the other host as well', async () => {
+  const migration = await spread(HOUR_MS);
+  await testbed.destroyGuest(GUEST);
+  const { phase, reason, owner } = await migration.ended;
+  expect(phase).toBe(MigrationPhase.MIGRATION_PHASE_FAILED);
+  expect(reason).toContain('the guest was destroyed');
+  expect(owner).toBe('');
+  for (const host of ['host-1', 'host-2']) expect(await testbed.operations(host, GUEST)).toBeUndefined();
+  await testbed.createGuest(guestSpec(GUEST), 'host-1');
+});
+
 it('fails with the host that has the rest of its pages, and says how many were lost', async () => {
   const migration = await spread(HOUR_MS);
   await testbed.killHost('host-1');
@@ -81,7 +92,22 @@ it('fails with the host that has the rest of its pages, and says how many were l
   await testbed.destroyGuest(GUEST);
 });
 
-it.each<FailpointName>(['before-commit', 'after-commit', 'before-resume'])(
+it('is lost when that host dies before the commit point, and can be destroyed', async () => {
+  const migration = await heldAt(testbed, GUEST, 'before-commit', { technique: 'post-copy' });
+  await testbed.killHost('host-1');
+  const { phase, reason, owner } = await migration.ended;
+  expect(phase).toBe(MigrationPhase.MIGRATION_PHASE_FAILED);
+  expect(reason).toMatch(/the guest is lost: host host-1 .*; host host-2 does not have all of it/);
+  expect(owner).toBe('');
+  expect(await testbed.operations('host-2', GUEST)).toBe(0);
+  await testbed.destroyGuest(GUEST);
+  await waitFor(
+    async () => (await testbed.operations('host-2', GUEST)) === undefined,
+    'host-2 to let go of what it has of the guest',
+  );
+});
+
+it.each<FailpointName>(['after-commit', 'before-resume'])(
   'fails, too, when that host dies at %s: the destination takes over what is there',
   async (point) => {
     const migration = await heldAt(testbed, GUEST, point, { technique: 'post-copy', recoveryLimitMs: 1000 });

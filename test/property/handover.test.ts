@@ -58,6 +58,12 @@ describe('a guest that moves among three hosts', () => {
     expect(decisions).toBeGreaterThan(worlds);
   });
 
+  test('is not lost either when every other move is a post-copy', async () => {
+    const { worlds, moves } = await liveMany(100, { chaosMs: 8_000, hostsDie: false, postCopy: true });
+    expect(moves).toBeGreaterThan(worlds);
+    await liveMany(50, { chaosMs: 8_000, hostsDie: true, postCopy: true });
+  });
+
   test('runs at most once, and is lost only with the hosts that had it, when hosts die as well', async () => {
     const { worlds, kills } = await liveMany(100, { chaosMs: 8_000, hostsDie: true });
     expect(kills).toBeGreaterThan(worlds / 2);
@@ -68,6 +74,11 @@ describe('the model finds it', () => {
   test('when the coordinator counts a lease as ended before its host does', async () => {
     const fault = await firstFault({ chaosMs: 8_000, hostsDie: false, leaseShare: 0.2 });
     expect(fault).toMatch(/the guest runs on \w and \w|though no host died/);
+  });
+
+  test('when a destination that lacks pages says that it has the whole guest', async () => {
+    const options = { chaosMs: 8_000, hostsDie: false, postCopy: true, hideLacking: true };
+    expect(await firstFault(options)).toMatch(/though no host died/);
   });
 
   test('when a source frees a guest by itself that the witness may be giving back to it', async () => {

@@ -13,6 +13,7 @@ import type { Standing } from '../../../coordinator/resolve-handover.ts';
 import { Witness } from '../../../coordinator/witness.ts';
 import { GuestState } from '../../../proto/generated/godwit/v1/guest.ts';
 import { guestSpec } from './guest-specs.ts';
+import { type Copy, ownedCopy } from './handover-copy.ts';
 
 const LEASE_MS = 1_000;
 const HEARTBEAT_MS = 300;
@@ -26,32 +27,14 @@ export interface WorldOptions {
   /** Chaos ends after this time; then everything is healed and given time to settle. */
   chaosMs: number;
   hostsDie: boolean;
-  /**
-   * The lease that the coordinator counts with, as a share of the one that it gives: 1 but to plant a fault.
-   */
+  /** The lease that the coordinator counts with, as a share of the one that it gives: 1 but to plant a fault. */
   leaseShare?: number;
-  /**
-   * Plants a fault: a source that told the witness COMMITTED frees the guest all the same when it hears
-   * RESUMED.
-   */
+  /** Plants a fault: a source that told the witness COMMITTED frees the guest all the same when it hears RESUMED. */
   forgetPledge?: boolean;
-}
-
-/** The life of a guest's copy on one host. */
-interface Copy {
-  side: 'owned' | 'source' | 'destination';
-  migration: string;
-  /** The guest's epoch at the source of the migration, or under which it is owned. */
-  epoch: bigint;
-  word: 'none' | 'kept' | 'committed' | 'ready' | 'resumed' | 'abandoned';
-  /** The source's BeginHandover is on its way or answered: it runs only under a lease from here on. */
-  isBegun: boolean;
-  isPaused: boolean;
-  isParked: boolean;
-  /**
-   * The source told the witness that it is COMMITTED: from then on only the witness's word frees the guest.
-   */
-  isPledged: boolean;
+  /** Every other migration is a post-copy. */
+  postCopy?: boolean;
+  /** Plants a fault: a destination that lacks pages says READY, as if it had them. */
+  hideLacking?: boolean;
 }
 
 export class World {
@@ -155,6 +138,8 @@ export class World {
     const describe = `record ${record.owner} ${record.epoch} ${record.handover?.migration ?? 'closed'}`;
     if (runners.length === 1) {
       if (record.handover !== undefined) this.fail(`the handover was never decided: ${describe}`);
+      const { lacks } = runners[0]!.copy!;
+      if (lacks !== '') this.fail(`the pages of ${lacks} never came: ${describe}`);
       if (record.owner !== runners[0]?.name) this.fail(`${runners[0]?.name} runs it, but ${describe}`);
       return;
     }
@@ -204,9 +189,7 @@ export class World {
   }
 }
 
-/**
- * One life of the coordinator: the real parts over the world's store. What a dead one waits for never comes.
- */
+/** One life of the coordinator: the real parts over the world's store. What a dead one waits for never comes. */
 class ModelCoordinator {
   isDead = false;
   readonly witness: Witness;
@@ -230,7 +213,7 @@ class ModelCoordinator {
       queryHandover: (address: string, question: HandoverQuestion) => this.#query(address, question),
       destroyGuest: (address: string) => {
         const host = world.hosts.find(({ name }) => `${name}:1` === address)!;
-        return this.#toHost(host, () => host.discard('the coordinator said so'));
+        return this.#toHost(host, () => host.destroy());
       },
     };
     this.witness = new Witness({ store, registry, hostPort, clock, events });
@@ -312,7 +295,7 @@ class ModelHost {
 
   isRunning(): boolean {
     const copy = this.copy;
-    if (this.isDead || copy === undefined || copy.isParked || copy.isPaused) return false;
+    if (this.isDead || copy === undefined || copy.isParked || copy.isPaused || copy.isFailed) return false;
     const hasLease = this.#world.nowMs < this.#leaseUntilMs;
     if (copy.side === 'owned') return true;
     if (copy.side === 'destination') return copy.word === 'resumed' && hasLease;
@@ -321,7 +304,9 @@ class ModelHost {
 
   hasWholeCopy(): boolean {
     if (this.isDead || this.copy === undefined) return false;
-    return this.copy.side !== 'destination' || this.copy.word === 'ready' || this.copy.word === 'resumed';
+    const { side, word, lacks } = this.copy;
+    if (lacks !== '' || word === 'serving') return false;
+    return side !== 'destination' || word === 'ready' || word === 'resumed';
   }
 
   /** What it can say of a migration; see HandoverStanding. */
@@ -329,6 +314,9 @@ class ModelHost {
     const copy = this.copy;
     if (copy === undefined || copy.migration !== migration) return this.#ended.get(migration) ?? 'abandoned';
     if (copy.word === 'committed') copy.isPledged = true;
+    if (copy.word === 'ready' && copy.lacks !== '' && !this.#world.options.hideLacking)
+      return 'ready-lacking';
+    if (copy.word === 'serving') return 'resumed';
     return copy.word === 'none' ? 'moving' : copy.word;
   }
 
@@ -336,8 +324,14 @@ class ModelHost {
   obey(migration: string, owner: string): void {
     const copy = this.copy;
     if (copy?.migration !== migration || copy.side === 'owned') return;
-    if (owner !== this.name) this.discard(`${owner} has it`);
+    if (owner !== this.name) this.#handedOver(copy, `${owner} has it`);
     else this.#own(copy, copy.side === 'source' ? copy.epoch : copy.epoch + 1n);
+  }
+
+  /** A migration that has the guest in its hands lets nobody destroy it. */
+  destroy(): void {
+    if (this.copy?.word === 'serving') throw new Error('pages of it are served');
+    this.discard('the coordinator said so');
   }
 
   discard(why: string): void {
@@ -349,11 +343,14 @@ class ModelHost {
 
   startMove(destination: ModelHost, migration: string): void {
     const copy = this.copy;
-    if (copy?.side !== 'owned' || this.isDead) return;
+    if (copy?.side !== 'owned' || copy.lacks !== '' || copy.isFailed || this.isDead) return;
     this.#world.moves++;
     this.#world.note(`${migration}: ${this.name} to ${destination.name}`);
     Object.assign(copy, { side: 'source', migration, word: 'none', isBegun: false, isPaused: false });
-    destination.copy = { ...ownedCopy(copy.epoch), side: 'destination', migration };
+    copy.isLate = this.#world.options.postCopy === true && this.#world.chance(0.5);
+    const lacks = copy.isLate ? migration : '';
+    destination.copy = { ...ownedCopy(copy.epoch), side: 'destination', migration, lacks };
+    if (copy.isLate) destination.#fetch(migration, this);
     destination.#awaitFinal(destination.copy);
     void this.#hand(copy, destination);
     if (this.#world.chance(0.2)) {
@@ -447,26 +444,34 @@ class ModelHost {
   #parkUnleased(): void {
     const copy = this.copy;
     if (copy === undefined || copy.side === 'owned' || this.#world.nowMs < this.#leaseUntilMs) return;
+    if (copy.word === 'serving') return;
     if (copy.word === 'resumed' || (copy.isBegun && copy.word !== 'committed')) copy.isParked = true;
   }
 
   #held() {
     const copy = this.copy;
     if (copy === undefined) return [];
-    const { side, word, isParked, epoch } = copy;
-    const { GUEST_STATE_INCOMING, GUEST_STATE_HANDED_OVER, GUEST_STATE_PARKED, GUEST_STATE_RUNNING } =
-      GuestState;
+    const { side, word, isParked, isFailed, epoch } = copy;
+    const {
+      GUEST_STATE_FAILED,
+      GUEST_STATE_INCOMING,
+      GUEST_STATE_HANDED_OVER,
+      GUEST_STATE_PARKED,
+      GUEST_STATE_RUNNING,
+    } = GuestState;
     let state: GuestState = GUEST_STATE_RUNNING;
-    if (isParked) state = GUEST_STATE_PARKED;
+    if (isFailed) state = GUEST_STATE_FAILED;
+    else if (isParked) state = GUEST_STATE_PARKED;
     else if (side === 'destination' && word !== 'resumed') state = GUEST_STATE_INCOMING;
-    else if (word === 'committed') state = GUEST_STATE_HANDED_OVER;
+    else if (word === 'committed' || word === 'serving') state = GUEST_STATE_HANDED_OVER;
     return [{ guest: GUEST, epoch, state, spec: undefined, migration: '', failure: '' }];
   }
 
   #own(copy: Copy, epoch: bigint): void {
     if (this.copy !== copy) return;
     this.#ended.set(copy.migration, copy.side === 'source' ? 'kept' : 'resumed');
-    this.copy = ownedCopy(epoch);
+    const { lacks, isFailed } = copy;
+    this.copy = { ...ownedCopy(epoch), lacks, isFailed };
     this.#world.note(`${this.name} owns it at epoch ${epoch}`);
   }
 
@@ -510,8 +515,37 @@ class ModelHost {
       destination.#send(arrived, this, (source) => {
         if (source.word !== 'committed') return;
         if (source.isPledged && !world.options.forgetPledge) source.word = 'resumed';
-        else this.discard('heard RESUMED');
+        else this.#handedOver(source, 'heard RESUMED');
       });
+    });
+  }
+
+  /** Another host has the guest: frees it, or, past the commit point of a post-copy, serves the rest of its pages. */
+  #handedOver(copy: Copy, why: string): void {
+    const { word } = copy;
+    const isCommitted = word === 'committed' || word === 'resumed' || word === 'serving';
+    if (copy.side === 'source' && copy.isLate && isCommitted) copy.word = 'serving';
+    else this.discard(why);
+  }
+
+  /**
+   * The post-copy after it has resumed the guest, over a link that is at times down: until all its pages have come,
+   * or the source has none of them any more.
+   */
+  #fetch(migration: string, source: ModelHost): void {
+    const world = this.#world;
+    world.after(RETRY_MS, () => {
+      const { copy } = this;
+      const pages =
+        source.copy?.migration === migration && source.copy.side === 'source' ? source.copy : undefined;
+      const isWanted = !this.isDead && copy?.lacks === migration;
+      // The source frees what nobody comes back for.
+      if (!isWanted && pages?.word === 'serving') source.discard('nobody lacks its pages');
+      if (!isWanted && pages === undefined) return;
+      const isResumed = isWanted && (copy.side === 'owned' || copy.word === 'resumed');
+      if (isResumed && pages === undefined) copy.isFailed = true;
+      else if (isResumed && pages?.word === 'serving' && world.chance(0.2)) copy.lacks = '';
+      if (copy?.isFailed !== true) this.#fetch(migration, source);
     });
   }
 
@@ -558,17 +592,4 @@ class ModelHost {
       await this.#sleep(RETRY_MS);
     }
   }
-}
-
-function ownedCopy(epoch: bigint): Copy {
-  return {
-    side: 'owned',
-    migration: '',
-    epoch,
-    word: 'none',
-    isBegun: false,
-    isPaused: false,
-    isParked: false,
-    isPledged: false,
-  };
 }

@@ -7,16 +7,20 @@ import {
   type Standing,
 } from '../../../coordinator/resolve-handover.ts';
 
-/** Columns: the destination is kept, committed, ready, resumed, abandoned, moving, dead, unreachable. */
+/**
+ * Columns: the destination is kept, committed, ready, ready and lacking pages, resumed, abandoned, moving, dead,
+ * unreachable.
+ */
 const DECISIONS: Readonly<Record<Standing, string>> = {
-  kept: 'S S S D S S S S',
-  committed: '- - D D S - S -',
-  ready: '- - - D - - - -',
-  resumed: 'D D D D D D D D',
-  abandoned: '- - D D L - L -',
-  moving: '- - - D - - - -',
-  dead: '- - D D L - L -',
-  unreachable: '- - - D - - - -',
+  kept: 'S S S S D S S S S',
+  committed: '- - D D D S - S -',
+  ready: '- - - - D - - - -',
+  'ready-lacking': '- - - - D - - - -',
+  resumed: 'D D D D D D D D D',
+  abandoned: '- - D L D L - L -',
+  moving: '- - - - D - - - -',
+  dead: '- - D L D L - L -',
+  unreachable: '- - - - D - - - -',
 };
 const LETTERS: Readonly<Record<string, Decision>> = { S: 'source', D: 'destination', L: 'lost', '-': 'wait' };
 

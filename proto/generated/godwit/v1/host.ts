@@ -45,7 +45,7 @@ export const HandoverStanding = {
   HANDOVER_STANDING_KEPT: 1,
   /** HANDOVER_STANDING_COMMITTED - Source: COMMIT was sent; the guest stands still here and waits for the witness's word. */
   HANDOVER_STANDING_COMMITTED: 2,
-  /** HANDOVER_STANDING_READY - Destination: everything is here, COMMIT has not come. Not final: COMMIT may still come. */
+  /** HANDOVER_STANDING_READY - Destination: the whole guest is here, COMMIT has not come. Not final: COMMIT may still come. */
   HANDOVER_STANDING_READY: 3,
   /** HANDOVER_STANDING_RESUMED - The guest runs at the destination (the source knows it from RESUMED). */
   HANDOVER_STANDING_RESUMED: 4,
@@ -53,6 +53,8 @@ export const HandoverStanding = {
   HANDOVER_STANDING_ABANDONED: 5,
   /** HANDOVER_STANDING_MOVING - Not final: pages are still being moved. */
   HANDOVER_STANDING_MOVING: 6,
+  /** HANDOVER_STANDING_READY_LACKING - Destination, in post-copy: as READY, but pages of the guest are at the source only. Not final either. */
+  HANDOVER_STANDING_READY_LACKING: 7,
 } as const;
 
 export type HandoverStanding = typeof HandoverStanding[keyof typeof HandoverStanding];
@@ -65,6 +67,7 @@ export namespace HandoverStanding {
   export type HANDOVER_STANDING_RESUMED = typeof HandoverStanding.HANDOVER_STANDING_RESUMED;
   export type HANDOVER_STANDING_ABANDONED = typeof HandoverStanding.HANDOVER_STANDING_ABANDONED;
   export type HANDOVER_STANDING_MOVING = typeof HandoverStanding.HANDOVER_STANDING_MOVING;
+  export type HANDOVER_STANDING_READY_LACKING = typeof HandoverStanding.HANDOVER_STANDING_READY_LACKING;
 }
 
 export function handoverStandingFromJSON(object: any): HandoverStanding {
@@ -90,6 +93,9 @@ export function handoverStandingFromJSON(object: any): HandoverStanding {
     case 6:
     case "HANDOVER_STANDING_MOVING":
       return HandoverStanding.HANDOVER_STANDING_MOVING;
+    case 7:
+    case "HANDOVER_STANDING_READY_LACKING":
+      return HandoverStanding.HANDOVER_STANDING_READY_LACKING;
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum HandoverStanding");
   }
@@ -111,6 +117,8 @@ export function handoverStandingToJSON(object: HandoverStanding): string {
       return "HANDOVER_STANDING_ABANDONED";
     case HandoverStanding.HANDOVER_STANDING_MOVING:
       return "HANDOVER_STANDING_MOVING";
+    case HandoverStanding.HANDOVER_STANDING_READY_LACKING:
+      return "HANDOVER_STANDING_READY_LACKING";
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum HandoverStanding");
   }

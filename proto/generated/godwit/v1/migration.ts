@@ -436,8 +436,8 @@ export interface SourceReport {
   resentBytes: bigint;
   deviceStateBytes: bigint;
   /**
-   * converged, max-rounds or total-time-limit; hybrid also switch-after-rounds, switch-after-share, switch-after
-   * and by-hand; empty for techniques that do not iterate.
+   * converged, max-rounds or total-time-limit; hybrid also switch-after-rounds, switch-after-share and switch-after;
+   * empty for techniques that do not iterate.
    */
   convergence: string;
   /** Operations at the source from 10 s before the migration to the pause. */
