@@ -9,6 +9,7 @@ import {
   type RoundReport,
 } from '../../proto/generated/godwit/v1/migration.ts';
 import { workloadPageCount } from '../../proto/guest-network.ts';
+import { hasLatePages } from '../../proto/migration-options.ts';
 import type { FailpointName } from '../../proto/names.ts';
 import { FAILPOINTS } from '../../proto/names.ts';
 import { nowMs } from '../clock.ts';
@@ -18,7 +19,7 @@ import { pageCountOf } from '../guest/shared-guest.ts';
 import { BandwidthLimit } from './bandwidth-limit.ts';
 import { WireViolation } from './channel-receiver.ts';
 import { Estimates } from './estimates.ts';
-import { hasLatePages } from './late-pages.ts';
+
 import { MOVER_LIMITS } from './limits.ts';
 import { PageSender } from './page-sender.ts';
 import { PageServer } from './page-server.ts';
