@@ -1,7 +1,7 @@
 /** Goal: every wait of a mover ends, and for the reason that it says. */
 
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { ChannelSender } from '../../../hosts/migration/channel-sender.ts';
 import { Failpoints, longestHoldMs } from '../../../hosts/migration/failpoints.ts';
@@ -45,7 +45,7 @@ describe('waiting for the other side', () => {
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
-    const [frozen] = await once(server, 'connection');
+    const [frozen] = (await once(server, 'connection')) as [Socket];
     const silence = new Silence('the source', 300, new AbortController().signal);
     const sender = new ChannelSender(socket, silence);
     const alive = setInterval(() => sender.send('ALIVE', {}), 10);
