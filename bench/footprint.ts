@@ -15,7 +15,8 @@ const MOVING_TARGET_MIB = 150;
 const SAMPLE_EVERY_MS = 100;
 /** A mapping's rights, size and resident part, of smaps (proc(5)). */
 const MAPPING = /^[0-9a-f]+-[0-9a-f]+ (\S+) .*\nSize:\s+(\d+) kB$[\s\S]*?^Rss:\s+(\d+) kB$/gm;
-const MAPPING_SLACK_KIB = 64;
+/** The system joins neighbouring mappings: those of a guest's ledger, page table and the like are of some MiB. */
+const MAPPING_SLACK_KIB = 64 * 1024;
 const HOST_SCRIPT = 'hosts/main.ts';
 const KIB_PER_MIB = 1024;
 
@@ -62,7 +63,7 @@ function ifAlive<Answer>(look: () => Answer): Answer | undefined {
 
 /**
  * What a host has in memory beside its guest, in MiB; undefined while it has no guest. The guest's memory is a
- * mapping of its size and a page or two; what V8 reserves is larger, and nobody may write to it.
+ * mapping of its size, or little more; what V8 reserves is larger, and nobody may write to it.
  */
 function besideGuestMib(pid: number, guestMib: number): number | undefined {
   const guestKib = guestMib * KIB_PER_MIB;
