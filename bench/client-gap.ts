@@ -1,50 +1,96 @@
 /**
- * What a client outside waits for besides the downtime when a guest moves: through the forwarder between
- * processes, and at the guest's own address between network namespaces (as root only).
+ * What a client outside waits for besides the downtime when a guest moves, by every technique: through the forwarder
+ * between processes, and both ways between network namespaces (as root only) and between containers (where an
+ * engine can be run).
  */
 
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { missingNamespaceRights } from '../fabric/netns-fabric.ts';
+import { errorText } from '../proto/errors.ts';
+import { TECHNIQUES } from '../proto/names.ts';
+import type { ResultRecord } from '../records/result-record.ts';
+import { Engine } from '../test/docker/support/engine.ts';
+import { Stack } from '../test/docker/support/stack.ts';
 import { type Row, rowAtMost } from './row.ts';
 import { runSpec } from './run-spec.ts';
 
 const TRIALS = 5;
 const TARGET_MS = 5;
-const FABRICS = [
-  { kind: 'process', via: 'forwarder' },
-  { kind: 'netns', via: 'forwarder' },
-  { kind: 'netns', via: 'address' },
-] as const;
+const WAYS = ['forwarder', 'address'] as const;
 /** One after the other: two load generators at once would measure each other on a small machine. */
 const PROTOCOLS = ['udp', 'tcp'] as const;
+const SPEC_NAME = 'client-gap-bench';
+
+type Run = (yaml: string) => Promise<ResultRecord>;
 
 export async function clientGap(): Promise<Row[]> {
+  const rows = await rowsOf('process', ['forwarder'], runSpec);
   const missing = missingNamespaceRights();
-  if (missing !== undefined) console.log(`namespaces are not measured: ${missing}`);
+  if (missing === undefined) rows.push(...(await rowsOf('netns', WAYS, runSpec)));
+  else console.log(`namespaces are not measured: ${missing}`);
+  rows.push(...(await containerRows()));
+  return rows;
+}
+
+async function containerRows(): Promise<Row[]> {
+  let engine: Engine;
+  try {
+    engine = await Engine.start();
+  } catch (error) {
+    console.log(`containers are not measured: no Docker engine can be run here: ${errorText(error)}`);
+    return [];
+  }
+  try {
+    const stack = await Stack.build(engine);
+    return await rowsOf('docker', WAYS, (yaml) => runInContainers(stack, yaml));
+  } finally {
+    await engine.close();
+  }
+}
+
+/** `docker compose up` as users do it, with this spec in their experiments. */
+async function runInContainers(stack: Stack, yaml: string): Promise<ResultRecord> {
+  const before = stack.results();
+  writeFileSync(join(stack.folder, 'experiments', `${SPEC_NAME}.yaml`), yaml);
+  const { code, text } = await stack.tryCompose(
+    { GODWIT_SPEC: SPEC_NAME },
+    ...['up', '--exit-code-from', 'runner'],
+  );
+  await stack.compose('--profile', 'run', 'down', '--volumes');
+  const found = [...stack.results()].find(([path]) => !before.has(path));
+  if (code !== 0 || found === undefined) throw new Error(`docker compose up ended with ${code}: ${text}`);
+  return found[1];
+}
+
+async function rowsOf(fabric: string, ways: readonly string[], run: Run): Promise<Row[]> {
   const rows: Row[] = [];
-  for (const { kind, via } of FABRICS) {
-    if (kind === 'netns' && missing !== undefined) continue;
-    for (const protocol of PROTOCOLS) rows.push(...(await rowsOf(kind, via, protocol)));
+  for (const via of ways) {
+    for (const protocol of PROTOCOLS) {
+      const { trials } = await run(specOf(fabric, via, protocol));
+      const groups = Map.groupBy(trials, ({ technique }) => technique);
+      for (const [technique, group] of groups) {
+        const work = `${technique}, ${fabric}, ${protocol} via ${via}, 1,000 requests/s`;
+        const about = { work, measure: 'client gap - downtime', unit: 'ms' };
+        const values = group
+          .flatMap(({ clients }) => clients ?? [])
+          .map((client) => client.gap_minus_downtime_ms!);
+        rows.push(rowAtMost(about, values, TARGET_MS));
+      }
+    }
   }
   return rows;
 }
 
-async function rowsOf(kind: string, via: string, protocol: string): Promise<Row[]> {
-  const { trials } = await runSpec(`
+/** Containers are there already: what the spec says of the fabric is for local ones. */
+function specOf(fabric: string, via: string, protocol: string): string {
+  return `
 name: client-gap
 trials: ${TRIALS}
 warm-up: 2s
-fabric: {kind: ${kind}}
+fabric: {kind: ${fabric === 'netns' ? 'netns' : 'process'}}
 guest: {memory: 64MiB, workload: {kind: kv, working-set: 16MiB}}
-migration: {technique: [stop-and-copy, pre-copy]}
+migration: {technique: [${TECHNIQUES.join(', ')}]}
 clients: {protocol: ${protocol}, rate: 1000 requests/s, via: ${via}}
-`);
-  const groups = Map.groupBy(trials, ({ technique }) => technique);
-  return [...groups].map(([technique, group]) => {
-    const work = `${technique}, ${kind}, ${protocol} via ${via}, 1,000 requests/s`;
-    const about = { work, measure: 'client gap - downtime', unit: 'ms' };
-    const values = group
-      .flatMap(({ clients }) => clients ?? [])
-      .map((client) => client.gap_minus_downtime_ms!);
-    return rowAtMost(about, values, TARGET_MS);
-  });
+`;
 }
