@@ -1,12 +1,28 @@
 /**
  * Adds up what the tests and the checks gave, for .ci/run. A run that ended badly without naming a failure
  * (a crash, a file that does not load, an error outside every test) counts as one failure, so that it
- * cannot pass.
+ * cannot pass. Above the counts it says once more what failed and why, and what was skipped: whoever reads only the
+ * end of a long log has it there.
  *
  * Arguments: for each run of tests vitest's JSON report and its exit code, then the output of the checks and their
  * exit code.
  */
 import { readFileSync } from 'node:fs';
+import { relative } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
+
+/** So much of an error is repeated. */
+const ERROR_LINES_MAX = 12;
+
+/** A failure or a skip, in words. */
+const remarks = [];
+
+function remark(what, name, errors) {
+  const lines = errors
+    .flatMap((error) => stripVTControlCharacters(error).split('\n'))
+    .slice(0, ERROR_LINES_MAX);
+  remarks.push(`${what}: ${name}`, ...lines.map((line) => `    ${line}`));
+}
 
 /** The counts of vitest's JSON report; all zero when it was not written or is cut off. */
 function countTests(file) {
@@ -17,14 +33,22 @@ function countTests(file) {
   } catch {
     return counts;
   }
-  for (const { status, assertionResults } of report.testResults) {
-    const countOf = (wanted) => assertionResults.filter((test) => test.status === wanted).length;
-    const [passed, failed] = [countOf('passed'), countOf('failed')];
-    counts.passed += passed;
-    counts.failed += failed;
-    counts.skipped += assertionResults.length - passed - failed;
-    // A file that did not load has no failed test of its own.
-    if (status === 'failed' && failed === 0) counts.failed += 1;
+  for (const { name: path, status, message, assertionResults } of report.testResults) {
+    const name = relative('.', path);
+    const failed = assertionResults.filter((test) => test.status === 'failed');
+    const passed = assertionResults.filter((test) => test.status === 'passed');
+    const skipped = assertionResults.length - passed.length - failed.length;
+    counts.passed += passed.length;
+    counts.failed += failed.length;
+    counts.skipped += skipped;
+    for (const { fullName, failureMessages } of failed)
+      remark('FAILED', `${name}: ${fullName}`, failureMessages);
+    // A file that did not load, or whose hook failed, has no failed test of its own.
+    if (status === 'failed' && failed.length === 0) {
+      counts.failed += 1;
+      remark('FAILED', `${name}: the file itself, or a hook in it`, [message]);
+    }
+    if (skipped > 0) remark('SKIPPED', `${name}: ${skipped} of ${assertionResults.length} tests`, []);
   }
   return counts;
 }
@@ -51,5 +75,6 @@ for (let index = 0; index < files.length; index += 2) {
 }
 const sum = (name) => all.reduce((total, counts) => total + counts[name], 0);
 const failed = sum('failed');
+for (const line of remarks) console.log(line);
 console.log(`${sum('passed')} passed, ${failed} failed, ${sum('skipped')} skipped`);
 process.exitCode = failed > 0 ? 1 : 0;
