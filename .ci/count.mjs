@@ -24,33 +24,43 @@ function remark(what, name, errors) {
   remarks.push(`${what}: ${name}`, ...lines.map((line) => `    ${line}`));
 }
 
-/** The counts of vitest's JSON report; all zero when it was not written or is cut off. */
-function countTests(file) {
-  const counts = { passed: 0, failed: 0, skipped: 0 };
-  let report;
+/** The files of vitest's JSON report; none when it was not written or is cut off. */
+function filesOf(report) {
   try {
-    report = JSON.parse(readFileSync(file, 'utf8'));
+    return JSON.parse(readFileSync(report, 'utf8')).testResults;
   } catch {
-    return counts;
+    return [];
   }
-  for (const { name: path, status, message, assertionResults } of report.testResults) {
-    const name = relative('.', path);
-    const failed = assertionResults.filter((test) => test.status === 'failed');
-    const passed = assertionResults.filter((test) => test.status === 'passed');
-    const skipped = assertionResults.length - passed.length - failed.length;
-    counts.passed += passed.length;
-    counts.failed += failed.length;
-    counts.skipped += skipped;
-    for (const { fullName, failureMessages } of failed)
-      remark('FAILED', `${name}: ${fullName}`, failureMessages);
-    // A file that did not load, or whose hook failed, has no failed test of its own.
-    if (status === 'failed' && failed.length === 0) {
-      counts.failed += 1;
-      remark('FAILED', `${name}: the file itself, or a hook in it`, [message]);
-    }
-    if (skipped > 0) remark('SKIPPED', `${name}: ${skipped} of ${assertionResults.length} tests`, []);
+}
+
+/** The counts of a report. Of files that were run again (see .ci/run) the second try counts. */
+function countTests(report) {
+  const counts = { passed: 0, failed: 0, skipped: 0 };
+  const again = new Map(filesOf(report.replace(/json$/, 'again.json')).map((file) => [file.name, file]));
+  for (const first of filesOf(report)) {
+    const second = again.get(first.name);
+    if (second !== undefined) countFile(first, 'FAILED AT FIRST', { passed: 0, failed: 0, skipped: 0 });
+    countFile(second ?? first, 'FAILED', counts);
   }
   return counts;
+}
+
+/** Adds what one file gave to `counts`, and to the remarks. */
+function countFile({ name: path, status, message, assertionResults }, what, counts) {
+  const name = relative('.', path);
+  const failed = assertionResults.filter((test) => test.status === 'failed');
+  const passed = assertionResults.filter((test) => test.status === 'passed');
+  const skipped = assertionResults.length - passed.length - failed.length;
+  counts.passed += passed.length;
+  counts.failed += failed.length;
+  counts.skipped += skipped;
+  for (const { fullName, failureMessages } of failed) remark(what, `${name}: ${fullName}`, failureMessages);
+  // A file that did not load, or whose hook failed, has no failed test of its own.
+  if (status === 'failed' && failed.length === 0) {
+    counts.failed += 1;
+    remark(what, `${name}: the file itself, or a hook in it`, [message]);
+  }
+  if (skipped > 0) remark('SKIPPED', `${name}: ${skipped} of ${assertionResults.length} tests`, []);
 }
 
 /** The counts of the lines `ok  name` and `FAILED  name` that scripts/check.ts prints. */
