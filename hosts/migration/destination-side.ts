@@ -11,7 +11,7 @@
  */
 
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
-import { hasLatePages } from '../../proto/migration-options.ts';
+import { mayHaveLatePages } from '../../proto/migration-options.ts';
 import { nowMs } from '../clock.ts';
 import { ControlBlock } from '../guest/control-block.ts';
 import { HANDOVER } from '../guest/control-layout.ts';
@@ -320,7 +320,7 @@ export class DestinationSide {
         break;
       case 'MISSING':
         this.#mayCome(channel, frame.type, 'moving');
-        if (!hasLatePages(this.#data.options)) throw notNow(frame.type);
+        if (!mayHaveLatePages(this.#data.options)) throw notNow(frame.type);
         this.paging.begin(frame.body, payload);
         break;
       case 'ALIVE':

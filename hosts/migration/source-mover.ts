@@ -233,6 +233,7 @@ export class SourceMover {
       convergence: this.#side?.convergence ?? '',
       series: undefined,
       postcopy,
+      switchRequestedAtMs: 0,
     };
   }
 }
