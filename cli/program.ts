@@ -14,7 +14,9 @@ import { addLink } from './commands/link.ts';
 import { addLoad } from './commands/load.ts';
 import { addMigrate } from './commands/migrate.ts';
 import { addProbe } from './commands/probe.ts';
+import { addRecover } from './commands/recover.ts';
 import { addRun } from './commands/run.ts';
+import { addSwitch } from './commands/switch.ts';
 import { addUp } from './commands/up.ts';
 import { addWatch } from './commands/watch.ts';
 
@@ -38,7 +40,8 @@ Exit code: 0 everything done and every audit clean, 1 something failed, 2 bad us
     );
   addRun(godwit, version);
   addUp(godwit);
-  for (const add of [addHosts, addGuests, addCreate, addDestroy, addMigrate, addCancel]) add(godwit);
+  for (const add of [addHosts, addGuests, addCreate, addDestroy]) add(godwit);
+  for (const add of [addMigrate, addCancel, addSwitch, addRecover]) add(godwit);
   for (const add of [addDrain, addLink, addProbe, addForward, addLoad]) add(godwit);
   for (const add of [addAudit, addWatch, addDoctor, addClean]) add(godwit);
   return godwit;

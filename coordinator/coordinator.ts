@@ -102,8 +102,9 @@ function connectParts(store: OwnershipStore, hosts: HostClients, leaseMs: number
   const placement = new Placement({ registry, store, watch, moves: () => migrations.moves() });
   const common = { clock, events, hosts, placement, registry, store, watch, witness };
   const hasEnded = (migration: string): boolean => migrations.hasEnded(migration);
+  const progressOf = (guest: string) => migrations.progressOf(guest);
   const isArriving = (guest: string): boolean => migrations.isArriving(guest);
-  const guests = new Guests({ ...common, migrationOf, isArriving, hasEnded });
+  const guests = new Guests({ ...common, migrationOf, progressOf, isArriving, hasEnded });
   const migrations = new Migrations({ ...common, guests });
   const drains = new Drains({ ...common, guests, migrations });
   const networks = new Networks({ events, hosts, placement });

@@ -22,6 +22,7 @@ export type EventKind =
   | 'guest-discarded'
   | 'migration-started'
   | 'migration-phase'
+  | 'migration-switched'
   | 'migration-ended'
   | 'handover-begun'
   | 'handover-settled'

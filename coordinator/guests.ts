@@ -6,6 +6,7 @@ import type {
   GuestEntry,
 } from '../proto/generated/godwit/v1/coordinator.ts';
 import { type AuditReport, type GuestSpec, GuestState } from '../proto/generated/godwit/v1/guest.ts';
+import type { MigrationProgress } from '../proto/generated/godwit/v1/migration.ts';
 import { guestSpecProblems } from '../proto/guest-spec.ts';
 import type { Clock } from './clock.ts';
 import type { EventLog } from './events.ts';
@@ -29,6 +30,8 @@ export interface GuestsModules {
   witness: Witness;
   /** The migration that moves a guest now. */
   migrationOf: (guest: string) => string | undefined;
+  /** How that migration stands. */
+  progressOf: (guest: string) => MigrationProgress | undefined;
   /** Whether it runs at the destination of that migration already, while pages of it are on their way. */
   isArriving: (guest: string) => boolean;
   /** Whether this coordinator has seen that migration to its end. */
@@ -84,6 +87,7 @@ export class Guests {
         await this.#settled(guest, () => this.#modules.hosts.destroyGuest(host.address, guest));
       }
       if (isLost) await this.#clearDestination(guest, record);
+      await this.#clearSource(guest, record.owner);
       const away = candidates(record).filter((host) => registry.liveness(host) !== 'alive');
       store.deleteGuest(guest, away);
     } finally {
@@ -102,8 +106,22 @@ export class Guests {
     await hosts.cancelMigration(known.address, handover!.migration, why).catch(() => {});
   }
 
+  /** Whoever serves pages of a guest that is destroyed where it runs might not hear of it: the link may be lost. */
+  async #clearSource(guest: string, owner: string): Promise<void> {
+    const { hosts, registry, migrationOf } = this.#modules;
+    const why = `guest "${guest}" was destroyed`;
+    const others = registry.hosts().filter(({ host, held }) => host !== owner && held.has(guest));
+    await Promise.all(
+      others.map(({ address, held }) => {
+        const migration = migrationOf(guest) ?? held.get(guest)?.migration ?? '';
+        // A host that serves nothing says so; one that is silent finds out by its own deadline.
+        return hosts.cancelMigration(address, migration, why, true).catch(() => {});
+      }),
+    );
+  }
+
   list(): GuestEntry[] {
-    const { store, watch, registry, migrationOf } = this.#modules;
+    const { store, watch, registry, migrationOf, progressOf } = this.#modules;
     return store.guests().map(([name, record]) => {
       const { spec, owner, epoch, handover } = record;
       const lost = watch.lostReason(name) ?? '';
@@ -116,6 +134,7 @@ export class Guests {
         migration: migrationOf(name) ?? handover?.migration ?? this.#heldBy(name, owner),
         lost,
         nicProblem: held?.nicProblem ?? '',
+        progress: progressOf(name),
       };
     });
   }

@@ -18,6 +18,7 @@ import {
   type HostServiceStartMigrationRequest,
   type HostServiceStartMigrationResponse,
 } from '../proto/generated/godwit/v1/host.ts';
+import type { PostcopyArrival } from '../proto/generated/godwit/v1/migration.ts';
 import type { LinkFault } from '../proto/generated/godwit/v1/network.ts';
 import { callStream, callUnary, clientFor, type MessageStream } from '../proto/rpc.ts';
 import type { HandoverQuestion, HostPort } from './host-port.ts';
@@ -83,9 +84,31 @@ export class HostClients implements HostPort {
     return callUnary(this.#client(address), 'getIncoming', { migration }, call);
   }
 
-  async cancelMigration(address: string, migration: string, reason: string): Promise<void> {
+  /** @param guestGone there is nobody at the destination either whom a source could serve */
+  async cancelMigration(
+    address: string,
+    migration: string,
+    reason: string,
+    guestGone = false,
+  ): Promise<void> {
     const call = { what: `cancel migration ${migration}`, deadlineMs: DEADLINES_MS.query };
-    await callUnary(this.#client(address), 'cancelMigration', { migration, reason }, call);
+    await callUnary(this.#client(address), 'cancelMigration', { migration, reason, guestGone }, call);
+  }
+
+  async switchMigration(address: string, migration: string): Promise<void> {
+    const call = { what: `switch migration ${migration} to post-copy`, deadlineMs: DEADLINES_MS.query };
+    await callUnary(this.#client(address), 'switchMigration', { migration }, call);
+  }
+
+  async recoverMigration(address: string, migration: string): Promise<void> {
+    // The try itself has the deadline of a query.
+    const call = { what: `recover migration ${migration}`, deadlineMs: 2 * DEADLINES_MS.query };
+    await callUnary(this.#client(address), 'recoverMigration', { migration }, call);
+  }
+
+  async arrival(address: string, migration: string): Promise<PostcopyArrival | undefined> {
+    const call = { what: `ask what has come of migration ${migration}`, deadlineMs: DEADLINES_MS.query };
+    return (await callUnary(this.#client(address), 'getArrival', { migration }, call)).arrival;
   }
 
   async releaseFailpoint(address: string, migration: string): Promise<void> {

@@ -13,8 +13,9 @@ import {
   MigrationPhase,
   type MigrationProgress,
   type MigrationReport,
+  type PostcopyArrival,
 } from '../proto/generated/godwit/v1/migration.ts';
-import { hasLatePages } from '../proto/migration-options.ts';
+import { hasLatePages, isRecoveredByHand } from '../proto/migration-options.ts';
 import { BoundedQueue } from './bounded-queue.ts';
 import type { EventLog } from './events.ts';
 import { COORDINATOR_LIMITS } from './limits.ts';
@@ -28,6 +29,8 @@ const TOKEN_BYTES = 16;
 const NAME_BYTES = 6;
 /** Between two questions to a destination that has not answered. */
 const POLL_MS = 100;
+/** Between two questions to a destination whose pages are on their way. */
+const ARRIVAL_POLL_MS = 250;
 const MS_PER_S = 1000;
 
 export interface MigrationModules extends FateModules {
@@ -52,7 +55,10 @@ export class Migration {
   readonly #token = randomBytes(TOKEN_BYTES).toString('hex');
   readonly #followers = new Set<BoundedQueue<MigrationProgress>>();
   readonly #known = Promise.withResolvers<void>();
+  readonly #over = new AbortController();
   #progress: MigrationProgress | undefined;
+  #arrival: PostcopyArrival | undefined;
+  #isSwitched = false;
   #isListening = false;
   /** Why the destination could not take part. */
   #refusal: string | undefined;
@@ -63,6 +69,7 @@ export class Migration {
     this.#signal = signal;
     this.ended = this.#run().finally(() => {
       this.#known.resolve();
+      this.#over.abort();
       for (const follower of this.#followers) follower.close();
     });
     // Whoever asked for it may have gone away: then nobody waits for this.
@@ -72,7 +79,7 @@ export class Migration {
   /** The progress from now on, until the migration has ended; beginning with the last that is known. */
   follow(): BoundedQueue<MigrationProgress> {
     const follower = new BoundedQueue<MigrationProgress>(COORDINATOR_LIMITS.progressMax, 'drop-oldest');
-    if (this.#progress !== undefined) follower.push(this.#progress);
+    if (this.progress !== undefined) follower.push(this.progress);
     this.#followers.add(follower);
     return follower;
   }
@@ -88,6 +95,53 @@ export class Migration {
     // Before its first word the source may not know the migration yet.
     await this.#known.promise;
     await hosts.cancelMigration(this.plan.source.address, this.name, 'cancelled by request');
+  }
+
+  /** What is known of it now: the source's word, and, when pages follow, the destination's. */
+  get progress(): MigrationProgress | undefined {
+    return this.#progress && { ...this.#progress, arrival: this.#arrival };
+  }
+
+  /** Whether pages may follow when the guest runs at the destination: as it was asked for, or switched by hand. */
+  get hasLatePages(): boolean {
+    return this.#isSwitched || hasLatePages(this.plan.options);
+  }
+
+  /** Has the source switch to post-copy at the end of what it sends now. @throws RpcError FAILED_PRECONDITION */
+  async switchToPostCopy(): Promise<void> {
+    const { hosts, events } = this.#modules;
+    await this.#known.promise;
+    const wasSwitched = this.#isSwitched;
+    // Before it is known: should the answer be lost, it may have been done.
+    this.#isSwitched = true;
+    try {
+      await hosts.switchMigration(this.plan.source.address, this.name);
+    } catch (error) {
+      if (!isUnanswered(error)) this.#isSwitched = wasSwitched;
+      throw error;
+    }
+    events.emit('migration-switched', this.plan.guest, `${this.name}: to post-copy, by hand`);
+  }
+
+  /**
+   * Has the destination connect to the source again, now.
+   *
+   * @throws RpcError FAILED_PRECONDITION when the link is not lost; UNAVAILABLE when that was in vain
+   */
+  async recover(): Promise<void> {
+    const { hosts, registry } = this.#modules;
+    const { source, destination, guest } = this.plan;
+    await this.#known.promise;
+    try {
+      await hosts.recoverMigration(destination.address, this.name);
+    } catch (error) {
+      if (!isUnanswered(error) || registry.liveness(source.host) !== 'dead') throw error;
+      const why = `${registry.absence(source.host)}: unless it comes back, the pages that have not come are lost`;
+      throw new RpcError(
+        'UNAVAILABLE',
+        `${errorText(error)}; ${why}, and guest "${guest}" can only be destroyed`,
+      );
+    }
   }
 
   /** Lets it go on from the failpoint at which one of its sides stands. */
@@ -176,8 +230,31 @@ export class Migration {
       const detail = `${this.name}: ${phaseName(progress.phase)}`;
       this.#modules.events.emit('migration-phase', this.plan.guest, detail);
     }
+    const isFirst = this.#progress === undefined || !isPostCopy(this.#progress.phase);
     this.#progress = progress;
+    this.#show();
+    if (isFirst && isPostCopy(progress.phase)) void this.#followArrival();
+  }
+
+  #show(): void {
+    const { progress } = this;
+    if (progress === undefined) return;
     for (const follower of this.#followers) follower.push(progress);
+  }
+
+  /** Asks the destination how its guest fares, for as long as the migration lasts. */
+  async #followArrival(): Promise<void> {
+    const { clock, hosts } = this.#modules;
+    const { signal } = this.#over;
+    while (!signal.aborted) {
+      // A destination that is silent now may answer later; what it said last stands until then.
+      this.#arrival = await hosts
+        .arrival(this.plan.destination.address, this.name)
+        .catch(() => this.#arrival);
+      if (signal.aborted) return;
+      this.#show();
+      await clock.sleep(ARRIVAL_POLL_MS, signal);
+    }
   }
 
   async #report(outcome: SourceOutcome | undefined, broken: string | undefined): Promise<MigrationReport> {
@@ -194,7 +271,8 @@ export class Migration {
     if (owner === source.host) await this.#clearDestination();
     const lost = `the guest is lost: ${watch.lostReason(guest) ?? 'no host has all of it'}`;
     const end = store.guest(guest) === undefined ? 'the guest was destroyed' : lost;
-    const isWhole = isMoved && allPagesCame(options, outcome, incoming);
+    const isWhole =
+      isMoved && (!this.hasLatePages || allPagesCame(outcome, incoming)) && !hasFailed(incoming);
     const said = this.#refusal ?? (outcome?.reason || broken || '');
     // What was lost on the way is known best where it did not arrive, and that nothing was, too.
     const isKnownThere = isMoved && (!isWhole || outcome?.phase === MigrationPhase.MIGRATION_PHASE_FAILED);
@@ -234,7 +312,8 @@ export class Migration {
   async #incoming(): Promise<HostServiceGetIncomingResponse | undefined> {
     const { clock, hosts, registry } = this.#modules;
     const { destination, record, options } = this.plan;
-    const untilMs = clock.nowMs() + latePagesMs(options, record.spec.memoryBytes);
+    const lateMs = this.hasLatePages ? latePagesMs(options, record.spec.memoryBytes) : 0;
+    const untilMs = clock.nowMs() + lateMs;
     for (;;) {
       try {
         return await hosts.getIncoming(destination.address, this.name);
@@ -262,22 +341,26 @@ export class Migration {
   }
 }
 
-/** Whether a guest that its destination has is known to have all its pages there. */
+/** Whether a guest that its destination has, and whose pages were to follow, is known to have all of them there. */
 function allPagesCame(
-  options: MigrationOptions,
   outcome: SourceOutcome | undefined,
   incoming: HostServiceGetIncomingResponse | undefined,
 ): boolean {
-  const { MIGRATION_PHASE_COMPLETED, MIGRATION_PHASE_FAILED } = MigrationPhase;
-  if (incoming?.phase === MIGRATION_PHASE_FAILED) return false;
-  // Any other technique hands over nothing but whole guests.
-  if (!hasLatePages(options)) return true;
-  return [outcome?.phase, incoming?.phase].includes(MIGRATION_PHASE_COMPLETED);
+  return [outcome?.phase, incoming?.phase].includes(MigrationPhase.MIGRATION_PHASE_COMPLETED);
 }
 
-/** For how long pages may follow at most, as far as the options say; 0 when none do. */
+function hasFailed(incoming: HostServiceGetIncomingResponse | undefined): boolean {
+  return incoming?.phase === MigrationPhase.MIGRATION_PHASE_FAILED;
+}
+
+function isPostCopy(phase: MigrationPhase): boolean {
+  const { MIGRATION_PHASE_POSTCOPY_ACTIVE: active, MIGRATION_PHASE_POSTCOPY_PAUSED: paused } = MigrationPhase;
+  return phase === active || phase === paused || phase === MigrationPhase.MIGRATION_PHASE_POSTCOPY_RECOVER;
+}
+
+/** For how long pages may follow at most, as far as the options say. */
 function latePagesMs(options: MigrationOptions, memoryBytes: bigint): number {
-  if (!hasLatePages(options)) return 0;
+  if (isRecoveredByHand(options)) return Number.POSITIVE_INFINITY;
   const { totalTimeLimitMs, recoveryLimitMs, maxPostcopyBandwidthBytesPerS } = options;
   const pushMs =
     maxPostcopyBandwidthBytesPerS === 0

@@ -2,8 +2,12 @@
 
 import { RpcError } from '../proto/errors.ts';
 import type { CoordinatorServiceMigrateRequest } from '../proto/generated/godwit/v1/coordinator.ts';
-import { MigrationPhase, type MigrationReport } from '../proto/generated/godwit/v1/migration.ts';
-import { hasLatePages, migrationOptionsProblems } from '../proto/migration-options.ts';
+import {
+  MigrationPhase,
+  type MigrationProgress,
+  type MigrationReport,
+} from '../proto/generated/godwit/v1/migration.ts';
+import { migrationOptionsProblems } from '../proto/migration-options.ts';
 import type { Guests } from './guests.ts';
 import { COORDINATOR_LIMITS } from './limits.ts';
 import { Migration, type MigrationModules } from './migration.ts';
@@ -64,6 +68,34 @@ export class Migrations {
     else await this.#modules.hosts.cancelMigration(orphan.address, orphan.migration, 'cancelled by request');
   }
 
+  /** @throws RpcError NOT_FOUND, or FAILED_PRECONDITION when it cannot go on as post-copy any more, or never could. */
+  async switchToPostCopy(target: string): Promise<void> {
+    const orphan = this.#orphan(target);
+    if (orphan === undefined) await this.#find(target).switchToPostCopy();
+    else await this.#modules.hosts.switchMigration(orphan.address, orphan.migration);
+  }
+
+  /**
+   * @throws RpcError NOT_FOUND; FAILED_PRECONDITION when it is not in postcopy-paused, or its pages are lost
+   *   already; UNAVAILABLE when the source cannot be reached
+   */
+  async recover(target: string): Promise<void> {
+    const orphan = this.#orphan(target);
+    if (orphan !== undefined) {
+      // It is the destination that owns the guest while pages of it follow.
+      await this.#modules.hosts.recoverMigration(orphan.address, orphan.migration);
+      return;
+    }
+    const { registry, store } = this.#modules;
+    const owner = store.guest(target)?.owner ?? '';
+    const failure = registry.find(owner)?.held.get(target)?.failure ?? '';
+    if (failure !== '') {
+      const message = `guest "${target}" cannot be recovered: ${failure}; it can only be destroyed`;
+      throw new RpcError('FAILED_PRECONDITION', message);
+    }
+    await this.#find(target).recover();
+  }
+
   async releaseFailpoint(migration: string): Promise<void> {
     await this.#find(migration).releaseFailpoint();
   }
@@ -78,13 +110,17 @@ export class Migrations {
     return [...this.#running.values()].find(({ plan }) => plan.guest === guest)?.name;
   }
 
+  /** How the migration stands that moves a guest now, if anything is known of it. */
+  progressOf(guest: string): MigrationProgress | undefined {
+    return [...this.#running.values()].find(({ plan }) => plan.guest === guest)?.progress;
+  }
+
   /** Whether a guest certainly runs at the destination of its migration, though pages of it may be on their way. */
   isArriving(guest: string): boolean {
     const migration = [...this.#running.values()].find(({ plan }) => plan.guest === guest);
     const record = this.#modules.store.guest(guest);
     if (migration === undefined || record === undefined || record.handover !== undefined) return false;
-    const { destination, options } = migration.plan;
-    return hasLatePages(options) && record.owner === destination.host;
+    return migration.hasLatePages && record.owner === migration.plan.destination.host;
   }
 
   /** Where the running migrations lead. */

@@ -88,6 +88,14 @@ function handlersForPeople(modules: ServiceModules): Pick<CoordinatorServiceServ
       await migrations.cancel(target);
       return {};
     }),
+    switchMigration: unaryHandler(async ({ target }) => {
+      await migrations.switchToPostCopy(target);
+      return {};
+    }),
+    recoverMigration: unaryHandler(async ({ target }) => {
+      await migrations.recover(target);
+      return {};
+    }),
     releaseFailpoint: unaryHandler(async ({ migration }) => {
       await migrations.releaseFailpoint(migration);
       return {};

@@ -113,6 +113,18 @@ export class TestbedClient {
     await callUnary(this.#client, 'cancelMigration', { target }, settings);
   }
 
+  /** Turns a running pre-copy or hybrid into post-copy. @param target a guest's or a migration's name. */
+  async switchToPostCopy(target: string): Promise<void> {
+    const settings = { what: `switch the migration of ${target}`, deadlineMs: DEADLINES_MS.durable };
+    await callUnary(this.#client, 'switchMigration', { target }, settings);
+  }
+
+  /** Connects the hosts of a paused post-copy again. @param target a guest's or a migration's name. */
+  async recover(target: string): Promise<void> {
+    const settings = { what: `recover the migration of ${target}`, deadlineMs: DEADLINES_MS.query * 3 };
+    await callUnary(this.#client, 'recoverMigration', { target }, settings);
+  }
+
   /**
    * Gives a host's NIC a shape in place of the one before, or takes it away.
    * @param faults whether faults will be set on it.

@@ -16,6 +16,8 @@ import type { HostNetwork } from './host-network.ts';
 import type { HostStatistics } from './host-stats.ts';
 import type { IncomingMoves } from './incoming-moves.ts';
 import type { LinkProbes } from './link-probes.ts';
+import type { IncomingMigration } from './migration/incoming.ts';
+import type { OutgoingMigration } from './migration/outgoing.ts';
 import { outgoingEvents } from './outgoing-events.ts';
 import type { OutgoingMoves } from './outgoing-moves.ts';
 
@@ -87,16 +89,19 @@ type MigrationHandlers = Pick<
   | 'prepareIncoming'
   | 'getIncoming'
   | 'cancelMigration'
+  | 'switchMigration'
+  | 'recoverMigration'
+  | 'getArrival'
   | 'releaseFailpoint'
   | 'queryHandover'
 >;
 
 function migrationHandlers({ desk, outgoing, incoming }: HostParts): MigrationHandlers {
-  const side = (migration: string) => {
-    const found = outgoing.find(migration) ?? incoming.find(migration);
-    if (found !== undefined) return found;
-    throw new RpcError('NOT_FOUND', `no migration "${migration}" runs on this host`);
-  };
+  const side = (migration: string) =>
+    here<OutgoingMigration | IncomingMigration>(
+      outgoing.find(migration) ?? incoming.find(migration),
+      migration,
+    );
   return {
     startMigration: streamHandler((request) => outgoingEvents(outgoing, request)),
     prepareIncoming: unaryHandler(async (request) => {
@@ -104,13 +109,25 @@ function migrationHandlers({ desk, outgoing, incoming }: HostParts): MigrationHa
       return {};
     }),
     getIncoming: unaryHandler(({ migration }) => incoming.result(migration)),
-    cancelMigration: unaryHandler(({ migration, reason }) => {
+    cancelMigration: unaryHandler(({ migration, reason, guestGone }) => {
+      if (guestGone === true && outgoing.find(migration)?.guestGone(reason) === true) return {};
       if (side(migration).cancel(reason) !== false) return {};
       throw new RpcError(
         'FAILED_PRECONDITION',
         `migration "${migration}" is past its commit point: the guest is already the destination's`,
       );
     }),
+    switchMigration: unaryHandler(({ migration }) => {
+      here(outgoing.find(migration), migration).switchToPostCopy();
+      return {};
+    }),
+    recoverMigration: unaryHandler(async ({ migration }) => {
+      await here(incoming.find(migration), migration).recover();
+      return {};
+    }),
+    getArrival: unaryHandler(({ migration }) => ({
+      arrival: here(incoming.find(migration), migration).arrival(),
+    })),
     releaseFailpoint: unaryHandler(({ migration }) => {
       side(migration).releaseFailpoint();
       return {};
@@ -123,6 +140,11 @@ function migrationHandlers({ desk, outgoing, incoming }: HostParts): MigrationHa
       };
     }),
   };
+}
+
+function here<Side>(side: Side | undefined, migration: string): Side {
+  if (side !== undefined) return side;
+  throw new RpcError('NOT_FOUND', `no migration "${migration}" runs on this host`);
 }
 
 type NetworkHandlers = Pick<

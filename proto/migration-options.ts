@@ -11,6 +11,7 @@ import {
   OnTimeout,
   PostcopyBubble,
   PostcopyPush,
+  PostcopyRecovery,
 } from './generated/godwit/v1/migration.ts';
 import { FAILPOINTS, TECHNIQUES } from './names.ts';
 import { DEFAULT_TRANSFORMS, transformsOf, transformsProblems } from './transforms.ts';
@@ -67,6 +68,7 @@ export const DEFAULT_MIGRATION_OPTIONS = {
   /** Unlimited, as QEMU's `max-postcopy-bandwidth`. */
   maxPostcopyBandwidthBytesPerS: 0,
   /** QEMU waits for ever, for whoever says migrate-recover; a testbed's migration must end. */
+  recovery: PostcopyRecovery.POSTCOPY_RECOVERY_AUTOMATIC,
   recoveryLimitMs: 30_000,
   /** One pass over memory, which is what most hybrids do. */
   switchAfterRounds: 1,
@@ -81,9 +83,21 @@ export function defaultMigrationOptions(technique: string): MigrationOptions {
   return { ...DEFAULT_MIGRATION_OPTIONS, technique, failpoints: [], transforms: { ...DEFAULT_TRANSFORMS } };
 }
 
-/** Whether pages may follow when the guest runs at the destination. */
-export function hasLatePages({ technique }: Pick<MigrationOptions, 'technique'>): boolean {
+type Known = Pick<MigrationOptions, 'technique'>;
+
+/** Whether pages follow when the guest runs at the destination, without anybody's asking for it. */
+export function hasLatePages({ technique }: Known): boolean {
   return technique === 'post-copy' || technique === 'hybrid';
+}
+
+/** Whether pages may follow: somebody may switch a pre-copy to post-copy by hand, and both sides stand ready. */
+export function mayHaveLatePages(options: Known): boolean {
+  return hasLatePages(options) || options.technique === 'pre-copy';
+}
+
+/** Whether both sides of a lost link wait for somebody's word, however long that takes. */
+export function isRecoveredByHand({ recovery }: Pick<MigrationOptions, 'recovery'>): boolean {
+  return recovery === PostcopyRecovery.POSTCOPY_RECOVERY_MANUAL;
 }
 
 /** Everything that is wrong with the options of a migration, as sentences; empty when it can start. */
@@ -139,6 +153,11 @@ function postcopyProblems(options: MigrationOptions): string[] {
   }
   within('pivots', options.pivots, 1, pivotsMax);
   problems.push(...bandwidthProblems('max post-copy bandwidth', options.maxPostcopyBandwidthBytesPerS));
+  const { POSTCOPY_RECOVERY_AUTOMATIC, POSTCOPY_RECOVERY_MANUAL } = PostcopyRecovery;
+  const recoveries: PostcopyRecovery[] = [POSTCOPY_RECOVERY_AUTOMATIC, POSTCOPY_RECOVERY_MANUAL];
+  if (!recoveries.includes(options.recovery)) {
+    problems.push(`recovery is ${options.recovery}; allowed is automatic or manual`);
+  }
   within('recovery limit', options.recoveryLimitMs, 0, totalTimeLimitMsMax, ' ms');
   within('switch after rounds', options.switchAfterRounds, 0, maxRoundsMax);
   within('switch after share', options.switchAfterShare, 0, 1);

@@ -177,6 +177,9 @@ export const trialRecordSchema = z.strictObject({
     .string()
     .nullable()
     .describe('Why its rounds ended, such as converged; null for techniques that do not iterate.'),
+  switched_by_hand_at_ms: ms().describe(
+    "When somebody turned it into post-copy, since the migration's acceptance; null when nobody did.",
+  ),
   total_time_ms: ms(),
   setup_time_ms: ms(),
   downtime_ms: ms(),

@@ -63,6 +63,7 @@ export function emptyTrial(
     status,
     reason,
     convergence: null,
+    switched_by_hand_at_ms: null,
     total_time_ms: null,
     setup_time_ms: null,
     downtime_ms: null,
@@ -106,6 +107,8 @@ function statusOf({ owner, phase }: MigrationReport): TrialRecord['status'] {
 function sourceFields(source: SourceReport): Partial<TrialRecord> {
   return {
     convergence: textOrNull(source.convergence),
+    switched_by_hand_at_ms:
+      source.switchRequestedAtMs === 0 ? null : source.switchRequestedAtMs - source.acceptedAtMs,
     transferred_bytes: Number(source.transferredBytes),
     precopy_bytes: Number(source.precopyBytes),
     downtime_bytes: Number(source.downtimeBytes),

@@ -25,6 +25,7 @@ const USED_BY: Readonly<Record<MigrationKey, readonly Technique[]>> = {
   'accessed-first': SWITCHED,
   'postcopy-preempt': SWITCHED,
   'max-postcopy-bandwidth': SWITCHED,
+  recovery: SWITCHED,
   'recovery-limit': SWITCHED,
   'switch-after-rounds': ['hybrid'],
   'switch-after-share': ['hybrid'],

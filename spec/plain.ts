@@ -10,6 +10,7 @@ import {
   OnTimeout,
   PostcopyBubble,
   PostcopyPush,
+  PostcopyRecovery,
 } from '../proto/generated/godwit/v1/migration.ts';
 import type { Technique, WorkloadKind } from '../proto/names.ts';
 import { transformsOf } from '../proto/transforms.ts';
@@ -140,6 +141,7 @@ function plainOptions(techniques: readonly Technique[], options: MigrationOption
     'accessed-first': options.accessedFirst,
     'postcopy-preempt': options.postcopyPreempt,
     'max-postcopy-bandwidth': bandwidth.format(options.maxPostcopyBandwidthBytesPerS),
+    recovery: options.recovery === PostcopyRecovery.POSTCOPY_RECOVERY_MANUAL ? 'manual' : 'automatic',
     'recovery-limit': duration.format(options.recoveryLimitMs),
     'switch-after-rounds': options.switchAfterRounds,
     'switch-after-share': options.switchAfterShare,

@@ -13,6 +13,7 @@ import {
   OnTimeout,
   PostcopyBubble,
   PostcopyPush,
+  PostcopyRecovery,
 } from '../proto/generated/godwit/v1/migration.ts';
 import { DEFAULT_MIGRATION_OPTIONS } from '../proto/migration-options.ts';
 import { nameProblem, TECHNIQUES, type Technique } from '../proto/names.ts';
@@ -264,6 +265,10 @@ function migrationOptions(technique: Technique, migration: Spec['migration']): M
     accessedFirst: migration['accessed-first'],
     postcopyPreempt: migration['postcopy-preempt'],
     maxPostcopyBandwidthBytesPerS: migration['max-postcopy-bandwidth'],
+    recovery:
+      migration.recovery === 'manual'
+        ? PostcopyRecovery.POSTCOPY_RECOVERY_MANUAL
+        : PostcopyRecovery.POSTCOPY_RECOVERY_AUTOMATIC,
     recoveryLimitMs: migration['recovery-limit'],
     switchAfterRounds:
       migration['switch-after-rounds'] ?? (isSwitchSaid ? 0 : DEFAULT_MIGRATION_OPTIONS.switchAfterRounds),

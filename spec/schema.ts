@@ -38,6 +38,7 @@ export const FAILPOINT_ACTIONS = ['kill', 'delay'] as const;
 export const ON_TIMEOUT = ['abort', 'stop-and-copy'] as const;
 export const PUSHES = ['none', 'sequential', 'bubbling'] as const;
 export const BUBBLES = ['dual', 'forward'] as const;
+export const RECOVERIES = ['automatic', 'manual'] as const;
 
 const LIMITS = SPEC_LIMITS;
 
@@ -191,6 +192,9 @@ const migration = section({
   'max-postcopy-bandwidth': bandwidthLimit()
     .prefault(bandwidth.format(DEFAULTS.maxPostcopyBandwidthBytesPerS))
     .describe('What the push may use of the link; demanded pages may exceed it.'),
+  recovery: choice(RECOVERIES)
+    .default('automatic')
+    .describe('Who connects again when the link is lost: the destination, or nobody until `godwit recover`.'),
   'recovery-limit': timeUpTo(MIGRATION_LIMITS.totalTimeLimitMsMax)
     .prefault(duration.format(DEFAULTS.recoveryLimitMs))
     .describe('For so long a post-copy whose link is lost tries to connect again; then the guest is lost.'),

@@ -5,6 +5,7 @@ import { GuestState } from '../../proto/generated/godwit/v1/guest.ts';
 import { type TestbedOptions, withClient, withTestbed } from '../options.ts';
 import { printJson } from '../render/json.ts';
 import { bytesText, orUnknown, UNKNOWN } from '../render/measures.ts';
+import { progressText } from '../render/progress-line.ts';
 import { tableText } from '../render/table.ts';
 
 const EXAMPLES = `
@@ -26,7 +27,8 @@ async function listGuests({ coordinator, json }: TestbedOptions): Promise<void> 
     console.log(
       tableText(['GUEST', 'HOST', 'STATE', 'WORKLOAD', 'MOVED BY', 'VCPUS', 'MEMORY'], guests.map(row), 5),
     );
-    for (const { spec, lost, nicProblem } of guests) {
+    for (const { spec, lost, nicProblem, progress } of guests) {
+      if (progress !== undefined) console.log(`${spec?.name} is being moved: ${progressText(progress)}`);
       if (lost !== '') console.log(`${spec?.name} was lost: ${lost}`);
       if (nicProblem !== '') console.log(`${spec?.name} has no clients: ${nicProblem}`);
     }

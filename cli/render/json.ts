@@ -9,6 +9,7 @@ import {
   onTimeoutToJSON,
   postcopyBubbleToJSON,
   postcopyPushToJSON,
+  postcopyRecoveryToJSON,
 } from '../../proto/generated/godwit/v1/migration.ts';
 import { linkDirectionToJSON, linkFaultKindToJSON } from '../../proto/generated/godwit/v1/network.ts';
 
@@ -19,6 +20,7 @@ const ENUM_FIELDS = new Map<string, (value: never) => string>([
   ['onTimeout', onTimeoutToJSON],
   ['push', postcopyPushToJSON],
   ['bubble', postcopyBubbleToJSON],
+  ['recovery', postcopyRecoveryToJSON],
   ['action', failpointActionToJSON],
   ['rateUnit', rateUnitToJSON],
   ['kind', linkFaultKindToJSON],

@@ -1,6 +1,6 @@
 /**
  * Shows what is going on: on a terminal the last line is drawn anew with each report; elsewhere lines are
- * added, for a migration at most one per second and one per round.
+ * added, for a migration at most one per second, one per round and one per phase.
  */
 import type { WriteStream } from 'node:tty';
 import type { MigrationProgress } from '../../proto/generated/godwit/v1/migration.ts';
@@ -13,8 +13,8 @@ const ERASE_LINE = '\r\u001b[2K';
 export class ProgressDisplay {
   readonly #stream: WriteStream;
   #drawn = false;
-  /** Of each migration by its label: its round, and when it last had a line. */
-  readonly #last = new Map<string, { readonly round: number; readonly atMs: number }>();
+  /** Of each migration by its label: its phase and round, and when it last had a line. */
+  readonly #last = new Map<string, { readonly stage: string; readonly atMs: number }>();
 
   /** @param stream where to: stdout, or stderr when stdout is kept for JSON. */
   constructor(stream: WriteStream) {
@@ -41,8 +41,9 @@ export class ProgressDisplay {
     }
     const now = performance.now();
     const last = this.#last.get(label);
-    if (last !== undefined && progress.round === last.round && now - last.atMs < LINE_EVERY_MS) return;
-    this.#last.set(label, { round: progress.round, atMs: now });
+    const stage = `${progress.phase} ${progress.round}`;
+    if (last !== undefined && stage === last.stage && now - last.atMs < LINE_EVERY_MS) return;
+    this.#last.set(label, { stage, atMs: now });
     this.line(text);
   }
 

@@ -1,5 +1,9 @@
 /** One migration as one line: where it is, how fast it goes, and when it will be over. */
-import { MigrationPhase, type MigrationProgress } from '../../proto/generated/godwit/v1/migration.ts';
+import {
+  MigrationPhase,
+  type MigrationProgress,
+  type PostcopyArrival,
+} from '../../proto/generated/godwit/v1/migration.ts';
 import { PAGE_BYTES } from '../../proto/page.ts';
 import { bytesText, countText, durationText, percentText } from './measures.ts';
 
@@ -33,9 +37,10 @@ export function phaseText(phase: MigrationPhase): string {
 
 /** The line, what matters most first, since a narrow terminal cuts its end; what is not known yet is left out. */
 export function progressText(progress: MigrationProgress): string {
-  const { round, roundPages, roundPagesSent, remainingMs } = progress;
+  const { round, roundPages, roundPagesSent, remainingMs, arrival } = progress;
   const parts = [phaseText(progress.phase)];
-  if (round > 0) parts.push(`round ${round}`);
+  // Rounds are over when the guest runs at the destination.
+  if (round > 0 && arrival === undefined) parts.push(`round ${round}`);
   if (roundPages > 0n) {
     const share = (Number(roundPagesSent) / Number(roundPages)) * 100;
     parts.push(`${percentText(share)} of ${bytesText(Number(roundPages) * PAGE_BYTES)}`);
@@ -45,13 +50,31 @@ export function progressText(progress: MigrationProgress): string {
   if (progress.expectedDowntimeMs > 0) {
     parts.push(`expected downtime ${durationText(progress.expectedDowntimeMs)}`);
   }
+  if (arrival !== undefined) parts.push(...arrivalParts(progress, arrival));
   if (progress.postcopyRequests > 0n) parts.push(`${countText(Number(progress.postcopyRequests))} requests`);
   if (progress.bandwidthBytesPerS > 0) parts.push(`${bytesText(progress.bandwidthBytesPerS)}/s`);
   if (progress.dirtyRatePagesPerS > 0) {
     parts.push(`dirty rate ${countText(progress.dirtyRatePagesPerS)} pages/s`);
   }
   parts.push(`sent ${bytesText(Number(progress.transferredBytes))}`);
+  if (progress.switchRequestedMs > 0) {
+    parts.push(`switched by hand after ${durationText(progress.switchRequestedMs)}`);
+  }
   if (progress.failpoint !== '') parts.push(`at failpoint ${progress.failpoint}`);
   if (progress.note !== '') parts.push(progress.note);
   return parts.join('  ');
+}
+
+/** Of a guest that runs before its pages are there. */
+function arrivalParts(progress: MigrationProgress, arrival: PostcopyArrival): string[] {
+  const { faults, blocktimeMs, waitingVcpus, paused } = arrival;
+  const pushed = countText(Number(progress.postcopyPushedPages));
+  const parts = [
+    `pushed ${pushed} of ${countText(Number(progress.roundPages))} missing pages`,
+    `${countText(Number(faults))} faults`,
+    `blocktime ${durationText(blocktimeMs)}`,
+  ];
+  if (paused) parts.unshift('no link: see `godwit recover`');
+  if (waitingVcpus > 0) parts.push(`${waitingVcpus} ${waitingVcpus === 1 ? 'vCPU waits' : 'vCPUs wait'}`);
+  return parts;
 }

@@ -5,11 +5,13 @@
 
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import type { PostcopyDestinationReport } from '../../proto/generated/godwit/v1/migration.ts';
+import { isRecoveredByHand } from '../../proto/migration-options.ts';
 import { nowMs } from '../clock.ts';
 import { readFaultStatistics } from '../guest/fault-statistics.ts';
 import { type DestinationSide, SourceGaveUp } from './destination-side.ts';
 import { MOVER_LIMITS } from './limits.ts';
 import type { DestinationMoverData } from './messages.ts';
+import { type ProgressBoard, progressBoard } from './progress-board.ts';
 import { LateError, pauseFor, type Silence, within } from './silence.ts';
 
 export class Arrival {
@@ -18,6 +20,11 @@ export class Arrival {
   readonly #silence: Silence;
   readonly #ledgerMs: number;
   readonly #signal: AbortSignal;
+  readonly #board: ProgressBoard;
+  readonly #tried: (problem: string) => void;
+  /** Somebody wants a try, now; made anew for each. */
+  #asked = Promise.withResolvers<void>();
+  #isAsked = false;
   /** The first loss of the link since a page came, and how many had come then. */
   #fruitless = { sinceMs: 0, placedPages: 0 };
   #connectedAtMs = Number.NEGATIVE_INFINITY;
@@ -27,6 +34,7 @@ export class Arrival {
   /**
    * @param ledgerMs how long the ledger may take from COMPLETE on
    * @param signal ends the migration with its reason
+   * @param tried is told how the try ended that somebody asked for; empty: the link is there
    */
   constructor(
     data: DestinationMoverData,
@@ -34,12 +42,25 @@ export class Arrival {
     silence: Silence,
     ledgerMs: number,
     signal: AbortSignal,
+    tried: (problem: string) => void,
   ) {
     this.#data = data;
     this.#side = side;
     this.#silence = silence;
     this.#ledgerMs = ledgerMs;
     this.#signal = signal;
+    this.#board = progressBoard(data.board);
+    this.#tried = tried;
+  }
+
+  /** Tries to connect again at once, if the link is lost, and in place of a try that is under way. */
+  recoverNow(): void {
+    if (this.#board.isLinkLost !== 1) {
+      this.#tried('');
+      return;
+    }
+    this.#isAsked = true;
+    this.#asked.resolve();
   }
 
   /** Resolves when every page is here and the source knows it. @throws when that will not come to be */
@@ -90,34 +111,63 @@ export class Arrival {
     await this.#silence.during(what, Promise.race([promise, this.#side.lost.promise]));
   }
 
-  /**
-   * Connects again.
-   *
-   * @throws SourceGaveUp when that cannot be done within the recovery limit, or was done over and over and
-   *   brought no page
-   */
+  /** Connects again, by itself or when somebody says so. @throws SourceGaveUp as `#mayTry` does */
   async #recover(lost: Error): Promise<void> {
     const pausedAtMs = nowMs();
+    this.#board.isLinkLost = 1;
     let problem = this.#isFirstLoss(pausedAtMs) ? undefined : 'the new link was lost before a page came';
-    for (;;) {
-      if (problem !== undefined) {
-        if (nowMs() - this.#fruitless.sinceMs > this.#data.options.recoveryLimitMs) {
-          throw new SourceGaveUp(`${lost.message}; connecting again: ${problem}`);
-        }
-        await pauseFor(MOVER_LIMITS.reconnectIntervalMs, this.#signal);
-      }
-      try {
-        await within(this.#side.reconnect(), DEADLINES_MS.query, this.#signal);
-        break;
-      } catch (error) {
-        this.#signal.throwIfAborted();
-        if (error instanceof SourceGaveUp) throw error;
-        problem = (error as Error).message;
-      }
+    for (let isLost = true; isLost; ) {
+      await this.#mayTry(lost, problem);
+      const wasAsked = this.#isAsked;
+      this.#forgetAsking();
+      problem = await this.#try();
+      isLost = problem !== undefined;
+      // Whoever has asked again meanwhile is told how the next one ends.
+      const isTold = isLost ? wasAsked && !this.#isAsked : wasAsked || this.#isAsked;
+      if (isTold) this.#tried(problem ?? '');
     }
+    this.#forgetAsking();
+    this.#board.isLinkLost = 0;
     this.#connectedAtMs = nowMs();
     this.#recoveries++;
     this.#pausedMs += this.#connectedAtMs - pausedAtMs;
+  }
+
+  #forgetAsking(): void {
+    this.#isAsked = false;
+    this.#asked = Promise.withResolvers();
+  }
+
+  /**
+   * Waits until it is time for a try.
+   *
+   * @param problem of the last one
+   * @throws SourceGaveUp when the recovery limit is over, or a link that was made over and over brought no page
+   */
+  async #mayTry(lost: Error, problem: string | undefined): Promise<void> {
+    const { options } = this.#data;
+    const isByHand = isRecoveredByHand(options);
+    if (isByHand) await within(this.#asked.promise, Number.POSITIVE_INFINITY, this.#signal);
+    if (isByHand || problem === undefined) return;
+    if (nowMs() - this.#fruitless.sinceMs > options.recoveryLimitMs) {
+      throw new SourceGaveUp(`${lost.message}; connecting again: ${problem}`);
+    }
+    await pauseFor(MOVER_LIMITS.reconnectIntervalMs, this.#signal, this.#asked.promise);
+  }
+
+  /** Answers what was wrong. Ends early when somebody wants another one, which may find what this one does not. */
+  async #try(): Promise<string | undefined> {
+    const another = this.#asked.promise.then(() => 'another try was asked for');
+    const connected = this.#side.reconnect().then(() => undefined);
+    // It may end when nobody waits for it any more.
+    connected.catch(() => {});
+    try {
+      return await within(Promise.race([connected, another]), DEADLINES_MS.query, this.#signal);
+    } catch (error) {
+      this.#signal.throwIfAborted();
+      if (error instanceof SourceGaveUp) throw error;
+      return (error as Error).message;
+    }
   }
 
   /** Whether the link was of use since it was last lost: it brought a page, or held for long. */

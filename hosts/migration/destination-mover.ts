@@ -51,7 +51,10 @@ export class DestinationMover {
       leaseEnded: () =>
         this.#post({ type: 'commit-missing', reason: "COMMIT came when this host's lease had ended" }),
     });
-    this.#arrival = new Arrival(data, this.#side, this.#silence, this.#ledgerMs, this.#ending.signal);
+    const { signal } = this.#ending;
+    this.#arrival = new Arrival(data, this.#side, this.#silence, this.#ledgerMs, signal, (problem) =>
+      this.#post({ type: 'recovery', problem }),
+    );
     port.on('message', (message: ToDestinationMover) => this.#onMessage(message));
   }
 
@@ -99,6 +102,9 @@ export class DestinationMover {
         break;
       case 'resume':
         this.#side.resume();
+        break;
+      case 'recover':
+        this.#arrival.recoverNow();
         break;
     }
   }

@@ -12,7 +12,7 @@
 
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import type { TransformReport } from '../../proto/generated/godwit/v1/migration.ts';
-import { hasLatePages } from '../../proto/migration-options.ts';
+import { mayHaveLatePages } from '../../proto/migration-options.ts';
 import { transformsOf } from '../../proto/transforms.ts';
 import { nowMs } from '../clock.ts';
 import { ControlBlock } from '../guest/control-block.ts';
@@ -341,7 +341,7 @@ export class DestinationSide {
         break;
       case 'MISSING':
         this.#mayCome(channel, frame.type, 'moving');
-        if (!hasLatePages(this.#data.options)) throw notNow(frame.type);
+        if (!mayHaveLatePages(this.#data.options)) throw notNow(frame.type);
         this.paging.begin(frame.body, payload);
         break;
       case 'ALIVE':

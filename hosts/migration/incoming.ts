@@ -10,9 +10,12 @@ import {
   DestinationReport,
   type MigrationOptions,
   MigrationPhase,
+  type PostcopyArrival,
 } from '../../proto/generated/godwit/v1/migration.ts';
+import { isRecoveredByHand } from '../../proto/migration-options.ts';
 import { bootId, nowMs } from '../clock.ts';
-import { HANDOVER } from '../guest/control-layout.ts';
+import { HANDOVER, VCPU_STATE } from '../guest/control-layout.ts';
+import { readFaultStatistics } from '../guest/fault-statistics.ts';
 import type { Guest } from '../guest/guest.ts';
 import type { FromDestinationMover, MoverWork, ToDestinationMover } from './messages.ts';
 import { MoverThread } from './mover-thread.ts';
@@ -59,6 +62,8 @@ export class IncomingMigration {
   #thread: MoverThread<ToDestinationMover, FromDestinationMover> | undefined;
   #isConnected = false;
   #ledgerArrived = false;
+  /** Of those who wait for a try to connect again: what is wrong with it, or empty. */
+  #recovery: PromiseWithResolvers<string> | undefined;
   #failpoint = '';
   #threadEnded = false;
   #cancelReason: string | undefined;
@@ -148,6 +153,51 @@ export class IncomingMigration {
     this.#abandon(`cancelled: ${reason}`);
   }
 
+  /**
+   * Connects to the source again, now. Resolves when the link is there.
+   *
+   * @throws RpcError FAILED_PRECONDITION when no link is lost; UNAVAILABLE when this try was in vain
+   */
+  async recover(): Promise<void> {
+    const { migration, guest, source, options } = this.#settings;
+    const what = `migration "${migration}" of guest "${guest.spec.name}"`;
+    if (!this.#isLinkLost) {
+      const { missingPages } = guest.control;
+      const why =
+        this.#fate === 'resumed' && missingPages === 0 ? 'all its pages have come' : 'it has its link';
+      throw new RpcError('FAILED_PRECONDITION', `${what} is not in postcopy-paused: ${why}`);
+    }
+    this.#recovery ??= Promise.withResolvers();
+    this.#thread?.post({ type: 'recover' });
+    const problem = await this.#recovery.promise;
+    if (problem === '') return;
+    const next = this.#threadEnded
+      ? 'it is over'
+      : isRecoveredByHand(options)
+        ? 'it stays in postcopy-paused, and nothing is lost by that: try again'
+        : 'it is tried again until the recovery limit is over';
+    throw new RpcError('UNAVAILABLE', `${what}: connecting to ${source} again: ${problem}; ${next}`);
+  }
+
+  /** Where the guest stands while pages of it are on their way; undefined before and afterwards. */
+  arrival(): PostcopyArrival | undefined {
+    const { shared, control, spec } = this.#settings.guest;
+    if (this.#fate !== 'resumed' || this.#threadEnded) return undefined;
+    const { faults, blocktimeMs } = readFaultStatistics(shared.faults);
+    const vcpus = Array.from({ length: spec.vcpuCount }, (_, vcpu) => control.vcpuState(vcpu));
+    return {
+      missingPages: BigInt(control.missingPages),
+      faults: BigInt(faults),
+      blocktimeMs,
+      waitingVcpus: vcpus.filter((state) => state === VCPU_STATE.FAULTED).length,
+      paused: this.#isLinkLost,
+    };
+  }
+
+  get #isLinkLost(): boolean {
+    return !this.#threadEnded && this.#board.isLinkLost === 1;
+  }
+
   /** The failpoint at which the migration stands here now, or empty. */
   get failpoint(): string {
     return this.#failpoint;
@@ -173,6 +223,9 @@ export class IncomingMigration {
       case 'resumed':
         this.#onResumed(message.resumedAtMs);
         break;
+      case 'recovery':
+        this.#tried(message.problem);
+        break;
       case 'ended':
         this.#report = message.report;
         this.#ledgerArrived = message.ledgerArrived;
@@ -188,10 +241,16 @@ export class IncomingMigration {
     }
   }
 
+  #tried(problem: string): void {
+    this.#recovery?.resolve(problem);
+    this.#recovery = undefined;
+  }
+
   /** The mover is done, or its thread has died. */
   async #onEnd(reason: string): Promise<void> {
     if (this.#threadEnded) return;
     this.#threadEnded = true;
+    this.#tried(reason);
     const { control } = this.#settings.guest;
     // It may have died between resuming the guest and saying so.
     if (control.handover() === HANDOVER.RESUMED && this.#fate === undefined) this.#onResumed(nowMs());

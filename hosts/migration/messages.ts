@@ -20,6 +20,8 @@ interface MoverData {
 }
 
 export interface SourceMoverData extends MoverData {
+  /** Of a SwitchRequest. */
+  readonly switchRequest: SharedArrayBuffer;
   readonly listenAddress: string;
   readonly acceptedAtMs: number;
 }
@@ -53,7 +55,9 @@ export type ToSourceMover =
 export type ToDestinationMover =
   | ToMover
   /** The witness has decided that the guest runs here. */
-  | { readonly type: 'resume' };
+  | { readonly type: 'resume' }
+  /** Whether the link is lost or not: to be answered by `recovery`. */
+  | { readonly type: 'recover' };
 
 /** From either mover. */
 type FromMover = { readonly type: 'held'; readonly point: FailpointName } | { readonly type: 'released' };
@@ -79,6 +83,8 @@ export type FromDestinationMover =
   /** READY was sent, and COMMIT did not come, or came when the lease had ended. */
   | { readonly type: 'commit-missing'; readonly reason: string }
   | { readonly type: 'resumed'; readonly resumedAtMs: number }
+  /** The try that was asked for is over; the problem is empty when the link is there again. */
+  | { readonly type: 'recovery'; readonly problem: string }
   /** The last message. */
   | {
       readonly type: 'ended';

@@ -4,7 +4,7 @@
  * was handed over and is freed.
  */
 
-import { errorText } from '../../proto/errors.ts';
+import { errorText, RpcError } from '../../proto/errors.ts';
 import { HandoverStanding, type SourceOutcome } from '../../proto/generated/godwit/v1/host.ts';
 import {
   type MigrationOptions,
@@ -12,6 +12,7 @@ import {
   type MigrationProgress,
   SourceReport,
 } from '../../proto/generated/godwit/v1/migration.ts';
+import { hasLatePages, mayHaveLatePages } from '../../proto/migration-options.ts';
 import { PAGE_BYTES } from '../../proto/page.ts';
 import { nowMs } from '../clock.ts';
 import { HANDOVER, HOLD } from '../guest/control-layout.ts';
@@ -22,6 +23,7 @@ import type { FromSourceMover, MoverWork, ToSourceMover } from './messages.ts';
 import { MoverThread } from './mover-thread.ts';
 import type { MoverThreads } from './mover-threads.ts';
 import { progressBoard } from './progress-board.ts';
+import { SwitchRequest } from './switch-request.ts';
 import type { Side } from './wire.ts';
 
 export interface OutgoingSettings {
@@ -58,6 +60,7 @@ export class OutgoingMigration {
   readonly #settings: OutgoingSettings;
   readonly #hooks: OutgoingHooks;
   readonly #board = progressBoard();
+  readonly #switchRequest = new SwitchRequest();
   readonly #acceptedAtMs = nowMs();
   readonly #ended = Promise.withResolvers<Ending>();
   /** Resolves when it is known who has the guest, and the guest here is freed or runs. */
@@ -73,6 +76,7 @@ export class OutgoingMigration {
   #pledged = false;
   #owner: Side | undefined;
   #freedAtMs = 0;
+  #switchRequestedAtMs = 0;
   #note = '';
 
   constructor(settings: OutgoingSettings, hooks: OutgoingHooks) {
@@ -95,6 +99,7 @@ export class OutgoingMigration {
         options,
         token,
         board: this.#board.shared,
+        switchRequest: this.#switchRequest.shared,
         listenAddress,
         acceptedAtMs: this.#acceptedAtMs,
       },
@@ -112,6 +117,7 @@ export class OutgoingMigration {
     if (this.#isHandedOver) await this.#settled.promise;
     else this.#keep(wasRunning);
     report.freedAtMs = this.#freedAtMs;
+    report.switchRequestedAtMs = this.#switchRequestedAtMs;
     return { phase: this.#finalPhase(), reason: this.#outcomeReason(reason), report };
   }
 
@@ -122,6 +128,43 @@ export class OutgoingMigration {
     this.#cancelReason = reason;
     this.#thread?.post({ type: 'stop', reason: `cancelled: ${reason}` });
     return true;
+  }
+
+  /** Ends the service of a guest that is no more at the destination. False when it was not known to run there. */
+  guestGone(reason: string): boolean {
+    if (this.#owner !== 'destination') return false;
+    this.#thread?.post({ type: 'stop', reason });
+    return true;
+  }
+
+  /**
+   * What is being sent now is the last before the guest is paused; what then remains follows as post-copy.
+   *
+   * @throws RpcError FAILED_PRECONDITION when that cannot be, and why
+   */
+  switchToPostCopy(): void {
+    const problem = this.#switchProblem();
+    if (problem !== undefined) {
+      const what = `migration "${this.#settings.migration}" of guest "${this.#settings.guest.spec.name}"`;
+      throw new RpcError('FAILED_PRECONDITION', `${what} cannot be switched to post-copy: ${problem}`);
+    }
+    this.#switchRequestedAtMs = nowMs();
+  }
+
+  /** Asks for the switch, unless there is something against it. */
+  #switchProblem(): string | undefined {
+    const { technique } = this.#settings.options;
+    if (technique === 'post-copy') return 'it is post-copy from its beginning';
+    if (!mayHaveLatePages(this.#settings.options)) {
+      return `${technique} pauses the guest before it sends anything; take pre-copy or hybrid`;
+    }
+    if (this.#cancelReason !== undefined) return 'it is being cancelled';
+    if (this.#switchRequestedAtMs > 0) return 'it was switched by hand already';
+    if (this.#switchRequest.request()) return undefined;
+    if (hasLatePages(this.#settings.options)) return 'it has switched by itself already';
+    return this.#isHandedOver
+      ? "it is past its commit point: the guest is the destination's, with all its pages"
+      : 'its guest is being paused already, to send what remains';
   }
 
   /** Lets a migration that is held at a failpoint go on. */
@@ -279,6 +322,7 @@ export class OutgoingMigration {
       board.bandwidthBytesPerS > 0 || board.roundStartMs === 0
         ? board.bandwidthBytesPerS
         : ((board.transferredBytes - board.roundStartBytes) / roundMs) * 1000;
+    const isStalled = phase === MigrationPhase.MIGRATION_PHASE_POSTCOPY_PAUSED;
     const pagesLeft = Math.max(board.roundPages - board.roundPagesSent, 0);
     return {
       migration: this.#settings.migration,
@@ -291,10 +335,15 @@ export class OutgoingMigration {
       dirtyRatePagesPerS: board.dirtyRatePagesPerS,
       bandwidthBytesPerS: bandwidth,
       expectedDowntimeMs: board.expectedDowntimeMs,
-      remainingMs: remainingMs(pagesLeft, board.pageBytes || PAGE_BYTES, bandwidth, board.dirtyRatePagesPerS),
+      remainingMs: isStalled
+        ? 0
+        : remainingMs(pagesLeft, board.pageBytes || PAGE_BYTES, bandwidth, board.dirtyRatePagesPerS),
       note: this.#note,
       failpoint: this.#failpoint,
       postcopyRequests: BigInt(board.postcopyRequests),
+      postcopyPushedPages: BigInt(board.postcopyPushedPages),
+      switchRequestedMs: this.#switchRequestedAtMs === 0 ? 0 : this.#switchRequestedAtMs - this.#acceptedAtMs,
+      arrival: undefined,
     };
   }
 }

@@ -9,7 +9,9 @@
 
 import { setImmediate } from 'node:timers/promises';
 import { DEADLINES_MS, PATIENCE } from '../../proto/deadlines.ts';
+import { errorText } from '../../proto/errors.ts';
 import { MigrationPhase, type PostcopySourceReport } from '../../proto/generated/godwit/v1/migration.ts';
+import { isRecoveredByHand } from '../../proto/migration-options.ts';
 import { PAGE_BYTES } from '../../proto/page.ts';
 import { nowMs } from '../clock.ts';
 import { BandwidthLimit } from './bandwidth-limit.ts';
@@ -85,15 +87,18 @@ export class PageServer {
   /** @param sentBytes of this part of the migration */
   report(sentBytes: number): PostcopySourceReport {
     const { demanded, hits } = this.#counts;
-    // Not by batches: one that a lost link ends is sent in part.
-    const pushed = pagesOf(this.#pageSender) - this.#earlierPages - demanded;
     return {
       missingPages: BigInt(this.#missing.size),
-      pushedPages: BigInt(pushed),
+      pushedPages: BigInt(this.#pushedPages),
       demandedPages: BigInt(demanded),
       prefetchHits: BigInt(hits),
       sentBytes: BigInt(sentBytes),
     };
+  }
+
+  /** Not by batches: one that a lost link ends is sent in part. */
+  get #pushedPages(): number {
+    return pagesOf(this.#pageSender) - this.#earlierPages - this.#counts.demanded;
   }
 
   /** Sends everything that is missing; resolves when the destination has it. @throws when it never will */
@@ -196,6 +201,7 @@ export class PageServer {
       else await this.#pageSender.send(batch.subarray(0, count).sort(), 0, count, () => true);
       this.#countSent();
       board.roundPagesSent = this.#missing.size - this.#unsent.size;
+      board.postcopyPushedPages = this.#pushedPages;
       board.transferredBytes = this.sentBytes;
       // What is demanded wants to be heard.
       await setImmediate();
@@ -249,15 +255,17 @@ export class PageServer {
   /** Waits until the destination has connected again, and takes over what it lacks. */
   async #recover(why: Error): Promise<void> {
     const { data, board, silence, signal } = this.#parts;
-    if (signal.aborted) throw new NobodyThere(String(signal.reason));
+    if (signal.aborted) throw new NobodyThere(errorText(signal.reason));
     const cause = this.#lost ?? why;
     for (const channel of allChannels(this.#connections)) channel.lose(new Error(why.message));
     if (cause instanceof NobodyThere) throw cause;
     board.phase = MigrationPhase.MIGRATION_PHASE_POSTCOPY_PAUSED;
     this.#earlierBytes = this.sentBytes;
     // The destination may notice later than this side that the link is lost.
-    const withinMs = DEADLINES_MS.dataSilence + data.options.recoveryLimitMs * PATIENCE;
+    const limitMs = DEADLINES_MS.dataSilence + data.options.recoveryLimitMs * PATIENCE;
+    const withinMs = isRecoveredByHand(data.options) ? Number.POSITIVE_INFINITY : limitMs;
     this.#connections = await within(this.#parts.reconnected(), withinMs, signal).catch(() => {
+      if (signal.aborted) throw new NobodyThere(errorText(signal.reason));
       throw new NobodyThere(`${cause.message}; it did not come back within ${withinMs / 1000} s`);
     });
     board.phase = MigrationPhase.MIGRATION_PHASE_POSTCOPY_RECOVER;

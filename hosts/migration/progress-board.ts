@@ -22,8 +22,12 @@ const FIELDS = [
   'expectedDowntimeMs',
   /** Pages that a destination whose guest runs has asked for. */
   'postcopyRequests',
+  /** Pages that were sent to it unasked. */
+  'postcopyPushedPages',
   /** Pages that were missing when the destination was given the guest; 0 again when it has all. */
   'owedPages',
+  /** At the destination: 1 while the guest runs there, lacks pages, and has no link to the source. */
+  'isLinkLost',
   /** Connections and frames that were not what they should have been. */
   'refused',
 ] as const;

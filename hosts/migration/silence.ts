@@ -73,12 +73,14 @@ export async function pauseFor(
   }
 }
 
-/** What a promise answers, if it does so in time. */
+/** What a promise answers, if it does so in time; with an infinite time only the signal ends the wait. */
 export async function within<T>(promise: Promise<T>, durationMs: number, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted();
   const ended = Promise.withResolvers<never>();
   const onAbort = (): void => ended.reject(reasonOf(signal));
-  const timer = setTimeout(() => ended.reject(new LateError(durationMs)), durationMs);
+  const timer = Number.isFinite(durationMs)
+    ? setTimeout(() => ended.reject(new LateError(durationMs)), durationMs)
+    : undefined;
   signal.addEventListener('abort', onAbort);
   try {
     return await Promise.race([promise, ended.promise]);

@@ -235,6 +235,7 @@ export class SourceMover {
       series: undefined,
       postcopy,
       transforms: this.#side?.transformReports() ?? [],
+      switchRequestedAtMs: 0,
     };
   }
 }

@@ -30,6 +30,7 @@ import { PageServer } from './page-server.ts';
 import { PageSet } from './page-set.ts';
 import { pauseFor } from './silence.ts';
 import { type SourceParts, sentBytesOf } from './source-parts.ts';
+import { SwitchRequest } from './switch-request.ts';
 import { Switchover } from './switchover.ts';
 
 const MS_PER_S = 1000;
@@ -41,7 +42,8 @@ type Convergence =
   | 'total-time-limit'
   | 'switch-after-rounds'
   | 'switch-after-share'
-  | 'switch-after';
+  | 'switch-after'
+  | 'switch-by-hand';
 
 export class SourceSide {
   readonly rounds: RoundReport[] = [];
@@ -53,6 +55,7 @@ export class SourceSide {
   readonly #encoder: PageEncoder | undefined;
   readonly #pageSender: PageSender;
   readonly #estimates = new Estimates();
+  readonly #switchRequest: SwitchRequest;
   readonly #pages: Uint32Array;
   #convergence: Convergence | '' = '';
   /** The pages that are to follow when the guest runs at the destination, and who sends them. */
@@ -63,8 +66,9 @@ export class SourceSide {
 
   constructor(parts: SourceParts) {
     this.#parts = parts;
-    const { shared, options } = parts.data;
+    const { shared, options, switchRequest } = parts.data;
     const pageCount = pageCountOf(shared.spec);
+    this.#switchRequest = new SwitchRequest(switchRequest);
     this.#control = new ControlBlock(shared.control, shared.spec.vcpuCount);
     this.#pageTable = new PageTable(shared.pageTable, pageCount);
     this.#pages = new Uint32Array(pageCount);
@@ -170,17 +174,28 @@ export class SourceSide {
   mustSwitch(): boolean {
     const { options } = this.#parts.data;
     const due = this.#switchDue();
-    if (due !== undefined) this.#convergence = due;
+    if (due !== undefined) this.#end(due);
     else if (options.switchAfterRounds > 0 && this.rounds.length >= options.switchAfterRounds) {
-      this.#convergence = 'switch-after-rounds';
-    } else if (this.#fits()) this.#convergence = 'converged';
-    else if (this.#timeIsUp()) this.#convergence = 'total-time-limit';
-    else if (this.rounds.length >= options.maxRounds) this.#convergence = 'max-rounds';
+      this.#end('switch-after-rounds');
+    } else if (this.#fits()) this.#end('converged');
+    else if (this.#timeIsUp()) this.#end('total-time-limit');
+    else if (this.rounds.length >= options.maxRounds) this.#end('max-rounds');
     return this.#convergence !== '';
   }
 
-  /** What ends a hybrid's round early. */
+  /** Whether somebody has asked for the switch, and the rounds have ended for that. */
+  get isSwitchedByHand(): boolean {
+    return this.#convergence === 'switch-by-hand';
+  }
+
+  /** The rounds are over: from here on nobody can ask for a switch any more. Who has asked before, gets it. */
+  #end(why: Convergence): void {
+    this.#convergence = this.#switchRequest.close() ? why : 'switch-by-hand';
+  }
+
+  /** What ends a round early, for the switch to post-copy. */
   #switchDue(): Convergence | undefined {
+    if (this.#switchRequest.isRequested) return 'switch-by-hand';
     const { acceptedAtMs, options } = this.#parts.data;
     if (options.technique !== 'hybrid') return undefined;
     const { switchAfterShare, switchAfterMs } = options;
@@ -193,19 +208,19 @@ export class SourceSide {
 
   /**
    * Whether to switch over now: what is dirty is expected to fit the downtime limit, or to be sent whatever
-   * it costs.
+   * it costs, or to follow, if somebody wants it so.
    *
    * @throws when the guest does not converge within the limits and the options say to give up then
    */
   converged(): boolean {
     const { options } = this.#parts.data;
-    if (this.#fits()) {
-      this.#convergence = 'converged';
-      return true;
-    }
-    if (this.#timeIsUp()) this.#convergence = 'total-time-limit';
-    else if (this.rounds.length >= options.maxRounds) this.#convergence = 'max-rounds';
+    const due = this.#switchDue();
+    const isInTime = due !== undefined || this.#fits();
+    if (isInTime) this.#end(due ?? 'converged');
+    else if (this.#timeIsUp()) this.#end('total-time-limit');
+    else if (this.rounds.length >= options.maxRounds) this.#end('max-rounds');
     else return false;
+    if (isInTime || this.isSwitchedByHand) return true;
     if (options.onTimeout === OnTimeout.ON_TIMEOUT_STOP_AND_COPY) return true;
     const dirtyPages = this.#pageTable.countDirty();
     const expectedMs = this.#estimates.expectedDowntimeMs(dirtyPages);
@@ -233,7 +248,8 @@ export class SourceSide {
    */
   async switchover(finalPages: () => Promise<void>): Promise<void> {
     const { options } = this.#parts.data;
-    const isWatched = hasLatePages(options) && (options.accessedFirst || options.hotSet > 0);
+    const hasLate = hasLatePages(options) || this.isSwitchedByHand;
+    const isWatched = hasLate && (options.accessedFirst || options.hotSet > 0);
     if (isWatched) await this.#watchAccesses();
     // Before the pause, which it would lengthen.
     const accessed = accessedPages(this.#pageTable, isWatched && options.accessedFirst);

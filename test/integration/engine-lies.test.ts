@@ -53,7 +53,7 @@ describe('the source', () => {
       migration: MIGRATION,
       threads: THREADS,
       guest,
-      options: optionsOf('pre-copy'),
+      options: optionsOf('pre-copy', { postcopyPreempt: false }),
       token: TOKEN,
     };
     outgoing = new OutgoingMigration(
@@ -244,7 +244,7 @@ describe('the destination', () => {
       migration: MIGRATION,
       threads: THREADS,
       guest,
-      options: optionsOf('pre-copy'),
+      options: optionsOf('pre-copy', { postcopyPreempt: false }),
       token: TOKEN,
     };
     incoming = new IncomingMigration(

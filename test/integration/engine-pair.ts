@@ -68,6 +68,8 @@ export interface Relay {
   readonly cut: () => void;
   /** Cuts once the source has sent so many bytes, and lets nobody connect for a while then. */
   readonly cutAfter: (byteCount: number, forMs: number) => void;
+  /** Lets connect again, before that while is over. */
+  readonly restore: () => void;
 }
 
 /** The end of both sides of a migration. */
@@ -204,7 +206,10 @@ export class EnginePair {
       bytesLeft = byteCount;
       downMs = forMs;
     };
-    return { port, cut, cutAfter };
+    const restore = (): void => {
+      downUntilMs = 0;
+    };
+    return { port, cut, cutAfter, restore };
   }
 
   async end(): Promise<void> {

@@ -9,6 +9,11 @@ import type { SourceSide } from '../source-side.ts';
 export async function hybrid(source: SourceSide): Promise<void> {
   await source.sendAll();
   while (!source.mustSwitch()) await source.sendDirty();
+  await goOnAsPostCopy(source);
+}
+
+/** What was written since it was last sent follows when the guest runs at the destination. */
+export async function goOnAsPostCopy(source: SourceSide): Promise<void> {
   await source.switchover(() => source.sendDirtyBitmap());
   await source.serveAndPush();
 }

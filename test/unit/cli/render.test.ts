@@ -28,6 +28,9 @@ function progress(changes: Partial<MigrationProgress> = {}): MigrationProgress {
     note: '',
     failpoint: '',
     postcopyRequests: 0n,
+    postcopyPushedPages: 0n,
+    switchRequestedMs: 0,
+    arrival: undefined,
     ...changes,
   };
 }

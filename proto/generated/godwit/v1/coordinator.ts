@@ -200,6 +200,8 @@ export interface GuestEntry {
   lost: string;
   /** What keeps its clients from it, or empty. */
   nicProblem: string;
+  /** How that migration stands; unset when this coordinator knows nothing of it. */
+  progress: MigrationProgress | undefined;
 }
 
 export interface CoordinatorServiceGetGuestStatsRequest {
@@ -237,6 +239,22 @@ export interface CoordinatorServiceCancelMigrationRequest {
 }
 
 export interface CoordinatorServiceCancelMigrationResponse {
+}
+
+export interface CoordinatorServiceSwitchMigrationRequest {
+  /** A guest's or a migration's name. */
+  target: string;
+}
+
+export interface CoordinatorServiceSwitchMigrationResponse {
+}
+
+export interface CoordinatorServiceRecoverMigrationRequest {
+  /** A guest's or a migration's name. */
+  target: string;
+}
+
+export interface CoordinatorServiceRecoverMigrationResponse {
 }
 
 export interface CoordinatorServiceReleaseFailpointRequest {
@@ -305,7 +323,7 @@ export interface Event {
   atMs: number;
   /**
    * host-registered, host-lost, host-draining, host-undrained, guest-created, guest-destroyed, guest-lost,
-   * guest-found, guest-adopted, guest-discarded, migration-started, migration-phase, migration-ended, handover-begun, handover-settled,
+   * guest-found, guest-adopted, guest-discarded, migration-started, migration-phase, migration-switched, migration-ended, handover-begun, handover-settled,
    * network-shaped, network-fault.
    */
   kind: string;
@@ -2580,7 +2598,16 @@ export const CoordinatorServiceListGuestsResponse: MessageFns<CoordinatorService
 };
 
 function createBaseGuestEntry(): GuestEntry {
-  return { spec: undefined, owner: "", epoch: 0n, state: 0, migration: "", lost: "", nicProblem: "" };
+  return {
+    spec: undefined,
+    owner: "",
+    epoch: 0n,
+    state: 0,
+    migration: "",
+    lost: "",
+    nicProblem: "",
+    progress: undefined,
+  };
 }
 
 export const GuestEntry: MessageFns<GuestEntry> = {
@@ -2608,6 +2635,9 @@ export const GuestEntry: MessageFns<GuestEntry> = {
     }
     if (message.nicProblem !== "") {
       writer.uint32(58).string(message.nicProblem);
+    }
+    if (message.progress !== undefined) {
+      MigrationProgress.encode(message.progress, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -2681,6 +2711,14 @@ export const GuestEntry: MessageFns<GuestEntry> = {
             message.nicProblem = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.progress = MigrationProgress.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2706,6 +2744,7 @@ export const GuestEntry: MessageFns<GuestEntry> = {
         : isSet(object.nic_problem)
         ? globalThis.String(object.nic_problem)
         : "",
+      progress: isSet(object.progress) ? MigrationProgress.fromJSON(object.progress) : undefined,
     };
   },
 
@@ -2732,6 +2771,9 @@ export const GuestEntry: MessageFns<GuestEntry> = {
     if (message.nicProblem !== "") {
       obj.nicProblem = message.nicProblem;
     }
+    if (message.progress !== undefined) {
+      obj.progress = MigrationProgress.toJSON(message.progress);
+    }
     return obj;
   },
 
@@ -2747,6 +2789,9 @@ export const GuestEntry: MessageFns<GuestEntry> = {
     message.migration = object.migration ?? "";
     message.lost = object.lost ?? "";
     message.nicProblem = object.nicProblem ?? "";
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? MigrationProgress.fromPartial(object.progress)
+      : undefined;
     return message;
   },
 };
@@ -3418,6 +3463,260 @@ export const CoordinatorServiceCancelMigrationResponse: MessageFns<CoordinatorSe
     _: I,
   ): CoordinatorServiceCancelMigrationResponse {
     const message = createBaseCoordinatorServiceCancelMigrationResponse();
+    return message;
+  },
+};
+
+function createBaseCoordinatorServiceSwitchMigrationRequest(): CoordinatorServiceSwitchMigrationRequest {
+  return { target: "" };
+}
+
+export const CoordinatorServiceSwitchMigrationRequest: MessageFns<CoordinatorServiceSwitchMigrationRequest> = {
+  encode(message: CoordinatorServiceSwitchMigrationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.target !== "") {
+      writer.uint32(10).string(message.target);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoordinatorServiceSwitchMigrationRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoordinatorServiceSwitchMigrationRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.target = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CoordinatorServiceSwitchMigrationRequest {
+    return { target: isSet(object.target) ? globalThis.String(object.target) : "" };
+  },
+
+  toJSON(message: CoordinatorServiceSwitchMigrationRequest): unknown {
+    const obj: any = {};
+    if (message.target !== "") {
+      obj.target = message.target;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CoordinatorServiceSwitchMigrationRequest>, I>>(
+    base?: I,
+  ): CoordinatorServiceSwitchMigrationRequest {
+    return CoordinatorServiceSwitchMigrationRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CoordinatorServiceSwitchMigrationRequest>, I>>(
+    object: I,
+  ): CoordinatorServiceSwitchMigrationRequest {
+    const message = createBaseCoordinatorServiceSwitchMigrationRequest();
+    message.target = object.target ?? "";
+    return message;
+  },
+};
+
+function createBaseCoordinatorServiceSwitchMigrationResponse(): CoordinatorServiceSwitchMigrationResponse {
+  return {};
+}
+
+export const CoordinatorServiceSwitchMigrationResponse: MessageFns<CoordinatorServiceSwitchMigrationResponse> = {
+  encode(_: CoordinatorServiceSwitchMigrationResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoordinatorServiceSwitchMigrationResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoordinatorServiceSwitchMigrationResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): CoordinatorServiceSwitchMigrationResponse {
+    return {};
+  },
+
+  toJSON(_: CoordinatorServiceSwitchMigrationResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CoordinatorServiceSwitchMigrationResponse>, I>>(
+    base?: I,
+  ): CoordinatorServiceSwitchMigrationResponse {
+    return CoordinatorServiceSwitchMigrationResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CoordinatorServiceSwitchMigrationResponse>, I>>(
+    _: I,
+  ): CoordinatorServiceSwitchMigrationResponse {
+    const message = createBaseCoordinatorServiceSwitchMigrationResponse();
+    return message;
+  },
+};
+
+function createBaseCoordinatorServiceRecoverMigrationRequest(): CoordinatorServiceRecoverMigrationRequest {
+  return { target: "" };
+}
+
+export const CoordinatorServiceRecoverMigrationRequest: MessageFns<CoordinatorServiceRecoverMigrationRequest> = {
+  encode(message: CoordinatorServiceRecoverMigrationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.target !== "") {
+      writer.uint32(10).string(message.target);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoordinatorServiceRecoverMigrationRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoordinatorServiceRecoverMigrationRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.target = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CoordinatorServiceRecoverMigrationRequest {
+    return { target: isSet(object.target) ? globalThis.String(object.target) : "" };
+  },
+
+  toJSON(message: CoordinatorServiceRecoverMigrationRequest): unknown {
+    const obj: any = {};
+    if (message.target !== "") {
+      obj.target = message.target;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CoordinatorServiceRecoverMigrationRequest>, I>>(
+    base?: I,
+  ): CoordinatorServiceRecoverMigrationRequest {
+    return CoordinatorServiceRecoverMigrationRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CoordinatorServiceRecoverMigrationRequest>, I>>(
+    object: I,
+  ): CoordinatorServiceRecoverMigrationRequest {
+    const message = createBaseCoordinatorServiceRecoverMigrationRequest();
+    message.target = object.target ?? "";
+    return message;
+  },
+};
+
+function createBaseCoordinatorServiceRecoverMigrationResponse(): CoordinatorServiceRecoverMigrationResponse {
+  return {};
+}
+
+export const CoordinatorServiceRecoverMigrationResponse: MessageFns<CoordinatorServiceRecoverMigrationResponse> = {
+  encode(_: CoordinatorServiceRecoverMigrationResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoordinatorServiceRecoverMigrationResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoordinatorServiceRecoverMigrationResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): CoordinatorServiceRecoverMigrationResponse {
+    return {};
+  },
+
+  toJSON(_: CoordinatorServiceRecoverMigrationResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CoordinatorServiceRecoverMigrationResponse>, I>>(
+    base?: I,
+  ): CoordinatorServiceRecoverMigrationResponse {
+    return CoordinatorServiceRecoverMigrationResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CoordinatorServiceRecoverMigrationResponse>, I>>(
+    _: I,
+  ): CoordinatorServiceRecoverMigrationResponse {
+    const message = createBaseCoordinatorServiceRecoverMigrationResponse();
     return message;
   },
 };
@@ -4723,6 +5022,34 @@ export const CoordinatorServiceService = {
     responseDeserialize: (value: Buffer): CoordinatorServiceCancelMigrationResponse =>
       CoordinatorServiceCancelMigrationResponse.decode(value),
   },
+  /** Turns a running pre-copy or hybrid into post-copy at the end of what is being sent now. */
+  switchMigration: {
+    path: "/godwit.v1.CoordinatorService/SwitchMigration" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CoordinatorServiceSwitchMigrationRequest): Buffer =>
+      Buffer.from(CoordinatorServiceSwitchMigrationRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CoordinatorServiceSwitchMigrationRequest =>
+      CoordinatorServiceSwitchMigrationRequest.decode(value),
+    responseSerialize: (value: CoordinatorServiceSwitchMigrationResponse): Buffer =>
+      Buffer.from(CoordinatorServiceSwitchMigrationResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CoordinatorServiceSwitchMigrationResponse =>
+      CoordinatorServiceSwitchMigrationResponse.decode(value),
+  },
+  /** Connects the two hosts of a paused post-copy again, now; answers when they are. */
+  recoverMigration: {
+    path: "/godwit.v1.CoordinatorService/RecoverMigration" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CoordinatorServiceRecoverMigrationRequest): Buffer =>
+      Buffer.from(CoordinatorServiceRecoverMigrationRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CoordinatorServiceRecoverMigrationRequest =>
+      CoordinatorServiceRecoverMigrationRequest.decode(value),
+    responseSerialize: (value: CoordinatorServiceRecoverMigrationResponse): Buffer =>
+      Buffer.from(CoordinatorServiceRecoverMigrationResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CoordinatorServiceRecoverMigrationResponse =>
+      CoordinatorServiceRecoverMigrationResponse.decode(value),
+  },
   releaseFailpoint: {
     path: "/godwit.v1.CoordinatorService/ReleaseFailpoint" as const,
     requestStream: false as const,
@@ -4833,6 +5160,13 @@ export interface CoordinatorServiceServer extends UntypedServiceImplementation {
   /** Moves a guest; the last message is the report. The migration goes on when the caller goes away. */
   migrate: handleServerStreamingCall<CoordinatorServiceMigrateRequest, CoordinatorServiceMigrateResponse>;
   cancelMigration: handleUnaryCall<CoordinatorServiceCancelMigrationRequest, CoordinatorServiceCancelMigrationResponse>;
+  /** Turns a running pre-copy or hybrid into post-copy at the end of what is being sent now. */
+  switchMigration: handleUnaryCall<CoordinatorServiceSwitchMigrationRequest, CoordinatorServiceSwitchMigrationResponse>;
+  /** Connects the two hosts of a paused post-copy again, now; answers when they are. */
+  recoverMigration: handleUnaryCall<
+    CoordinatorServiceRecoverMigrationRequest,
+    CoordinatorServiceRecoverMigrationResponse
+  >;
   releaseFailpoint: handleUnaryCall<
     CoordinatorServiceReleaseFailpointRequest,
     CoordinatorServiceReleaseFailpointResponse
@@ -5071,6 +5405,38 @@ export interface CoordinatorServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CoordinatorServiceCancelMigrationResponse) => void,
+  ): ClientUnaryCall;
+  /** Turns a running pre-copy or hybrid into post-copy at the end of what is being sent now. */
+  switchMigration(
+    request: CoordinatorServiceSwitchMigrationRequest,
+    callback: (error: ServiceError | null, response: CoordinatorServiceSwitchMigrationResponse) => void,
+  ): ClientUnaryCall;
+  switchMigration(
+    request: CoordinatorServiceSwitchMigrationRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CoordinatorServiceSwitchMigrationResponse) => void,
+  ): ClientUnaryCall;
+  switchMigration(
+    request: CoordinatorServiceSwitchMigrationRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CoordinatorServiceSwitchMigrationResponse) => void,
+  ): ClientUnaryCall;
+  /** Connects the two hosts of a paused post-copy again, now; answers when they are. */
+  recoverMigration(
+    request: CoordinatorServiceRecoverMigrationRequest,
+    callback: (error: ServiceError | null, response: CoordinatorServiceRecoverMigrationResponse) => void,
+  ): ClientUnaryCall;
+  recoverMigration(
+    request: CoordinatorServiceRecoverMigrationRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CoordinatorServiceRecoverMigrationResponse) => void,
+  ): ClientUnaryCall;
+  recoverMigration(
+    request: CoordinatorServiceRecoverMigrationRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CoordinatorServiceRecoverMigrationResponse) => void,
   ): ClientUnaryCall;
   releaseFailpoint(
     request: CoordinatorServiceReleaseFailpointRequest,

@@ -28,6 +28,7 @@ import {
   migrationPhaseFromJSON,
   migrationPhaseToJSON,
   MigrationProgress,
+  PostcopyArrival,
   SourceReport,
 } from "./migration.ts";
 import { LinkComparison, LinkFault, NetworkShape, ProbeRequest, ProbeResult } from "./network.ts";
@@ -238,9 +239,33 @@ export interface HostServiceGetIncomingResponse {
 export interface HostServiceCancelMigrationRequest {
   migration: string;
   reason: string;
+  /** The guest is no more at its destination either: a source that serves pages of it has nobody left to serve. */
+  guestGone?: boolean | undefined;
 }
 
 export interface HostServiceCancelMigrationResponse {
+}
+
+export interface HostServiceSwitchMigrationRequest {
+  migration: string;
+}
+
+export interface HostServiceSwitchMigrationResponse {
+}
+
+export interface HostServiceRecoverMigrationRequest {
+  migration: string;
+}
+
+export interface HostServiceRecoverMigrationResponse {
+}
+
+export interface HostServiceGetArrivalRequest {
+  migration: string;
+}
+
+export interface HostServiceGetArrivalResponse {
+  arrival: PostcopyArrival | undefined;
 }
 
 export interface HostServiceReleaseFailpointRequest {
@@ -2068,7 +2093,7 @@ export const HostServiceGetIncomingResponse: MessageFns<HostServiceGetIncomingRe
 };
 
 function createBaseHostServiceCancelMigrationRequest(): HostServiceCancelMigrationRequest {
-  return { migration: "", reason: "" };
+  return { migration: "", reason: "", guestGone: undefined };
 }
 
 export const HostServiceCancelMigrationRequest: MessageFns<HostServiceCancelMigrationRequest> = {
@@ -2078,6 +2103,9 @@ export const HostServiceCancelMigrationRequest: MessageFns<HostServiceCancelMigr
     }
     if (message.reason !== "") {
       writer.uint32(18).string(message.reason);
+    }
+    if (message.guestGone !== undefined) {
+      writer.uint32(24).bool(message.guestGone);
     }
     return writer;
   },
@@ -2111,6 +2139,14 @@ export const HostServiceCancelMigrationRequest: MessageFns<HostServiceCancelMigr
             message.reason = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.guestGone = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2127,6 +2163,11 @@ export const HostServiceCancelMigrationRequest: MessageFns<HostServiceCancelMigr
     return {
       migration: isSet(object.migration) ? globalThis.String(object.migration) : "",
       reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+      guestGone: isSet(object.guestGone)
+        ? globalThis.Boolean(object.guestGone)
+        : isSet(object.guest_gone)
+        ? globalThis.Boolean(object.guest_gone)
+        : undefined,
     };
   },
 
@@ -2137,6 +2178,9 @@ export const HostServiceCancelMigrationRequest: MessageFns<HostServiceCancelMigr
     }
     if (message.reason !== "") {
       obj.reason = message.reason;
+    }
+    if (message.guestGone !== undefined) {
+      obj.guestGone = message.guestGone;
     }
     return obj;
   },
@@ -2152,6 +2196,7 @@ export const HostServiceCancelMigrationRequest: MessageFns<HostServiceCancelMigr
     const message = createBaseHostServiceCancelMigrationRequest();
     message.migration = object.migration ?? "";
     message.reason = object.reason ?? "";
+    message.guestGone = object.guestGone ?? undefined;
     return message;
   },
 };
@@ -2208,6 +2253,398 @@ export const HostServiceCancelMigrationResponse: MessageFns<HostServiceCancelMig
     _: I,
   ): HostServiceCancelMigrationResponse {
     const message = createBaseHostServiceCancelMigrationResponse();
+    return message;
+  },
+};
+
+function createBaseHostServiceSwitchMigrationRequest(): HostServiceSwitchMigrationRequest {
+  return { migration: "" };
+}
+
+export const HostServiceSwitchMigrationRequest: MessageFns<HostServiceSwitchMigrationRequest> = {
+  encode(message: HostServiceSwitchMigrationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.migration !== "") {
+      writer.uint32(10).string(message.migration);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostServiceSwitchMigrationRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostServiceSwitchMigrationRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.migration = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HostServiceSwitchMigrationRequest {
+    return { migration: isSet(object.migration) ? globalThis.String(object.migration) : "" };
+  },
+
+  toJSON(message: HostServiceSwitchMigrationRequest): unknown {
+    const obj: any = {};
+    if (message.migration !== "") {
+      obj.migration = message.migration;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HostServiceSwitchMigrationRequest>, I>>(
+    base?: I,
+  ): HostServiceSwitchMigrationRequest {
+    return HostServiceSwitchMigrationRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HostServiceSwitchMigrationRequest>, I>>(
+    object: I,
+  ): HostServiceSwitchMigrationRequest {
+    const message = createBaseHostServiceSwitchMigrationRequest();
+    message.migration = object.migration ?? "";
+    return message;
+  },
+};
+
+function createBaseHostServiceSwitchMigrationResponse(): HostServiceSwitchMigrationResponse {
+  return {};
+}
+
+export const HostServiceSwitchMigrationResponse: MessageFns<HostServiceSwitchMigrationResponse> = {
+  encode(_: HostServiceSwitchMigrationResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostServiceSwitchMigrationResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostServiceSwitchMigrationResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): HostServiceSwitchMigrationResponse {
+    return {};
+  },
+
+  toJSON(_: HostServiceSwitchMigrationResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HostServiceSwitchMigrationResponse>, I>>(
+    base?: I,
+  ): HostServiceSwitchMigrationResponse {
+    return HostServiceSwitchMigrationResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HostServiceSwitchMigrationResponse>, I>>(
+    _: I,
+  ): HostServiceSwitchMigrationResponse {
+    const message = createBaseHostServiceSwitchMigrationResponse();
+    return message;
+  },
+};
+
+function createBaseHostServiceRecoverMigrationRequest(): HostServiceRecoverMigrationRequest {
+  return { migration: "" };
+}
+
+export const HostServiceRecoverMigrationRequest: MessageFns<HostServiceRecoverMigrationRequest> = {
+  encode(message: HostServiceRecoverMigrationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.migration !== "") {
+      writer.uint32(10).string(message.migration);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostServiceRecoverMigrationRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostServiceRecoverMigrationRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.migration = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HostServiceRecoverMigrationRequest {
+    return { migration: isSet(object.migration) ? globalThis.String(object.migration) : "" };
+  },
+
+  toJSON(message: HostServiceRecoverMigrationRequest): unknown {
+    const obj: any = {};
+    if (message.migration !== "") {
+      obj.migration = message.migration;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HostServiceRecoverMigrationRequest>, I>>(
+    base?: I,
+  ): HostServiceRecoverMigrationRequest {
+    return HostServiceRecoverMigrationRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HostServiceRecoverMigrationRequest>, I>>(
+    object: I,
+  ): HostServiceRecoverMigrationRequest {
+    const message = createBaseHostServiceRecoverMigrationRequest();
+    message.migration = object.migration ?? "";
+    return message;
+  },
+};
+
+function createBaseHostServiceRecoverMigrationResponse(): HostServiceRecoverMigrationResponse {
+  return {};
+}
+
+export const HostServiceRecoverMigrationResponse: MessageFns<HostServiceRecoverMigrationResponse> = {
+  encode(_: HostServiceRecoverMigrationResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostServiceRecoverMigrationResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostServiceRecoverMigrationResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): HostServiceRecoverMigrationResponse {
+    return {};
+  },
+
+  toJSON(_: HostServiceRecoverMigrationResponse): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HostServiceRecoverMigrationResponse>, I>>(
+    base?: I,
+  ): HostServiceRecoverMigrationResponse {
+    return HostServiceRecoverMigrationResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HostServiceRecoverMigrationResponse>, I>>(
+    _: I,
+  ): HostServiceRecoverMigrationResponse {
+    const message = createBaseHostServiceRecoverMigrationResponse();
+    return message;
+  },
+};
+
+function createBaseHostServiceGetArrivalRequest(): HostServiceGetArrivalRequest {
+  return { migration: "" };
+}
+
+export const HostServiceGetArrivalRequest: MessageFns<HostServiceGetArrivalRequest> = {
+  encode(message: HostServiceGetArrivalRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.migration !== "") {
+      writer.uint32(10).string(message.migration);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostServiceGetArrivalRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostServiceGetArrivalRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.migration = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HostServiceGetArrivalRequest {
+    return { migration: isSet(object.migration) ? globalThis.String(object.migration) : "" };
+  },
+
+  toJSON(message: HostServiceGetArrivalRequest): unknown {
+    const obj: any = {};
+    if (message.migration !== "") {
+      obj.migration = message.migration;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HostServiceGetArrivalRequest>, I>>(base?: I): HostServiceGetArrivalRequest {
+    return HostServiceGetArrivalRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HostServiceGetArrivalRequest>, I>>(object: I): HostServiceGetArrivalRequest {
+    const message = createBaseHostServiceGetArrivalRequest();
+    message.migration = object.migration ?? "";
+    return message;
+  },
+};
+
+function createBaseHostServiceGetArrivalResponse(): HostServiceGetArrivalResponse {
+  return { arrival: undefined };
+}
+
+export const HostServiceGetArrivalResponse: MessageFns<HostServiceGetArrivalResponse> = {
+  encode(message: HostServiceGetArrivalResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.arrival !== undefined) {
+      PostcopyArrival.encode(message.arrival, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostServiceGetArrivalResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostServiceGetArrivalResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.arrival = PostcopyArrival.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HostServiceGetArrivalResponse {
+    return { arrival: isSet(object.arrival) ? PostcopyArrival.fromJSON(object.arrival) : undefined };
+  },
+
+  toJSON(message: HostServiceGetArrivalResponse): unknown {
+    const obj: any = {};
+    if (message.arrival !== undefined) {
+      obj.arrival = PostcopyArrival.toJSON(message.arrival);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HostServiceGetArrivalResponse>, I>>(base?: I): HostServiceGetArrivalResponse {
+    return HostServiceGetArrivalResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HostServiceGetArrivalResponse>, I>>(
+    object: I,
+  ): HostServiceGetArrivalResponse {
+    const message = createBaseHostServiceGetArrivalResponse();
+    message.arrival = (object.arrival !== undefined && object.arrival !== null)
+      ? PostcopyArrival.fromPartial(object.arrival)
+      : undefined;
     return message;
   },
 };
@@ -3924,6 +4361,52 @@ export const HostServiceService = {
     responseDeserialize: (value: Buffer): HostServiceCancelMigrationResponse =>
       HostServiceCancelMigrationResponse.decode(value),
   },
+  /**
+   * Source: what is being sent now is the last before the guest is paused; the rest follows as post-copy.
+   * FAILED_PRECONDITION when that cannot be, and why.
+   */
+  switchMigration: {
+    path: "/godwit.v1.HostService/SwitchMigration" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: HostServiceSwitchMigrationRequest): Buffer =>
+      Buffer.from(HostServiceSwitchMigrationRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): HostServiceSwitchMigrationRequest =>
+      HostServiceSwitchMigrationRequest.decode(value),
+    responseSerialize: (value: HostServiceSwitchMigrationResponse): Buffer =>
+      Buffer.from(HostServiceSwitchMigrationResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): HostServiceSwitchMigrationResponse =>
+      HostServiceSwitchMigrationResponse.decode(value),
+  },
+  /**
+   * Destination: connects to the source again, now. Answers when the link is there; FAILED_PRECONDITION when none is
+   * lost, UNAVAILABLE when the source cannot be reached, which changes nothing.
+   */
+  recoverMigration: {
+    path: "/godwit.v1.HostService/RecoverMigration" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: HostServiceRecoverMigrationRequest): Buffer =>
+      Buffer.from(HostServiceRecoverMigrationRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): HostServiceRecoverMigrationRequest =>
+      HostServiceRecoverMigrationRequest.decode(value),
+    responseSerialize: (value: HostServiceRecoverMigrationResponse): Buffer =>
+      Buffer.from(HostServiceRecoverMigrationResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): HostServiceRecoverMigrationResponse =>
+      HostServiceRecoverMigrationResponse.decode(value),
+  },
+  /** Destination: where a guest stands whose pages are on their way here. */
+  getArrival: {
+    path: "/godwit.v1.HostService/GetArrival" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: HostServiceGetArrivalRequest): Buffer =>
+      Buffer.from(HostServiceGetArrivalRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): HostServiceGetArrivalRequest => HostServiceGetArrivalRequest.decode(value),
+    responseSerialize: (value: HostServiceGetArrivalResponse): Buffer =>
+      Buffer.from(HostServiceGetArrivalResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): HostServiceGetArrivalResponse => HostServiceGetArrivalResponse.decode(value),
+  },
   releaseFailpoint: {
     path: "/godwit.v1.HostService/ReleaseFailpoint" as const,
     requestStream: false as const,
@@ -4043,6 +4526,18 @@ export interface HostServiceServer extends UntypedServiceImplementation {
   getIncoming: handleUnaryCall<HostServiceGetIncomingRequest, HostServiceGetIncomingResponse>;
   /** Before the commit point only: afterwards FAILED_PRECONDITION. */
   cancelMigration: handleUnaryCall<HostServiceCancelMigrationRequest, HostServiceCancelMigrationResponse>;
+  /**
+   * Source: what is being sent now is the last before the guest is paused; the rest follows as post-copy.
+   * FAILED_PRECONDITION when that cannot be, and why.
+   */
+  switchMigration: handleUnaryCall<HostServiceSwitchMigrationRequest, HostServiceSwitchMigrationResponse>;
+  /**
+   * Destination: connects to the source again, now. Answers when the link is there; FAILED_PRECONDITION when none is
+   * lost, UNAVAILABLE when the source cannot be reached, which changes nothing.
+   */
+  recoverMigration: handleUnaryCall<HostServiceRecoverMigrationRequest, HostServiceRecoverMigrationResponse>;
+  /** Destination: where a guest stands whose pages are on their way here. */
+  getArrival: handleUnaryCall<HostServiceGetArrivalRequest, HostServiceGetArrivalResponse>;
   releaseFailpoint: handleUnaryCall<HostServiceReleaseFailpointRequest, HostServiceReleaseFailpointResponse>;
   /** The witness asks a host of an open handover what it can say of it; see docs/ownership.md. */
   queryHandover: handleUnaryCall<HostServiceQueryHandoverRequest, HostServiceQueryHandoverResponse>;
@@ -4209,6 +4704,60 @@ export interface HostServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: HostServiceCancelMigrationResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Source: what is being sent now is the last before the guest is paused; the rest follows as post-copy.
+   * FAILED_PRECONDITION when that cannot be, and why.
+   */
+  switchMigration(
+    request: HostServiceSwitchMigrationRequest,
+    callback: (error: ServiceError | null, response: HostServiceSwitchMigrationResponse) => void,
+  ): ClientUnaryCall;
+  switchMigration(
+    request: HostServiceSwitchMigrationRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: HostServiceSwitchMigrationResponse) => void,
+  ): ClientUnaryCall;
+  switchMigration(
+    request: HostServiceSwitchMigrationRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: HostServiceSwitchMigrationResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Destination: connects to the source again, now. Answers when the link is there; FAILED_PRECONDITION when none is
+   * lost, UNAVAILABLE when the source cannot be reached, which changes nothing.
+   */
+  recoverMigration(
+    request: HostServiceRecoverMigrationRequest,
+    callback: (error: ServiceError | null, response: HostServiceRecoverMigrationResponse) => void,
+  ): ClientUnaryCall;
+  recoverMigration(
+    request: HostServiceRecoverMigrationRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: HostServiceRecoverMigrationResponse) => void,
+  ): ClientUnaryCall;
+  recoverMigration(
+    request: HostServiceRecoverMigrationRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: HostServiceRecoverMigrationResponse) => void,
+  ): ClientUnaryCall;
+  /** Destination: where a guest stands whose pages are on their way here. */
+  getArrival(
+    request: HostServiceGetArrivalRequest,
+    callback: (error: ServiceError | null, response: HostServiceGetArrivalResponse) => void,
+  ): ClientUnaryCall;
+  getArrival(
+    request: HostServiceGetArrivalRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: HostServiceGetArrivalResponse) => void,
+  ): ClientUnaryCall;
+  getArrival(
+    request: HostServiceGetArrivalRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: HostServiceGetArrivalResponse) => void,
   ): ClientUnaryCall;
   releaseFailpoint(
     request: HostServiceReleaseFailpointRequest,

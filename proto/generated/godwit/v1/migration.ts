@@ -317,6 +317,52 @@ export function postcopyBubbleToJSON(object: PostcopyBubble): string {
   }
 }
 
+/** Who connects again when the link of a post-copy is lost. */
+export const PostcopyRecovery = {
+  POSTCOPY_RECOVERY_UNSPECIFIED: 0,
+  /** POSTCOPY_RECOVERY_AUTOMATIC - The destination, for as long as the recovery limit; RecoverMigration makes it try at once. */
+  POSTCOPY_RECOVERY_AUTOMATIC: 1,
+  /** POSTCOPY_RECOVERY_MANUAL - Nobody until RecoverMigration, as QEMU: both sides keep what they have, however long it takes. */
+  POSTCOPY_RECOVERY_MANUAL: 2,
+} as const;
+
+export type PostcopyRecovery = typeof PostcopyRecovery[keyof typeof PostcopyRecovery];
+
+export namespace PostcopyRecovery {
+  export type POSTCOPY_RECOVERY_UNSPECIFIED = typeof PostcopyRecovery.POSTCOPY_RECOVERY_UNSPECIFIED;
+  export type POSTCOPY_RECOVERY_AUTOMATIC = typeof PostcopyRecovery.POSTCOPY_RECOVERY_AUTOMATIC;
+  export type POSTCOPY_RECOVERY_MANUAL = typeof PostcopyRecovery.POSTCOPY_RECOVERY_MANUAL;
+}
+
+export function postcopyRecoveryFromJSON(object: any): PostcopyRecovery {
+  switch (object) {
+    case 0:
+    case "POSTCOPY_RECOVERY_UNSPECIFIED":
+      return PostcopyRecovery.POSTCOPY_RECOVERY_UNSPECIFIED;
+    case 1:
+    case "POSTCOPY_RECOVERY_AUTOMATIC":
+      return PostcopyRecovery.POSTCOPY_RECOVERY_AUTOMATIC;
+    case 2:
+    case "POSTCOPY_RECOVERY_MANUAL":
+      return PostcopyRecovery.POSTCOPY_RECOVERY_MANUAL;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum PostcopyRecovery");
+  }
+}
+
+export function postcopyRecoveryToJSON(object: PostcopyRecovery): string {
+  switch (object) {
+    case PostcopyRecovery.POSTCOPY_RECOVERY_UNSPECIFIED:
+      return "POSTCOPY_RECOVERY_UNSPECIFIED";
+    case PostcopyRecovery.POSTCOPY_RECOVERY_AUTOMATIC:
+      return "POSTCOPY_RECOVERY_AUTOMATIC";
+    case PostcopyRecovery.POSTCOPY_RECOVERY_MANUAL:
+      return "POSTCOPY_RECOVERY_MANUAL";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum PostcopyRecovery");
+  }
+}
+
 /** What to do with a migration that does not converge. */
 export const OnTimeout = {
   ON_TIMEOUT_UNSPECIFIED: 0,
@@ -556,6 +602,7 @@ export interface MigrationOptions {
   maxPostcopyBandwidthBytesPerS: number;
   /** For so long the destination tries to connect again when the link is lost; then the missing pages are lost. */
   recoveryLimitMs: number;
+  recovery: PostcopyRecovery;
   /** Hybrid: it switches when the first of these holds, and when its rounds come to an end; 0: not by this. */
   switchAfterRounds: number;
   /** This share of the guest's memory has been sent, resent pages included. */
@@ -619,6 +666,25 @@ export interface MigrationProgress {
   failpoint: string;
   /** After a post-copy switch: pages that the destination has asked for. */
   postcopyRequests: bigint;
+  /** After it: pages that were sent unasked. */
+  postcopyPushedPages: bigint;
+  /** After so long somebody switched it to post-copy by hand; 0 when nobody did. */
+  switchRequestedMs: number;
+  /** After a post-copy switch: what the destination says, asked a few times a second. */
+  arrival: PostcopyArrival | undefined;
+}
+
+/** Where a guest stands that runs at the destination before all its pages are there. */
+export interface PostcopyArrival {
+  /** Pages that have not come. */
+  missingPages: bigint;
+  /** How often a vCPU has waited for a page, and for how long all of them did at once; waits that are over. */
+  faults: bigint;
+  blocktimeMs: number;
+  /** vCPUs that wait now. */
+  waitingVcpus: number;
+  /** Its link to the source is lost. */
+  paused: boolean;
 }
 
 /** One pass over memory. */
@@ -662,7 +728,7 @@ export interface SourceReport {
   deviceStateBytes: bigint;
   /**
    * converged, max-rounds or total-time-limit; hybrid also switch-after-rounds, switch-after-share and switch-after;
-   * empty for techniques that do not iterate.
+   * switch-by-hand when somebody asked for it; empty for techniques that do not iterate.
    */
   convergence: string;
   /** Operations at the source from 10 s before the migration to the pause. */
@@ -673,6 +739,8 @@ export interface SourceReport {
   postcopy:
     | PostcopySourceReport
     | undefined;
+  /** When somebody asked for the switch to post-copy; 0 when nobody did. */
+  switchRequestedAtMs: number;
   /** What each transform did at this host, in their order. */
   transforms: TransformReport[];
 }
@@ -806,6 +874,7 @@ function createBaseMigrationOptions(): MigrationOptions {
     postcopyPreempt: false,
     maxPostcopyBandwidthBytesPerS: 0,
     recoveryLimitMs: 0,
+    recovery: 0,
     switchAfterRounds: 0,
     switchAfterShare: 0,
     switchAfterMs: 0,
@@ -870,6 +939,9 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
     if (message.recoveryLimitMs !== 0) {
       writer.uint32(169).double(message.recoveryLimitMs);
     }
+    if (message.recovery !== 0) {
+      writer.uint32(176).int32(message.recovery);
+    }
     if (message.switchAfterRounds !== 0) {
       writer.uint32(136).uint32(message.switchAfterRounds);
     }
@@ -883,7 +955,7 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
       writer.uint32(161).double(message.hotSet);
     }
     if (message.transforms !== undefined) {
-      Transforms.encode(message.transforms, writer.uint32(178).fork()).join();
+      Transforms.encode(message.transforms, writer.uint32(186).fork()).join();
     }
     return writer;
   },
@@ -1037,6 +1109,14 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
             message.recoveryLimitMs = reader.double();
             continue;
           }
+          case 22: {
+            if (tag !== 176) {
+              break;
+            }
+
+            message.recovery = reader.int32() as any;
+            continue;
+          }
           case 17: {
             if (tag !== 136) {
               break;
@@ -1069,8 +1149,8 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
             message.hotSet = reader.double();
             continue;
           }
-          case 22: {
-            if (tag !== 178) {
+          case 23: {
+            if (tag !== 186) {
               break;
             }
 
@@ -1154,6 +1234,7 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
         : isSet(object.recovery_limit_ms)
         ? globalThis.Number(object.recovery_limit_ms)
         : 0,
+      recovery: isSet(object.recovery) ? postcopyRecoveryFromJSON(object.recovery) : 0,
       switchAfterRounds: isSet(object.switchAfterRounds)
         ? globalThis.Number(object.switchAfterRounds)
         : isSet(object.switch_after_rounds)
@@ -1231,6 +1312,9 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
     if (message.recoveryLimitMs !== 0) {
       obj.recoveryLimitMs = floatToJson(message.recoveryLimitMs);
     }
+    if (message.recovery !== 0) {
+      obj.recovery = postcopyRecoveryToJSON(message.recovery);
+    }
     if (message.switchAfterRounds !== 0) {
       obj.switchAfterRounds = Math.round(message.switchAfterRounds);
     }
@@ -1273,6 +1357,7 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
     message.postcopyPreempt = object.postcopyPreempt ?? false;
     message.maxPostcopyBandwidthBytesPerS = object.maxPostcopyBandwidthBytesPerS ?? 0;
     message.recoveryLimitMs = object.recoveryLimitMs ?? 0;
+    message.recovery = object.recovery ?? 0;
     message.switchAfterRounds = object.switchAfterRounds ?? 0;
     message.switchAfterShare = object.switchAfterShare ?? 0;
     message.switchAfterMs = object.switchAfterMs ?? 0;
@@ -1595,6 +1680,9 @@ function createBaseMigrationProgress(): MigrationProgress {
     note: "",
     failpoint: "",
     postcopyRequests: 0n,
+    postcopyPushedPages: 0n,
+    switchRequestedMs: 0,
+    arrival: undefined,
   };
 }
 
@@ -1653,6 +1741,18 @@ export const MigrationProgress: MessageFns<MigrationProgress> = {
         throw new globalThis.Error("value provided for field message.postcopyRequests of type uint64 too large");
       }
       writer.uint32(112).uint64(message.postcopyRequests);
+    }
+    if (message.postcopyPushedPages !== 0n) {
+      if (BigInt.asUintN(64, message.postcopyPushedPages) !== message.postcopyPushedPages) {
+        throw new globalThis.Error("value provided for field message.postcopyPushedPages of type uint64 too large");
+      }
+      writer.uint32(120).uint64(message.postcopyPushedPages);
+    }
+    if (message.switchRequestedMs !== 0) {
+      writer.uint32(129).double(message.switchRequestedMs);
+    }
+    if (message.arrival !== undefined) {
+      PostcopyArrival.encode(message.arrival, writer.uint32(138).fork()).join();
     }
     return writer;
   },
@@ -1782,6 +1882,30 @@ export const MigrationProgress: MessageFns<MigrationProgress> = {
             message.postcopyRequests = reader.uint64() as bigint;
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.postcopyPushedPages = reader.uint64() as bigint;
+            continue;
+          }
+          case 16: {
+            if (tag !== 129) {
+              break;
+            }
+
+            message.switchRequestedMs = reader.double();
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.arrival = PostcopyArrival.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1846,6 +1970,17 @@ export const MigrationProgress: MessageFns<MigrationProgress> = {
         : isSet(object.postcopy_requests)
         ? BigInt(object.postcopy_requests)
         : 0n,
+      postcopyPushedPages: isSet(object.postcopyPushedPages)
+        ? BigInt(object.postcopyPushedPages)
+        : isSet(object.postcopy_pushed_pages)
+        ? BigInt(object.postcopy_pushed_pages)
+        : 0n,
+      switchRequestedMs: isSet(object.switchRequestedMs)
+        ? globalThis.Number(object.switchRequestedMs)
+        : isSet(object.switch_requested_ms)
+        ? globalThis.Number(object.switch_requested_ms)
+        : 0,
+      arrival: isSet(object.arrival) ? PostcopyArrival.fromJSON(object.arrival) : undefined,
     };
   },
 
@@ -1893,6 +2028,15 @@ export const MigrationProgress: MessageFns<MigrationProgress> = {
     if (message.postcopyRequests !== 0n) {
       obj.postcopyRequests = message.postcopyRequests.toString();
     }
+    if (message.postcopyPushedPages !== 0n) {
+      obj.postcopyPushedPages = message.postcopyPushedPages.toString();
+    }
+    if (message.switchRequestedMs !== 0) {
+      obj.switchRequestedMs = floatToJson(message.switchRequestedMs);
+    }
+    if (message.arrival !== undefined) {
+      obj.arrival = PostcopyArrival.toJSON(message.arrival);
+    }
     return obj;
   },
 
@@ -1923,6 +2067,166 @@ export const MigrationProgress: MessageFns<MigrationProgress> = {
     message.postcopyRequests = (object.postcopyRequests !== undefined && object.postcopyRequests !== null)
       ? BigInt(object.postcopyRequests)
       : 0n;
+    message.postcopyPushedPages = (object.postcopyPushedPages !== undefined && object.postcopyPushedPages !== null)
+      ? BigInt(object.postcopyPushedPages)
+      : 0n;
+    message.switchRequestedMs = object.switchRequestedMs ?? 0;
+    message.arrival = (object.arrival !== undefined && object.arrival !== null)
+      ? PostcopyArrival.fromPartial(object.arrival)
+      : undefined;
+    return message;
+  },
+};
+
+function createBasePostcopyArrival(): PostcopyArrival {
+  return { missingPages: 0n, faults: 0n, blocktimeMs: 0, waitingVcpus: 0, paused: false };
+}
+
+export const PostcopyArrival: MessageFns<PostcopyArrival> = {
+  encode(message: PostcopyArrival, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.missingPages !== 0n) {
+      if (BigInt.asUintN(64, message.missingPages) !== message.missingPages) {
+        throw new globalThis.Error("value provided for field message.missingPages of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.missingPages);
+    }
+    if (message.faults !== 0n) {
+      if (BigInt.asUintN(64, message.faults) !== message.faults) {
+        throw new globalThis.Error("value provided for field message.faults of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.faults);
+    }
+    if (message.blocktimeMs !== 0) {
+      writer.uint32(25).double(message.blocktimeMs);
+    }
+    if (message.waitingVcpus !== 0) {
+      writer.uint32(32).uint32(message.waitingVcpus);
+    }
+    if (message.paused !== false) {
+      writer.uint32(40).bool(message.paused);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PostcopyArrival {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePostcopyArrival();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.missingPages = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.faults = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.blocktimeMs = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.waitingVcpus = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.paused = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): PostcopyArrival {
+    return {
+      missingPages: isSet(object.missingPages)
+        ? BigInt(object.missingPages)
+        : isSet(object.missing_pages)
+        ? BigInt(object.missing_pages)
+        : 0n,
+      faults: isSet(object.faults) ? BigInt(object.faults) : 0n,
+      blocktimeMs: isSet(object.blocktimeMs)
+        ? globalThis.Number(object.blocktimeMs)
+        : isSet(object.blocktime_ms)
+        ? globalThis.Number(object.blocktime_ms)
+        : 0,
+      waitingVcpus: isSet(object.waitingVcpus)
+        ? globalThis.Number(object.waitingVcpus)
+        : isSet(object.waiting_vcpus)
+        ? globalThis.Number(object.waiting_vcpus)
+        : 0,
+      paused: isSet(object.paused) ? globalThis.Boolean(object.paused) : false,
+    };
+  },
+
+  toJSON(message: PostcopyArrival): unknown {
+    const obj: any = {};
+    if (message.missingPages !== 0n) {
+      obj.missingPages = message.missingPages.toString();
+    }
+    if (message.faults !== 0n) {
+      obj.faults = message.faults.toString();
+    }
+    if (message.blocktimeMs !== 0) {
+      obj.blocktimeMs = floatToJson(message.blocktimeMs);
+    }
+    if (message.waitingVcpus !== 0) {
+      obj.waitingVcpus = Math.round(message.waitingVcpus);
+    }
+    if (message.paused !== false) {
+      obj.paused = message.paused;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<PostcopyArrival>, I>>(base?: I): PostcopyArrival {
+    return PostcopyArrival.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PostcopyArrival>, I>>(object: I): PostcopyArrival {
+    const message = createBasePostcopyArrival();
+    message.missingPages = (object.missingPages !== undefined && object.missingPages !== null)
+      ? BigInt(object.missingPages)
+      : 0n;
+    message.faults = (object.faults !== undefined && object.faults !== null) ? BigInt(object.faults) : 0n;
+    message.blocktimeMs = object.blocktimeMs ?? 0;
+    message.waitingVcpus = object.waitingVcpus ?? 0;
+    message.paused = object.paused ?? false;
     return message;
   },
 };
@@ -2263,6 +2567,7 @@ function createBaseSourceReport(): SourceReport {
     convergence: "",
     series: undefined,
     postcopy: undefined,
+    switchRequestedAtMs: 0,
     transforms: [],
   };
 }
@@ -2356,8 +2661,11 @@ export const SourceReport: MessageFns<SourceReport> = {
     if (message.postcopy !== undefined) {
       PostcopySourceReport.encode(message.postcopy, writer.uint32(170).fork()).join();
     }
+    if (message.switchRequestedAtMs !== 0) {
+      writer.uint32(177).double(message.switchRequestedAtMs);
+    }
     for (const v of message.transforms) {
-      TransformReport.encode(v!, writer.uint32(178).fork()).join();
+      TransformReport.encode(v!, writer.uint32(186).fork()).join();
     }
     return writer;
   },
@@ -2544,7 +2852,15 @@ export const SourceReport: MessageFns<SourceReport> = {
             continue;
           }
           case 22: {
-            if (tag !== 178) {
+            if (tag !== 177) {
+              break;
+            }
+
+            message.switchRequestedAtMs = reader.double();
+            continue;
+          }
+          case 23: {
+            if (tag !== 186) {
               break;
             }
 
@@ -2656,6 +2972,11 @@ export const SourceReport: MessageFns<SourceReport> = {
       convergence: isSet(object.convergence) ? globalThis.String(object.convergence) : "",
       series: isSet(object.series) ? OperationSeries.fromJSON(object.series) : undefined,
       postcopy: isSet(object.postcopy) ? PostcopySourceReport.fromJSON(object.postcopy) : undefined,
+      switchRequestedAtMs: isSet(object.switchRequestedAtMs)
+        ? globalThis.Number(object.switchRequestedAtMs)
+        : isSet(object.switch_requested_at_ms)
+        ? globalThis.Number(object.switch_requested_at_ms)
+        : 0,
       transforms: globalThis.Array.isArray(object?.transforms)
         ? object.transforms.map((e: any) => TransformReport.fromJSON(e))
         : [],
@@ -2727,6 +3048,9 @@ export const SourceReport: MessageFns<SourceReport> = {
     if (message.postcopy !== undefined) {
       obj.postcopy = PostcopySourceReport.toJSON(message.postcopy);
     }
+    if (message.switchRequestedAtMs !== 0) {
+      obj.switchRequestedAtMs = floatToJson(message.switchRequestedAtMs);
+    }
     if (message.transforms?.length) {
       obj.transforms = message.transforms.map((e) => TransformReport.toJSON(e));
     }
@@ -2777,6 +3101,7 @@ export const SourceReport: MessageFns<SourceReport> = {
     message.postcopy = (object.postcopy !== undefined && object.postcopy !== null)
       ? PostcopySourceReport.fromPartial(object.postcopy)
       : undefined;
+    message.switchRequestedAtMs = object.switchRequestedAtMs ?? 0;
     message.transforms = object.transforms?.map((e) => TransformReport.fromPartial(e)) || [];
     return message;
   },
