@@ -126,8 +126,12 @@ export class EnginePair {
   }
 
   static async create(spec: GuestSpec, options: MigrationOptions): Promise<EnginePair> {
-    const source = await Guest.create(spec);
-    const destination = await Guest.incoming(spec);
+    return await EnginePair.of(await Guest.create(spec), options);
+  }
+
+  /** For a guest that runs already: the pair's from now on. */
+  static async of(source: Guest, options: MigrationOptions): Promise<EnginePair> {
+    const destination = await Guest.incoming(source.spec);
     destination.control.leaseUntilMs = Number.POSITIVE_INFINITY;
     return new EnginePair(source, destination, options);
   }
