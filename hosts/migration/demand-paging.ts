@@ -65,10 +65,12 @@ export class DemandPaging {
       return;
     }
     this.#missing.addAll();
-    for (let page = 0; page < this.#pageCount; page++) {
-      const firstPage = page;
-      while (page < this.#pageCount && !lacking.has(page)) page++;
-      if (page > firstPage) this.#missing.arrived(firstPage, page - firstPage);
+    let firstPage = lacking.absentFrom(0);
+    while (firstPage < this.#pageCount) {
+      const next = lacking.atOrAfter(firstPage);
+      const end = next === NO_PAGE ? this.#pageCount : next;
+      this.#missing.arrived(firstPage, end - firstPage);
+      firstPage = lacking.absentFrom(end);
     }
   }
 

@@ -19,6 +19,7 @@ import { Silence, within } from './silence.ts';
 export class DestinationMover {
   readonly #data: DestinationMoverData;
   readonly #port: MessagePort;
+  readonly #makeWay: () => void;
   readonly #control: ControlBlock;
   readonly #board: ProgressBoard;
   readonly #ending = new AbortController();
@@ -28,11 +29,15 @@ export class DestinationMover {
   readonly #side: DestinationSide;
   readonly #arrival: Arrival;
 
-  /** @param port the way to the main thread */
-  constructor(data: DestinationMoverData, port: MessagePort) {
+  /**
+   * @param port the way to the main thread
+   * @param makeWay is called when nobody waits for this thread any more: it takes no processor from the guest
+   */
+  constructor(data: DestinationMoverData, port: MessagePort, makeWay: () => void = goLast) {
     const { options, shared } = data;
     this.#data = data;
     this.#port = port;
+    this.#makeWay = makeWay;
     this.#control = new ControlBlock(shared.control, shared.spec.vcpuCount);
     this.#board = progressBoard(data.board);
     const holdMs = longestHoldMs(options.failpoints);
@@ -67,8 +72,7 @@ export class DestinationMover {
       await this.#receive();
       await this.#takeOver();
       await this.#arrival.complete();
-      // The guest runs: what follows takes no processor from it.
-      goLast();
+      this.#makeWay();
       await within(side.ledger.promise, this.#ledgerMs, this.#ending.signal);
       ledgerArrived = true;
     } catch (error) {

@@ -5,6 +5,7 @@
  */
 
 import { Worker } from 'node:worker_threads';
+import type { MoverThreadData } from './messages.ts';
 
 /** After the last migration's end. */
 const NEXT_AFTER_MS = 1000;
@@ -28,7 +29,8 @@ export class MoverThreads {
 
   /** A thread that waits for its MoverWork. Its end is the caller's. */
   take(): Worker {
-    const worker = this.#ready ?? new Worker(MOVER_FILE, { name: 'mover' });
+    const workerData: MoverThreadData = { isReadied: false };
+    const worker = this.#ready ?? new Worker(MOVER_FILE, { name: 'mover', workerData });
     this.#ready = undefined;
     this.#busyCount++;
     worker.once('exit', () => {
@@ -46,7 +48,8 @@ export class MoverThreads {
 
   #prepare(): void {
     if (!this.#keepsReady || this.#busyCount > 0 || this.#ready !== undefined) return;
-    const worker = new Worker(MOVER_FILE, { name: 'mover' });
+    const workerData: MoverThreadData = { isReadied: true };
+    const worker = new Worker(MOVER_FILE, { name: 'mover', workerData });
     this.#ready = worker;
     const gone = (): void => {
       if (this.#ready === worker) this.#ready = undefined;

@@ -1,20 +1,28 @@
 /**
  * A mover's thread, of either side. It loads what both sides need, and then waits for its work: so that a host
- * can keep one ready (mover-threads.ts), and a migration need not wait for a thread's start.
+ * can keep one ready (mover-threads.ts), and a migration need not wait for a thread's start. One that is kept ready
+ * rehearses meanwhile.
  */
 
 import { flushCompileCache } from 'node:module';
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { DestinationMover } from './destination-mover.ts';
-import type { MoverWork } from './messages.ts';
+import type { MoverThreadData, MoverWork } from './messages.ts';
+import { rehearse } from './rehearsal.ts';
 import { SourceMover } from './source-mover.ts';
 
 const port = parentPort;
 if (port === null) throw new Error('mover.ts is a thread, not a program; a host starts it');
+const waiting = Promise.withResolvers<MoverWork>();
+let isAwaited = false;
 port.once('message', (work: MoverWork) => {
-  const mover =
-    work.side === 'source' ? new SourceMover(work.data, port) : new DestinationMover(work.data, port);
-  void mover.run();
+  isAwaited = true;
+  waiting.resolve(work);
 });
+if ((workerData as MoverThreadData).isReadied) await rehearse(() => isAwaited);
 // So that the next thread finds what this one had to compile; writes nothing when it had nothing to.
 flushCompileCache();
+const work = await waiting.promise;
+const mover =
+  work.side === 'source' ? new SourceMover(work.data, port) : new DestinationMover(work.data, port);
+void mover.run();

@@ -137,6 +137,17 @@ export class PageSet {
     return NO_PAGE;
   }
 
+  /** The least page from this one on that is not in the set; `pageCount` when there is none. */
+  absentFrom(page: number): number {
+    const [words] = this.#levels as [Uint32Array];
+    for (let index = page >>> 5; index < words.length; index++) {
+      const below = index === page >>> 5 ? (1 << (page & 31)) - 1 : 0;
+      const bits = ~((words[index] as number) | below);
+      if (bits !== 0) return Math.min((index << 5) + lowestBit(bits), this.pageCount);
+    }
+    return this.pageCount;
+  }
+
   /** From a word that holds some, found at a level, to the page. */
   #down(fromLevel: number, from: number, chosenBit: (bits: number) => number): number {
     let index = from;

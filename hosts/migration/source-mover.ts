@@ -33,6 +33,7 @@ const FAREWELL_MS = 1000;
 export class SourceMover {
   readonly #data: SourceMoverData;
   readonly #port: MessagePort;
+  readonly #makeWay: () => void;
   readonly #pageCount: number;
   readonly #control: ControlBlock;
   readonly #board: ProgressBoard;
@@ -46,11 +47,15 @@ export class SourceMover {
   #side: SourceSide | undefined;
   #setupDoneAtMs = 0;
 
-  /** @param port the way to the main thread */
-  constructor(data: SourceMoverData, port: MessagePort) {
+  /**
+   * @param port the way to the main thread
+   * @param makeWay is called when nobody waits for this thread any more: it takes no processor from the guest
+   */
+  constructor(data: SourceMoverData, port: MessagePort, makeWay: () => void = goLast) {
     const { shared, options, listenAddress, migration, token } = data;
     this.#data = data;
     this.#port = port;
+    this.#makeWay = makeWay;
     this.#pageCount = pageCountOf(shared.spec);
     this.#control = new ControlBlock(shared.control, shared.spec.vcpuCount);
     this.#board = progressBoard(data.board);
@@ -190,7 +195,7 @@ export class SourceMover {
 
   /** The ledger follows when the guest runs again, and takes no processor from it. */
   async #afterwards(main: SourceChannel, { switching }: SourceSide): Promise<void> {
-    goLast();
+    this.#makeWay();
     const done = main.expect('LEDGER_DONE');
     await sendLedger(main.sender, switching.ledger, this.#pageCount);
     await within(done, DEADLINES_MS.ledger, this.#ending.signal);

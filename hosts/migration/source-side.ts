@@ -3,6 +3,7 @@
  * rounds; the pause and what follows is switchover.ts.
  */
 
+import { nextTick } from 'node:process';
 import {
   OnTimeout,
   type PostcopySourceReport,
@@ -45,6 +46,12 @@ type Convergence =
   | 'switch-after'
   | 'switch-by-hand';
 
+/** What is known of a round when its pages have been sent. */
+type SentRound = Pick<
+  RoundReport,
+  'round' | 'final' | 'startMs' | 'pages' | 'zeroPages' | 'sentBytes' | 'resentPages'
+>;
+
 export class SourceSide {
   readonly rounds: RoundReport[] = [];
   readonly switching: Switchover;
@@ -58,6 +65,8 @@ export class SourceSide {
   readonly #switchRequest: SwitchRequest;
   readonly #pages: Uint32Array;
   #convergence: Convergence | '' = '';
+  /** When the pages of the pause had left. */
+  #finalPagesSent: Promise<number> = Promise.resolve(0);
   /** The pages that are to follow when the guest runs at the destination, and who sends them. */
   #missing: PageSet | undefined;
   #server: PageServer | undefined;
@@ -258,10 +267,12 @@ export class SourceSide {
     const { maxBandwidthBytesPerS, limitFinalRound } = options;
     if (maxBandwidthBytesPerS > 0 && !limitFinalRound) this.#pageSender.limit = new BandwidthLimit(0);
     await finalPages();
+    const handedOver = this.switching.handOver(this.#finalPagesSent, this.#missing);
+    // While the destination takes these pages away from the guest, and before COMMIT.
     if (this.#missing !== undefined) {
       this.#server = new PageServer(this.#parts, this.#pageSender, this.#missing, accessed);
     }
-    await this.switching.handOver(this.#missing);
+    await handedOver;
   }
 
   /** From its beginning to the switch, what the guest accesses is marked. */
@@ -270,7 +281,10 @@ export class SourceSide {
     await pauseFor(MOVER_LIMITS.accessWindowMs, this.#parts.signal);
   }
 
-  /** One pass: sends the first `pageCount` of `#pages` and waits until the destination has placed them. */
+  /**
+   * One pass: sends the first `pageCount` of `#pages` and waits until the destination has placed them. In the pause
+   * it waits for nothing: what follows goes right behind.
+   */
   async #round(pageCount: number): Promise<void> {
     const { board, channels, silence, signal } = this.#parts;
     const round = this.rounds.length + 1;
@@ -285,42 +299,66 @@ export class SourceSide {
     const answers = channels.map((channel) => channel.expect('ROUND_DONE'));
     const sentCount = await this.#sendPages(round, final, pageCount);
     for (const { sender } of channels) sender.send('ROUND_END', { round });
-    if (final) {
-      // READY will say that all is in place; what counts here is when it had left.
-      await Promise.all(channels.map(({ sender }) => sender.flushed()));
-    } else {
-      const done = await silence.during('the end of a round', Promise.all(answers));
-      const liar = channels.find((_, index) => done[index]?.round !== round);
-      liar?.lose(new WireViolation(`ROUND_DONE is not of round ${round}`));
-      signal.throwIfAborted();
-      this.#encoder?.roundEnded();
-    }
-    const durationMs = nowMs() - startMs;
-    const dirtiedPages = this.#pageTable.countDirty();
-    for (let index = sentCount; index < pageCount; index++) {
-      this.#pageTable.markDirty(this.#pages[index] as number);
-    }
-    const dataPages = this.counts.dataPages - before.dataPages;
-    this.#estimates.addRound(this.sentBytes - startBytes, durationMs, dirtiedPages, dataPages);
-    const dirtyPagesAfter = sentCount < pageCount ? this.#pageTable.countDirty() : dirtiedPages;
-    const { bandwidthBytesPerS, dirtyRatePagesPerS, pageBytes } = this.#estimates;
-    const expectedDowntimeMs = this.#estimates.expectedDowntimeMs(dirtyPagesAfter);
-    Object.assign(board, { bandwidthBytesPerS, dirtyRatePagesPerS, expectedDowntimeMs, pageBytes });
-    this.#report();
-    this.rounds.push({
+    const sent: SentRound = {
       round,
       final,
       startMs,
-      durationMs,
       pages: BigInt(sentCount),
       zeroPages: BigInt(this.counts.zeroPages - before.zeroPages),
       sentBytes: BigInt(this.sentBytes - startBytes),
       resentPages: BigInt(this.counts.resentPages - before.resentPages),
+    };
+    if (final) {
+      // READY will say that all is in place; what counts here is when it had left, and nobody waits for that.
+      const left = Promise.all(channels.map(({ sender }) => sender.flushed()));
+      this.#finalPagesSent = left.then((times) => this.#noteRound(sent, Math.max(...times), 0, 0));
+      this.#finalPagesSent.catch(() => {});
+      // What the system has taken at once is noted now, and not after all that follows.
+      await new Promise<void>(nextTick);
+      return;
+    }
+    const done = await silence.during('the end of a round', Promise.all(answers));
+    const liar = channels.find((_, index) => done[index]?.round !== round);
+    liar?.lose(new WireViolation(`ROUND_DONE is not of round ${round}`));
+    signal.throwIfAborted();
+    this.#encoder?.roundEnded();
+    const endMs = nowMs();
+    const dirtiedPages = this.#pageTable.countDirty();
+    for (let index = sentCount; index < pageCount; index++) {
+      this.#pageTable.markDirty(this.#pages[index] as number);
+    }
+    const dirtyPagesAfter = sentCount < pageCount ? this.#pageTable.countDirty() : dirtiedPages;
+    this.#noteRound(sent, endMs, dirtiedPages, dirtyPagesAfter);
+  }
+
+  /**
+   * A round is over. Answers `endMs`.
+   *
+   * @param dirtiedPages that were written meanwhile
+   * @param dirtyPagesAfter that are to be sent now
+   */
+  #noteRound(sent: SentRound, endMs: number, dirtiedPages: number, dirtyPagesAfter: number): number {
+    const durationMs = endMs - sent.startMs;
+    const dataPages = Number(sent.pages - sent.zeroPages);
+    this.#estimates.addRound(Number(sent.sentBytes), durationMs, dirtiedPages, dataPages);
+    const { bandwidthBytesPerS, dirtyRatePagesPerS, pageBytes } = this.#estimates;
+    const expectedDowntimeMs = this.#estimates.expectedDowntimeMs(dirtyPagesAfter);
+    Object.assign(this.#parts.board, {
+      bandwidthBytesPerS,
+      dirtyRatePagesPerS,
+      expectedDowntimeMs,
+      pageBytes,
+    });
+    this.#report();
+    this.rounds.push({
+      ...sent,
+      durationMs,
       dirtyPagesAfter: BigInt(dirtyPagesAfter),
       dirtyRatePagesPerS: (dirtiedPages / Math.max(durationMs, Number.EPSILON)) * MS_PER_S,
       bandwidthBytesPerS,
       expectedDowntimeMs,
     });
+    return endMs;
   }
 
   /**

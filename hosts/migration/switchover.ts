@@ -86,18 +86,21 @@ export class Switchover {
   }
 
   /**
-   * The final pages have left: sends the rest, and commits. Resolves when the guest runs at the destination.
+   * The final pages are on their way: sends the rest right behind them, before it answers, and commits. Resolves when
+   * the guest runs at the destination.
    *
+   * @param finalPagesSent when the final pages had left
    * @param missing the pages that follow afterwards
    */
-  async handOver(missing?: PageSet): Promise<void> {
+  async handOver(finalPagesSent: Promise<number>, missing?: PageSet): Promise<void> {
     const { channels, silence, failpoints, signal } = this.#parts;
     const main = channels[0] as SourceChannel;
-    this.times.finalPagesSentAtMs = nowMs();
     const ready = main.expect('READY');
     if (missing !== undefined) sendMissing(main.sender, missing);
     this.#sendDeviceState(main);
-    this.times.deviceStateSentAtMs = await main.sender.flushed();
+    this.times.finalPagesSentAtMs = await finalPagesSent;
+    // Other channels' pages may have left later than what went on this one.
+    this.times.deviceStateSentAtMs = Math.max(await main.sender.flushed(), this.times.finalPagesSentAtMs);
     await silence.during('READY', ready);
     this.times.readyAtMs = nowMs();
     await failpoints.reach('before-commit');

@@ -66,6 +66,9 @@ describe('a set of pages', () => {
           const below = found.findLast((each) => each <= page) ?? NO_PAGE;
           expect(set.atOrBefore(page)).toBe(below);
           expect(set.has(page)).toBe(below === page);
+          let absent = page;
+          while (plain.has(absent)) absent++;
+          expect(set.absentFrom(page)).toBe(absent);
         }
         expect(set.atOrBefore(-1)).toBe(NO_PAGE);
         const copy = PageSet.fromBitmap(pageCount, set.bitmap);
