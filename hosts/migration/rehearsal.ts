@@ -23,6 +23,7 @@ import type {
 } from './messages.ts';
 import { progressBoard } from './progress-board.ts';
 import { SourceMover } from './source-mover.ts';
+import { SwitchRequest } from './switch-request.ts';
 
 const LOOPBACK = '127.0.0.1';
 /** Some frames of each kind. */
@@ -71,6 +72,7 @@ async function move(technique: Technique): Promise<void> {
     board: progressBoard().shared,
     listenAddress: LOOPBACK,
     acceptedAtMs: nowMs(),
+    switchRequest: new SwitchRequest().shared,
   };
   await new SourceMover(from, source.port2, stay).run();
   await arrived;
