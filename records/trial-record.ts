@@ -56,6 +56,7 @@ export function emptyTrial(
 ): TrialRecord {
   return {
     technique,
+    variant: null,
     guest: null,
     trial,
     status,
