@@ -7,6 +7,7 @@ import { parseDocument } from 'yaml';
 import type { GuestSpec } from '../proto/generated/godwit/v1/guest.ts';
 import type { MigrationOptions } from '../proto/generated/godwit/v1/migration.ts';
 import { TECHNIQUES, type Technique, WORKLOADS } from '../proto/names.ts';
+import { OR_A_LIST } from '../spec/fields.ts';
 import { parseSpec } from '../spec/parse-spec.ts';
 import { SpecError } from '../spec/problems.ts';
 import type { ResolvedSpec } from '../spec/resolve.ts';
@@ -79,6 +80,11 @@ const MIGRATION_FLAGS: readonly SpecFlag[] = [
     'true (default): demanded pages have their own connection',
   ),
   migration('--max-postcopy-bandwidth <bandwidth>', 'text', 'what the push may use of the link'),
+  migration(
+    '--recovery <who>',
+    'text',
+    'a lost link of a post-copy: automatic, or manual for godwit recover',
+  ),
   migration('--recovery-limit <time>', 'text', 'for so long a lost link of a post-copy may be made good'),
   migration('--switch-after-rounds <count>', 'number', 'hybrid: switch after so many rounds'),
   migration(
@@ -131,8 +137,8 @@ export function guestFromFlags(name: string, values: FlagValues, hasClients = fa
 /** @throws UsageError that names the flags. */
 export function migrationFromFlags(values: FlagValues): MigrationOptions {
   const spec = { guest: {}, migration: { technique: 'pre-copy' satisfies Technique } };
-  const { techniques, migration: options } = readAsSpec(spec, MIGRATION_FLAGS, values);
-  return options[techniques[0]!];
+  const [variant] = readAsSpec(spec, MIGRATION_FLAGS, values).variants;
+  return variant!.options;
 }
 
 function readAsSpec(base: object, flags: readonly SpecFlag[], values: FlagValues): ResolvedSpec {
@@ -177,7 +183,9 @@ function put(target: Record<string, unknown>, path: readonly string[], value: un
 function flagProblems(error: SpecError, flags: readonly SpecFlag[]): string {
   const lines = error.problems.map(({ path, message }) => {
     const flag = flags.find((each) => `${path}[`.startsWith(`${each.path.join('.')}[`));
-    return `${flag === undefined ? path : `--${flagName(flag.flag)}`}: ${message}`;
+    // A flag has one value.
+    const said = message.replace(OR_A_LIST, '');
+    return `${flag === undefined ? path : `--${flagName(flag.flag)}`}: ${said}`;
   });
   return lines.join('\n');
 }

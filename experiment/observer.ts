@@ -1,12 +1,12 @@
 /** Who wants to see an experiment as it goes: a terminal, a test. */
 import type { MigrationProgress } from '../proto/generated/godwit/v1/migration.ts';
-import type { Technique } from '../proto/names.ts';
 import type { TrialRecord } from '../records/result-record.ts';
+import type { MigrationVariant } from '../spec/variants.ts';
 
 /** Which trial of an experiment. */
 export interface TrialLabel {
-  readonly technique: Technique;
-  /** From 1, for each technique. */
+  readonly variant: MigrationVariant;
+  /** From 1, for each variant. */
   readonly trial: number;
   readonly trialCount: number;
   /** Which guest, when there are several. */

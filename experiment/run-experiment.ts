@@ -1,6 +1,6 @@
 /**
  * Runs the trials of a resolved spec on a testbed and gathers the result record. Trial by trial each
- * technique has its turn, so that what changes on the machine over time falls on all of them alike.
+ * variant has its turn, so that what changes on the machine over time falls on all of them alike.
  */
 import type { ClientSide } from '../fabric/fabric.ts';
 import { errorText } from '../proto/errors.ts';
@@ -46,9 +46,9 @@ export async function runExperiment(settings: ExperimentSettings): Promise<Resul
   };
 }
 
-function plan({ trials, techniques }: ResolvedSpec): TrialLabel[] {
+function plan({ trials, variants }: ResolvedSpec): TrialLabel[] {
   return Array.from({ length: trials }, (_, index) =>
-    techniques.map((technique) => ({ technique, trial: index + 1, trialCount: trials })),
+    variants.map((variant) => ({ variant, trial: index + 1, trialCount: trials })),
   ).flat();
 }
 
@@ -62,8 +62,9 @@ async function nextTrial(
   } catch (error) {
     const status = signal.aborted ? 'cancelled' : 'failed';
     const reason = errorText(signal.aborted ? signal.reason : error);
-    const record = emptyTrial(label.technique, label.trial, status, reason);
-    return guestsOf(spec).map(({ name }) => ({ ...record, guest: name }));
+    const { technique, name: variant } = label.variant;
+    const record = emptyTrial(technique, label.trial, status, reason);
+    return guestsOf(spec).map(({ name }) => ({ ...record, variant: variant || null, guest: name }));
   }
   return await runTrial({ spec, label, client, clientSide, observer, signal });
 }

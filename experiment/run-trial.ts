@@ -75,7 +75,8 @@ export async function runTrial(settings: TrialSettings): Promise<TrialRecord[]> 
   }
   await clients?.close();
   await network?.clear();
-  records = records.map((record) => ({ ...record, network: network?.record ?? null }));
+  const variant = label.variant.name || null;
+  records = records.map((record) => ({ ...record, variant, network: network?.record ?? null }));
   for (const record of records) observer.ended(labelOf(settings, record.guest), record);
   return records;
 }
@@ -186,7 +187,7 @@ async function move(settings: TrialSettings, guest: GuestSpec): Promise<Outcome>
     const report = await client.migrate({
       guest: guest.name,
       destination: spec.to,
-      options: spec.migration[label.technique],
+      options: label.variant.options,
       progress: (progress) => observer.progress(labelOf(settings, guest.name), progress),
       signal,
     });
@@ -250,10 +251,10 @@ async function proven(
 
 /** A trial that ended before its migration did. */
 function brokenOff({ label, signal }: TrialSettings, guest: string, error: unknown): TrialRecord {
-  const { technique, trial } = label;
+  const { variant, trial } = label;
   const record = signal.aborted
-    ? emptyTrial(technique, trial, 'cancelled', errorText(signal.reason))
-    : emptyTrial(technique, trial, 'failed', errorText(error));
+    ? emptyTrial(variant.technique, trial, 'cancelled', errorText(signal.reason))
+    : emptyTrial(variant.technique, trial, 'failed', errorText(error));
   return { ...record, guest };
 }
 

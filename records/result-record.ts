@@ -169,8 +169,12 @@ export const TRIAL_STATUS = ['completed', 'failed', 'cancelled', 'lost'] as cons
 
 export const trialRecordSchema = z.strictObject({
   technique: z.string(),
+  variant: z
+    .string()
+    .nullable()
+    .describe("What tells it from the spec's other variants of this technique; null when there are none."),
   guest: z.string().nullable().describe('Which one it is about; a trial has a record for each guest.'),
-  trial: z.int().positive().describe("From 1, in each technique's order."),
+  trial: z.int().positive().describe("From 1, in each variant's order."),
   status: z.enum(TRIAL_STATUS).describe('lost: no host runs the guest any more.'),
   reason: z.string().nullable().describe('Why it failed, was cancelled or did not converge.'),
   convergence: z

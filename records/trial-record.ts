@@ -58,6 +58,7 @@ export function emptyTrial(
 ): TrialRecord {
   return {
     technique,
+    variant: null,
     guest: null,
     trial,
     status,

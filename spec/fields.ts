@@ -58,6 +58,18 @@ export function quantity(unit: Unit<number>, min: number, max: number) {
   });
 }
 
+/** A value, or a list of such values: the experiment has a variant for each. */
+export function listable<Schema extends z.ZodType>(one: Schema) {
+  const list = z.array(one).min(1, { error: 'at least one value' });
+  // What each of them may be is known to the value's own schema.
+  const allowed = (issue: z.core.$ZodRawIssue<z.core.$ZodIssueInvalidUnion>): string =>
+    `${issue.errors[0]?.[0]?.message}${OR_A_LIST}`;
+  return z.union([one, list], { error: (issue) => allowed(issue as never) });
+}
+
+/** Ends what is said of a value that may be a list. */
+export const OR_A_LIST = ', or a list of them';
+
 /** A workload's target rate. */
 export function targetRate(max: number) {
   const error = `${rate.allowed}, at most ${max}/s`;

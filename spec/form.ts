@@ -41,14 +41,19 @@ function issueProblems(issue: z.core.$ZodIssue, yaml: YamlDocument): SpecProblem
   if (branch !== undefined) {
     return branch.flatMap((inner) => issueProblems({ ...inner, path: [...path, ...inner.path] }, yaml));
   }
-  const names = issue.code === 'invalid_value' ? issue.values.map(String) : [];
-  return [valueProblem(path, issue.message, names, yaml)];
+  return [valueProblem(path, issue.message, namesIn(issue), yaml)];
+}
+
+/** The names of which the value had to be one. */
+function namesIn(issue: z.core.$ZodIssue): string[] {
+  if (issue.code === 'invalid_union') return issue.errors.flat().flatMap(namesIn);
+  return issue.code === 'invalid_value' ? issue.values.map(String) : [];
 }
 
 /** Of the ways to read a value the one that got further in than the value itself, if there is one. */
 function deepestBranch(issue: z.core.$ZodIssueInvalidUnion): z.core.$ZodIssue[] | undefined {
   return issue.errors.find((branch) =>
-    branch.some(({ path, code }) => path.length > 0 || code === 'too_small'),
+    branch.some((inner) => inner.path.length > 0 || (inner.code === 'too_small' && inner.origin === 'array')),
   );
 }
 

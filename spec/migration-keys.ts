@@ -1,9 +1,16 @@
-/** Which keys of a spec's migration say something, given its techniques and its push. The others are refused. */
+/** Which keys of a spec's migration say something, given its technique, push and recovery. The others are refused. */
 
 import type { Technique } from '../proto/names.ts';
 import type { Spec } from './schema.ts';
 
 export type MigrationKey = Exclude<keyof Spec['migration'], 'technique' | 'from' | 'to' | 'all-at-once'>;
+
+/** What decides which keys say something, each with one value. */
+export interface Deciding {
+  readonly technique: Technique;
+  readonly push: 'none' | 'sequential' | 'bubbling';
+  readonly recovery: 'automatic' | 'manual';
+}
 
 /** stop-and-copy takes pre-copy's keys, so that the one can be put in the other's place; they change nothing. */
 const ROUNDS: readonly Technique[] = ['stop-and-copy', 'pre-copy', 'hybrid'];
@@ -35,34 +42,26 @@ const USED_BY: Readonly<Record<MigrationKey, readonly Technique[]>> = {
   failpoints: ALL,
 };
 
-const MIGRATION_KEYS = Object.keys(USED_BY) as MigrationKey[];
+export const MIGRATION_KEYS = Object.keys(USED_BY) as readonly MigrationKey[];
+/** Besides the technique. */
+export const DECIDING_KEYS: readonly MigrationKey[] = ['push', 'recovery'];
 
-type Push = Spec['migration']['push'];
-
-/** The keys that at least one of the techniques uses. */
-export function migrationKeys(techniques: readonly Technique[], push: Push): MigrationKey[] {
-  return MIGRATION_KEYS.filter((key) => techniques.some((technique) => uses(technique, key, push)));
-}
-
-/** The keys that the file has and that none of its techniques uses. */
-export function unusedMigrationKeys(
-  techniques: readonly Technique[],
-  push: Push,
-  written: readonly string[],
-): MigrationKey[] {
-  const used = migrationKeys(techniques, push);
-  return MIGRATION_KEYS.filter((key) => written.includes(key) && !used.includes(key));
+/** The keys that at least one of these migrations uses. */
+export function migrationKeys(migrations: readonly Deciding[]): MigrationKey[] {
+  return MIGRATION_KEYS.filter((key) => migrations.some((migration) => usesKey(migration, key)));
 }
 
 /** Whether techniques push anything. */
-export function hasPush(techniques: readonly Technique[]): boolean {
-  return techniques.some((technique) => SWITCHED.includes(technique));
+export function hasPush(technique: Technique): boolean {
+  return SWITCHED.includes(technique);
 }
 
-function uses(technique: Technique, key: MigrationKey, push: Push): boolean {
+/** Whether a key says something. */
+export function usesKey({ technique, push, recovery }: Deciding, key: MigrationKey): boolean {
   if (!USED_BY[key].includes(technique)) return false;
   if (key === 'pivots' || key === 'bubble') return push === 'bubbling';
   if (key === 'accessed-first' || key === 'max-postcopy-bandwidth') return push !== 'none';
+  if (key === 'recovery-limit') return recovery === 'automatic';
   // Post-copy ends by itself when everything is pushed.
   return key !== 'total-time-limit' || technique !== 'post-copy' || push === 'none';
 }

@@ -99,13 +99,13 @@ const SOME_NETWORK = { address: '', port: 0, forwarder: '127.0.0.1:1', token: ''
 
 /** What the coordinator and the hosts would refuse, should the form and the rules let it pass. */
 function refusals(resolved: ResolvedSpec): BrokenRule[] {
-  const { techniques, migration, clients } = resolved;
+  const { variants, clients } = resolved;
   // The last guest has the longest name. Where clients come in is not known yet.
   const network = clients && { ...SOME_NETWORK, announce: clients.announce };
   const guest: GuestSpec = { ...guestsOf(resolved).at(-1)!, network };
   const pageCount = workloadPageCount(guest);
   const workload = guest.workload === undefined ? [] : workloadProblems(guest.workload, pageCount);
-  const options = new Set(techniques.flatMap((technique) => migrationOptionsProblems(migration[technique])));
+  const options = new Set(variants.flatMap((variant) => migrationOptionsProblems(variant.options)));
   return [
     ...workload.map((message) => ({ path: ['guest', 'workload'], message, because: [['guest', 'memory']] })),
     ...guestSpecProblems(guest).map((message) => ({ path: ['guest'], message, because: [['clients']] })),

@@ -4,28 +4,19 @@
  */
 
 import { RateUnit, type WorkloadPhase, type WorkloadSpec } from '../proto/generated/godwit/v1/guest.ts';
-import {
-  FailpointAction,
-  type MigrationOptions,
-  OnTimeout,
-  PostcopyBubble,
-  PostcopyPush,
-  PostcopyRecovery,
-} from '../proto/generated/godwit/v1/migration.ts';
-import type { Technique, WorkloadKind } from '../proto/names.ts';
-import { transformsOf } from '../proto/transforms.ts';
+import type { WorkloadKind } from '../proto/names.ts';
 import type { ResolvedClients } from './clients-section.ts';
-import { type MigrationKey, migrationKeys } from './migration-keys.ts';
+import { plainMigration } from './migration-plain.ts';
 import { plainNetwork } from './network-plain.ts';
 import type { Plain, PlainMapping } from './plain-values.ts';
 import type { ResolvedSpec } from './resolve.ts';
 import type { PhaseSection } from './schema.ts';
-import { plainTransforms } from './transforms-section.ts';
-import { bandwidth, duration, rate, requestRate, size } from './units.ts';
+import { duration, rate, requestRate, size } from './units.ts';
 import { phaseKeys, workloadKeys } from './workload-keys.ts';
 
 export function toPlain(resolved: ResolvedSpec): PlainMapping {
-  const { guest, fabric, techniques } = resolved;
+  const { guest, fabric, variants } = resolved;
+  const { technique, ...options } = plainMigration(variants.map((variant) => variant.options));
   const content = guest.content ?? { zero: 0, duplicate: 0, shared: 0, compressible: 0 };
   return {
     name: resolved.name,
@@ -44,11 +35,11 @@ export function toPlain(resolved: ResolvedSpec): PlainMapping {
       ...(guest.workload && { workload: plainWorkload(guest.workload, resolved.traceFile) }),
     },
     migration: {
-      technique: [...techniques],
+      technique: technique!,
       ...(resolved.from !== '' && { from: resolved.from }),
       ...(resolved.to !== '' && { to: resolved.to }),
       'all-at-once': resolved.allAtOnce,
-      ...plainOptions(techniques, resolved.migration[techniques[0]!]),
+      ...options,
     },
     ...(resolved.clients && { clients: plainClients(resolved.clients) }),
     ...plainNetwork(resolved.network),
@@ -118,41 +109,4 @@ function chosen<Key extends string>(values: Record<Key, Plain | undefined>, keys
     if (value !== undefined) mapping[key] = value;
   }
   return mapping;
-}
-
-function plainOptions(techniques: readonly Technique[], options: MigrationOptions): PlainMapping {
-  const push = plainPush(options.push);
-  const values: Record<MigrationKey, Plain> = {
-    channels: options.channels,
-    'downtime-limit': duration.format(options.downtimeLimitMs),
-    'max-bandwidth': bandwidth.format(options.maxBandwidthBytesPerS),
-    'limit-final-round': options.limitFinalRound,
-    'max-rounds': options.maxRounds,
-    'min-dirty-pages': Number(options.minDirtyPages),
-    'total-time-limit': duration.format(options.totalTimeLimitMs),
-    'on-timeout': options.onTimeout === OnTimeout.ON_TIMEOUT_ABORT ? 'abort' : 'stop-and-copy',
-    failpoints: options.failpoints.map(({ point, action, durationMs }): PlainMapping => {
-      if (action === FailpointAction.FAILPOINT_ACTION_KILL) return { at: point, do: 'kill' };
-      return { at: point, do: 'delay', for: duration.format(durationMs) };
-    }),
-    push,
-    pivots: options.pivots,
-    bubble: options.bubble === PostcopyBubble.POSTCOPY_BUBBLE_FORWARD ? 'forward' : 'dual',
-    'accessed-first': options.accessedFirst,
-    'postcopy-preempt': options.postcopyPreempt,
-    'max-postcopy-bandwidth': bandwidth.format(options.maxPostcopyBandwidthBytesPerS),
-    recovery: options.recovery === PostcopyRecovery.POSTCOPY_RECOVERY_MANUAL ? 'manual' : 'automatic',
-    'recovery-limit': duration.format(options.recoveryLimitMs),
-    'switch-after-rounds': options.switchAfterRounds,
-    'switch-after-share': options.switchAfterShare,
-    'switch-after': duration.format(options.switchAfterMs),
-    'hot-set': options.hotSet,
-    transforms: plainTransforms(transformsOf(options)),
-  };
-  return chosen(values, migrationKeys(techniques, push));
-}
-
-function plainPush(push: PostcopyPush): 'none' | 'sequential' | 'bubbling' {
-  if (push === PostcopyPush.POSTCOPY_PUSH_NONE) return 'none';
-  return push === PostcopyPush.POSTCOPY_PUSH_BUBBLING ? 'bubbling' : 'sequential';
 }

@@ -16,17 +16,21 @@ import {
   PostcopyRecovery,
 } from '../proto/generated/godwit/v1/migration.ts';
 import { DEFAULT_MIGRATION_OPTIONS } from '../proto/migration-options.ts';
-import { nameProblem, TECHNIQUES, type Technique } from '../proto/names.ts';
+import { nameProblem } from '../proto/names.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
+import { transformsOf } from '../proto/transforms.ts';
 import { WORKLOAD_REGISTRY } from '../workloads/registry.ts';
 import { answersRequests, type ResolvedClients, resolveClients } from './clients-section.ts';
+import type { MigrationKey } from './migration-keys.ts';
+import { plainOptions } from './migration-plain.ts';
 import type { ResolvedNetwork } from './network-plan.ts';
 import { linksIn, type NetworkSections, saysNothing } from './network-sections.ts';
 import type { Path } from './problems.ts';
 import { type RatePoint, readRateTrace } from './rate-trace.ts';
 import type { FabricKind, PhaseSection, Spec, WorkloadSection } from './schema.ts';
 import { readTraceFile } from './trace-file.ts';
-import { resolveTransforms } from './transforms-section.ts';
+import { resolveTransforms, transformsName } from './transforms-section.ts';
+import { combinationsOf, listOf, type MigrationVariant, type SingleMigration } from './variants.ts';
 
 /** An experiment, complete: every default filled in, in the contracts' own messages. Deeply frozen. */
 export interface ResolvedSpec {
@@ -51,9 +55,7 @@ export interface ResolvedSpec {
   /** The whole path of the file behind guest.workload.trace. */
   readonly traceFile: string | undefined;
   /** What is to be run, in this order. */
-  readonly techniques: readonly Technique[];
-  /** The options of a migration by each technique. */
-  readonly migration: Readonly<Record<Technique, Readonly<MigrationOptions>>>;
+  readonly variants: readonly MigrationVariant[];
 }
 
 export interface Resolution {
@@ -72,7 +74,6 @@ export function resolve(spec: Spec, file: string): Resolution {
   const traceFile = tracePath === undefined ? undefined : resolvePath(file, '..', tracePath);
   const trace =
     traceFile === undefined ? undefined : readTraceFile(traceFile, Math.floor(guest.memory / PAGE_BYTES));
-  const { technique } = migration;
   const rates = resolveNetwork(spec, file);
   // A link has two ends, and a crowd leaves one host: then it must be known which.
   const isPlaced = guest.count > 1 || !saysNothing(spec);
@@ -91,8 +92,7 @@ export function resolve(spec: Spec, file: string): Resolution {
     clients: spec.clients && resolveClients(spec.clients, spec.fabric.kind),
     network: rates.network,
     traceFile,
-    techniques: Array.isArray(technique) ? technique : [technique],
-    migration: optionsByTechnique(migration),
+    variants: variantsOf(migration),
   };
   const traceProblems = (trace?.problems ?? []).map((problem) => ({
     path: ['guest', 'workload', 'trace'],
@@ -222,9 +222,18 @@ function bytesOr(bytes: number | undefined, otherwise = 0n): bigint {
   return bytes === undefined ? otherwise : BigInt(bytes);
 }
 
-function optionsByTechnique(migration: Spec['migration']): Record<Technique, MigrationOptions> {
-  const options = TECHNIQUES.map((technique) => [technique, migrationOptions(technique, migration)] as const);
-  return Object.fromEntries(options) as Record<Technique, MigrationOptions>;
+function variantsOf(migration: Spec['migration']): MigrationVariant[] {
+  const isSaid = (key: 'switch-after-share' | 'switch-after') => listOf(migration[key]).some((at) => at > 0);
+  const isSwitchSaid = isSaid('switch-after-share') || isSaid('switch-after');
+  const roundsUnsaid = isSwitchSaid ? 0 : DEFAULT_MIGRATION_OPTIONS.switchAfterRounds;
+  return combinationsOf(migration).map(({ section, varied }) => {
+    const options = migrationOptions(section, roundsUnsaid);
+    const plain = plainOptions(options);
+    const textOf = (key: MigrationKey): string =>
+      key === 'transforms' ? transformsName(transformsOf(options)) : String(plain[key]);
+    const name = varied.map((key) => `${key}=${textOf(key)}`).join(' ');
+    return { technique: section.technique, name, options };
+  });
 }
 
 const PUSH_OF = {
@@ -238,10 +247,10 @@ const BUBBLE_OF = {
   forward: PostcopyBubble.POSTCOPY_BUBBLE_FORWARD,
 } as const;
 
-function migrationOptions(technique: Technique, migration: Spec['migration']): MigrationOptions {
-  const isSwitchSaid = migration['switch-after-share'] > 0 || migration['switch-after'] > 0;
+/** @param roundsUnsaid `switch-after-rounds` of a file that does not say it */
+function migrationOptions(migration: SingleMigration, roundsUnsaid: number): MigrationOptions {
   return {
-    technique,
+    technique: migration.technique,
     channels: migration.channels,
     downtimeLimitMs: migration['downtime-limit'],
     maxBandwidthBytesPerS: migration['max-bandwidth'],
@@ -270,8 +279,7 @@ function migrationOptions(technique: Technique, migration: Spec['migration']): M
         ? PostcopyRecovery.POSTCOPY_RECOVERY_MANUAL
         : PostcopyRecovery.POSTCOPY_RECOVERY_AUTOMATIC,
     recoveryLimitMs: migration['recovery-limit'],
-    switchAfterRounds:
-      migration['switch-after-rounds'] ?? (isSwitchSaid ? 0 : DEFAULT_MIGRATION_OPTIONS.switchAfterRounds),
+    switchAfterRounds: migration['switch-after-rounds'] ?? roundsUnsaid,
     switchAfterShare: migration['switch-after-share'],
     switchAfterMs: migration['switch-after'],
     hotSet: migration['hot-set'],

@@ -7,12 +7,13 @@ import { pageSharesFit } from '../proto/guest-spec.ts';
 import { ANSWERING_WORKLOADS } from '../proto/names.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
 import { answersRequests } from './clients-section.ts';
-import { hasPush, migrationKeys, unusedMigrationKeys } from './migration-keys.ts';
+import { hasPush, MIGRATION_KEYS, migrationKeys } from './migration-keys.ts';
 import { networkRules } from './network-rules.ts';
 import type { BrokenRule, Path } from './problems.ts';
-import type { PhaseSection, Spec, WorkloadSection } from './schema.ts';
+import { type PhaseSection, SPEC_LIMITS, type Spec, type WorkloadSection } from './schema.ts';
 import { transformsRules } from './transforms-section.ts';
 import { size } from './units.ts';
+import { combinationsOf, listOf } from './variants.ts';
 import { phaseKeys, workloadKeys } from './workload-keys.ts';
 
 /**
@@ -29,7 +30,8 @@ export function brokenRules(
     ...memoryRules(guest, machineMemoryBytes),
     ...contentRules(guest.content),
     ...workloadRules(guest.workload, guest.memory),
-    ...migrationRules(spec.migration),
+    ...variantRules(spec.migration),
+    ...failpointRules(spec.migration),
     ...migrationKeyRules(spec.migration, written),
     ...transformsRules(spec.migration.transforms),
     ...clientRules(spec),
@@ -123,28 +125,47 @@ function workingSetRules(path: Path, found: WorkloadSection | PhaseSection, memo
   return [{ path: [...path, 'working-set'], message, because: [['guest', 'memory']] }];
 }
 
-/** A key that none of the techniques uses would promise something. */
-function migrationKeyRules({ technique, push }: Spec['migration'], written: readonly string[]): BrokenRule[] {
-  const techniques = Array.isArray(technique) ? technique : [technique];
-  const who = `${techniques.join(' and ')}${hasPush(techniques) ? ` with push: ${push}` : ''}`;
-  const message = `${who} does not use this key; it uses ${migrationKeys(techniques, push).join(', ')}`;
+/** A key that no variant uses would promise something. */
+function migrationKeyRules(migration: Spec['migration'], written: readonly string[]): BrokenRule[] {
+  const sections = combinationsOf(migration).map(({ section }) => section);
+  const used = migrationKeys(sections);
+  const techniques = listOf(migration.technique);
+  const pushes = techniques.some(hasPush) ? ` with push: ${listOf(migration.push).join(' and ')}` : '';
+  const recoveries = written.includes('recovery') ? ` and recovery: ${String(migration.recovery)}` : '';
+  const who = `${techniques.join(' and ')}${pushes}${recoveries}`;
+  const message = `${who} does not use this key; it uses ${used.join(', ')}`;
   const because: Path[] = [
     ['migration', 'technique'],
     ['migration', 'push'],
+    ['migration', 'recovery'],
   ];
-  return unusedMigrationKeys(techniques, push, written).map((key) => {
+  return MIGRATION_KEYS.filter((key) => written.includes(key) && !used.includes(key)).map((key) => {
     return { path: ['migration', key], message, because, key: true };
   });
 }
 
-function migrationRules({ technique, failpoints }: Spec['migration']): BrokenRule[] {
+/** What lists of values make of a migration. */
+function variantRules(migration: Spec['migration']): BrokenRule[] {
   const broken: BrokenRule[] = [];
-  const techniques = Array.isArray(technique) ? technique : [technique];
-  for (const [index, name] of techniques.entries()) {
-    if (techniques.indexOf(name) === index) continue;
-    const message = `found "${name}" a second time; allowed is once, and trials says how often each is run`;
-    broken.push({ path: ['migration', 'technique', index], message });
+  for (const key of ['technique', ...MIGRATION_KEYS] as const) {
+    if (key === 'failpoints' || key === 'transforms') continue;
+    const values: unknown[] = listOf(migration[key]);
+    for (const [index, value] of values.entries()) {
+      if (values.indexOf(value) === index) continue;
+      const message =
+        'found the same value a second time; allowed is once, and trials says how often each is run';
+      broken.push({ path: ['migration', key, index], message });
+    }
   }
+  if (combinationsOf(migration).length > SPEC_LIMITS.variantsMax) {
+    const message = `found lists that make more than ${SPEC_LIMITS.variantsMax} variants; allowed are at most so many`;
+    broken.push({ path: ['migration'], message });
+  }
+  return broken;
+}
+
+function failpointRules({ failpoints }: Spec['migration']): BrokenRule[] {
+  const broken: BrokenRule[] = [];
   for (const [index, failpoint] of failpoints.entries()) {
     const path = ['migration', 'failpoints', index];
     if (failpoints.findIndex(({ at }) => at === failpoint.at) !== index) {

@@ -11,7 +11,18 @@ import { DEFAULT_MIGRATION_OPTIONS as DEFAULTS, MIGRATION_LIMITS } from '../prot
 import { FAILPOINTS, PHASE_WORKLOADS, TECHNIQUES, WORKLOADS } from '../proto/names.ts';
 import { WORKLOAD_LIMITS } from '../workloads/workload-problems.ts';
 import { clientsSection } from './clients-section.ts';
-import { choice, flag, integer, name, quantity, section, share, targetRate, text } from './fields.ts';
+import {
+  choice,
+  flag,
+  integer,
+  listable,
+  name,
+  quantity,
+  section,
+  share,
+  targetRate,
+  text,
+} from './fields.ts';
 import { networkSections } from './network-sections.ts';
 import { transformsSection } from './transforms-section.ts';
 import { bandwidth, duration, size } from './units.ts';
@@ -24,6 +35,8 @@ export const SPEC_LIMITS = {
   problemsMax: 100,
   seedMax: Number.MAX_SAFE_INTEGER,
   trialsMax: 1000,
+  /** What an experiment compares. */
+  variantsMax: 100,
   hostsMin: 2,
   hostsMax: 64,
   warmUpMsMax: 600_000,
@@ -133,83 +146,77 @@ const failpoint = section({
     .describe('delay: how long the host waits.'),
 }).describe('A fault at a point of the protocol.');
 
-const technique = choice(TECHNIQUES);
-
 const migration = section({
-  technique: z
-    .union([technique, z.array(technique).min(1, { error: 'at least one technique' })], {
-      error: `one of ${TECHNIQUES.join(', ')}, or a list of them`,
-    })
-    .describe('How the guest moves; a list runs each in turn on the same guest and seed.'),
+  technique: listable(choice(TECHNIQUES)).describe(
+    'How the guest moves; a list runs each in turn on the same guest and seed, and so do the lists of other keys.',
+  ),
   from: name().optional().describe('The host that the guest leaves. Default: see docs/experiments.md.'),
   to: name().optional().describe('The host that it moves to. Default: see docs/experiments.md.'),
   'all-at-once': flag()
     .default(false)
     .describe('Whether several guests leave at the same time; otherwise one after the other.'),
-  channels: integer(1, MIGRATION_LIMITS.channelsMax)
+  channels: listable(integer(1, MIGRATION_LIMITS.channelsMax))
     .default(DEFAULTS.channels)
     .describe('How many connections carry pages.'),
-  'downtime-limit': timeUpTo(MIGRATION_LIMITS.downtimeLimitMsMax)
+  'downtime-limit': listable(timeUpTo(MIGRATION_LIMITS.downtimeLimitMsMax))
     .prefault(duration.format(DEFAULTS.downtimeLimitMs))
     .describe('Switch over once the rest should take less than this.'),
-  'max-bandwidth': bandwidthLimit()
+  'max-bandwidth': listable(bandwidthLimit())
     .prefault(bandwidth.format(DEFAULTS.maxBandwidthBytesPerS))
     .describe('What the migration may use of the link.'),
-  'limit-final-round': flag()
+  'limit-final-round': listable(flag())
     .default(DEFAULTS.limitFinalRound)
     .describe('Whether max-bandwidth also holds back what is sent in the pause.'),
-  'max-rounds': integer(1, MIGRATION_LIMITS.maxRoundsMax)
+  'max-rounds': listable(integer(1, MIGRATION_LIMITS.maxRoundsMax))
     .default(DEFAULTS.maxRounds)
     .describe('After this many rounds without convergence on-timeout is done.'),
-  'min-dirty-pages': integer(0, MIGRATION_LIMITS.minDirtyPagesMax)
+  'min-dirty-pages': listable(integer(0, MIGRATION_LIMITS.minDirtyPagesMax))
     .default(Number(DEFAULTS.minDirtyPages))
     .describe('Switch over when no more pages than this are dirty.'),
-  'total-time-limit': quantity(
-    duration,
-    MIGRATION_LIMITS.totalTimeLimitMsMin,
-    MIGRATION_LIMITS.totalTimeLimitMsMax,
+  'total-time-limit': listable(
+    quantity(duration, MIGRATION_LIMITS.totalTimeLimitMsMin, MIGRATION_LIMITS.totalTimeLimitMsMax),
   )
     .prefault(duration.format(DEFAULTS.totalTimeLimitMs))
     .describe('After this time without convergence on-timeout is done; with push none the rest is pushed.'),
-  'on-timeout': choice(ON_TIMEOUT)
+  'on-timeout': listable(choice(ON_TIMEOUT))
     .default('stop-and-copy')
     .describe('What becomes of a migration that does not converge.'),
-  push: choice(PUSHES)
+  push: listable(choice(PUSHES))
     .default('sequential')
     .describe(
       'What the source of a post-copy sends unasked: nothing, page by page, or in bubbles around faults.',
     ),
-  pivots: integer(1, MIGRATION_LIMITS.pivotsMax)
+  pivots: listable(integer(1, MIGRATION_LIMITS.pivotsMax))
     .default(DEFAULTS.pivots)
     .describe('bubbling: how many bubbles there are at most.'),
-  bubble: choice(BUBBLES).default('dual').describe('bubbling: whether bubbles grow to both sides.'),
-  'accessed-first': flag()
+  bubble: listable(choice(BUBBLES)).default('dual').describe('bubbling: whether bubbles grow to both sides.'),
+  'accessed-first': listable(flag())
     .default(DEFAULTS.accessedFirst)
     .describe('Push what the guest has lately accessed before the rest.'),
-  'postcopy-preempt': flag()
+  'postcopy-preempt': listable(flag())
     .default(DEFAULTS.postcopyPreempt)
     .describe('Whether demanded pages have a connection of their own.'),
-  'max-postcopy-bandwidth': bandwidthLimit()
+  'max-postcopy-bandwidth': listable(bandwidthLimit())
     .prefault(bandwidth.format(DEFAULTS.maxPostcopyBandwidthBytesPerS))
     .describe('What the push may use of the link; demanded pages may exceed it.'),
-  recovery: choice(RECOVERIES)
+  recovery: listable(choice(RECOVERIES))
     .default('automatic')
     .describe('Who connects again when the link is lost: the destination, or nobody until `godwit recover`.'),
-  'recovery-limit': timeUpTo(MIGRATION_LIMITS.totalTimeLimitMsMax)
+  'recovery-limit': listable(timeUpTo(MIGRATION_LIMITS.totalTimeLimitMsMax))
     .prefault(duration.format(DEFAULTS.recoveryLimitMs))
     .describe('For so long a post-copy whose link is lost tries to connect again; then the guest is lost.'),
-  'switch-after-rounds': integer(0, MIGRATION_LIMITS.maxRoundsMax)
+  'switch-after-rounds': listable(integer(0, MIGRATION_LIMITS.maxRoundsMax))
     .optional()
     .describe(
       'hybrid: switch after so many rounds; 0: not by this. Default: 1, or 0 with another switch-after.',
     ),
-  'switch-after-share': share()
+  'switch-after-share': listable(share())
     .default(DEFAULTS.switchAfterShare)
     .describe("hybrid: switch when this share of the guest's memory has been sent; 0: not by this."),
-  'switch-after': timeUpTo(MIGRATION_LIMITS.totalTimeLimitMsMax)
+  'switch-after': listable(timeUpTo(MIGRATION_LIMITS.totalTimeLimitMsMax))
     .prefault(duration.format(DEFAULTS.switchAfterMs))
     .describe('hybrid: switch after this time; 0: not by this.'),
-  'hot-set': share()
+  'hot-set': listable(share())
     .default(DEFAULTS.hotSet)
     .describe('hybrid: at most this share of the memory, dirty and lately accessed, travels in the pause.'),
   transforms: transformsSection,
@@ -225,7 +232,7 @@ export const specSchema = section({
   seed: integer(0, LIMITS.seedMax)
     .default(1)
     .describe('Decides the boot content and every random choice: the same seed, the same guest.'),
-  trials: integer(1, LIMITS.trialsMax).default(1).describe('How often each technique is run.'),
+  trials: integer(1, LIMITS.trialsMax).default(1).describe('How often each variant is run.'),
   'warm-up': timeUpTo(LIMITS.warmUpMsMax).prefault('1s').describe('How long the guest runs before it moves.'),
   settle: timeUpTo(LIMITS.settleMsMax)
     .prefault('500ms')

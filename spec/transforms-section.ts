@@ -4,7 +4,7 @@
  */
 
 import { z } from 'zod';
-import type { Transforms } from '../proto/generated/godwit/v1/migration.ts';
+import { Encryption, type Transforms } from '../proto/generated/godwit/v1/migration.ts';
 import {
   COMPRESSIONS,
   compressionName,
@@ -59,22 +59,32 @@ const options = section({
   encryption: choice(ENCRYPTIONS).optional(),
 });
 
+const ENTRY = `one of ${NAMES}, or a mapping of one of dedup, delta, compression, encryption to its options`;
+const entry = z.union([choice(TRANSFORMS), options], { error: ENTRY });
+
 export const transformsSection = z
-  .array(
-    z.union([choice(TRANSFORMS), options], {
-      error: `one of ${NAMES}, or a mapping of one of dedup, delta, compression, encryption to its options`,
-    }),
-    { error: `a list of some of ${NAMES}` },
-  )
+  .array(z.union([...entry.options, z.array(entry)], { error: ENTRY }), {
+    error: `a list of some of ${NAMES}`,
+  })
   .optional()
   .describe(
     'What is done to pages between memory and wire, in this order: ' +
-      `${NAMES}. Default: zero, encryption; without encryption only by \`encryption: none\`.`,
+      `${NAMES}. Default: zero, encryption; without encryption only by \`encryption: none\`. ` +
+      'A list of such lists runs each in turn.',
   );
 
 type TransformsSection = z.output<typeof transformsSection>;
-type Entry = NonNullable<TransformsSection>[number];
+type Entry = z.output<typeof entry>;
 type Options = Exclude<Entry, string>;
+/** One list of transforms; undefined: the default. */
+export type TransformList = readonly Entry[] | undefined;
+
+/** The lists that are to be run in turn: one, unless the section is a list of lists. */
+export function transformLists(section: TransformsSection): TransformList[] {
+  if (section === undefined) return [undefined];
+  const lists = section.filter((each) => Array.isArray(each));
+  return lists.length > 0 ? lists : [section as Entry[]];
+}
 
 /** The transform that an entry names; undefined when it names none, or several. */
 function nameOf(entry: Entry): TransformName | undefined {
@@ -84,11 +94,21 @@ function nameOf(entry: Entry): TransformName | undefined {
 }
 
 /** What breaks the rules between the entries of the list. */
-export function transformsRules(list: TransformsSection): BrokenRule[] {
+export function transformsRules(section: TransformsSection): BrokenRule[] {
+  const lists = transformLists(section);
+  const isNested = section?.some((each) => Array.isArray(each)) ?? false;
+  if (isNested && lists.length !== section?.length) {
+    const message = 'found transforms beside lists of them; allowed is one list, or a list of lists';
+    return [{ path: PATH, message }];
+  }
+  return lists.flatMap((list, index) => listRules(list, isNested ? [...PATH, index] : PATH));
+}
+
+function listRules(list: TransformList, at: BrokenRule['path']): BrokenRule[] {
   const broken: BrokenRule[] = [];
   let last = -1;
   for (const [index, entry] of (list ?? []).entries()) {
-    const path = [...PATH, index];
+    const path = [...at, index];
     const name = nameOf(entry);
     if (name === undefined) {
       broken.push({
@@ -135,7 +155,7 @@ function optionsRules(entry: Options, path: BrokenRule['path']): BrokenRule[] {
 }
 
 /** The list as the contract has it. */
-export function resolveTransforms(list: TransformsSection): Transforms {
+export function resolveTransforms(list: TransformList): Transforms {
   if (list === undefined) return { ...DEFAULT_TRANSFORMS };
   const transforms: Transforms = { ...DEFAULT_TRANSFORMS, zero: false };
   for (const entry of list) {
@@ -170,6 +190,21 @@ function compressionOptions(given: NonNullable<Options['compression']>): Partial
     compressionLevel: given.level ?? 0,
     compressionThreads: given.threads,
   };
+}
+
+/** What is on, in a word each: "zero+lz4+aes-256-gcm", or "zero+plain" without encryption. */
+export function transformsName(transforms: Transforms): string {
+  const { zero, dedup, deltaCacheBytes, compression, encryption } = transforms;
+  const codec = compressionName(compression) ?? 'none';
+  const scope = dedupScopeName(dedup) ?? 'none';
+  const names = [
+    ...(zero ? ['zero'] : []),
+    ...(scope === 'none' ? [] : [`dedup-${scope}`]),
+    ...(deltaCacheBytes === 0n ? [] : ['delta']),
+    ...(codec === 'none' ? [] : [codec]),
+    encryption === Encryption.ENCRYPTION_NONE ? 'plain' : (encryptionName(encryption) ?? ''),
+  ];
+  return names.join('+');
 }
 
 /** As people write it. */

@@ -16,6 +16,7 @@ import { LEASE_MS, testbedAddress, wholeNumber } from '../options.ts';
 import { durationText, orUnknown } from '../render/measures.ts';
 import { ProgressDisplay } from '../render/progress-display.ts';
 import { succeeded, summaryText } from '../render/summary.ts';
+import { variantText } from '../render/variant-text.ts';
 import { defaultResultsFolder, makeResultsFolder } from '../results-file.ts';
 
 const EXAMPLES = `
@@ -130,8 +131,8 @@ async function runTrials(
   { version, display, signal }: RunSurroundings,
 ): Promise<ResultRecord> {
   const client = new TestbedClient(coordinator);
-  const name = ({ technique, trial, trialCount, guest }: TrialLabel): string =>
-    `${technique}${trialCount === 1 ? '' : ` ${trial}/${trialCount}`}${guest === undefined ? '' : ` ${guest}`}`;
+  const name = ({ variant, trial, trialCount, guest }: TrialLabel): string =>
+    `${variantText({ technique: variant.technique, variant: variant.name || null })}${trialCount === 1 ? '' : ` ${trial}/${trialCount}`}${guest === undefined ? '' : ` ${guest}`}`;
   try {
     // Nobody there: told once, before any trial.
     await client.hosts();

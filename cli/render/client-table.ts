@@ -1,7 +1,8 @@
-/** What clients outside saw of guests that moved, as a table: a row for each technique and protocol. */
+/** What clients outside saw of guests that moved, as a table: a row for each variant and protocol. */
 import type { ClientRecord, TrialRecord } from '../../records/result-record.ts';
 import { countText, durationText, median, orUnknown } from './measures.ts';
 import { tableText } from './table.ts';
+import { variantText } from './variant-text.ts';
 
 const HEADS = [
   ...['CLIENTS', 'GAP', 'GAP - DOWNTIME', 'P50 BEFORE', 'P99 BEFORE', 'P99 DURING', 'P99 AFTER'],
@@ -19,11 +20,13 @@ export function worstGapMs({ clients }: TrialRecord): number | null {
  * clients.
  */
 export function clientTable(trials: readonly TrialRecord[]): string[] {
-  const seen = trials.flatMap(({ technique, status, clients }) =>
-    status === 'completed' ? (clients ?? []).map((client) => ({ technique, client })) : [],
+  const seen = trials.flatMap((trial) =>
+    trial.status === 'completed'
+      ? (trial.clients ?? []).map((client) => ({ variant: variantText(trial), client }))
+      : [],
   );
   if (seen.length === 0) return [];
-  const groups = Map.groupBy(seen, ({ technique, client }) => `${technique}, ${client.protocol}`);
+  const groups = Map.groupBy(seen, ({ variant, client }) => `${variant}, ${client.protocol}`);
   const rows = [...groups].map(([name, group]) =>
     row(
       name,

@@ -1,5 +1,5 @@
 /**
- * An experiment's trials as a table: one row for each technique, the median over the trials that were
+ * An experiment's trials as a table: one row for each variant, the median over the trials that were
  * completed.
  */
 import type { LinkRecord, PostcopyRecord, TrialRecord } from '../../records/result-record.ts';
@@ -15,6 +15,7 @@ import {
   UNKNOWN,
 } from './measures.ts';
 import { tableText } from './table.ts';
+import { variantText } from './variant-text.ts';
 
 const HEADS = ['TECHNIQUE', 'TRIALS', 'TOTAL TIME', 'DOWNTIME'];
 const MORE_HEADS = ['TRANSFERRED', 'RESENT', 'ROUNDS', 'DEGRADATION', 'AUDIT'];
@@ -29,9 +30,9 @@ export function succeeded({ status, audit, clients }: TrialRecord): boolean {
 
 /** The table, and below it a line for each thing that one has to know about the figures. */
 export function summaryText(trials: readonly TrialRecord[]): string {
-  const groups = Map.groupBy(trials, ({ technique }) => technique);
+  const groups = Map.groupBy(trials, variantText);
   const hasClients = trials.some(({ clients }) => clients !== null);
-  const rows = [...groups].map(([technique, group]) => row(technique, group, hasClients));
+  const rows = [...groups].map(([name, group]) => row(name, group, hasClients));
   const heads = [...HEADS, ...(hasClients ? [GAP_HEAD] : []), ...MORE_HEADS];
   const tables = [
     tableText(heads, rows, 1),
@@ -49,20 +50,20 @@ const POSTCOPY_HEADS = [
 
 /** How the pages came that were missing at the resume, the median over the trials; nothing when none was. */
 function postcopyTable(groups: ReadonlyMap<string, readonly TrialRecord[]>): string[] {
-  const rows = [...groups].flatMap(([technique, trials]) => {
+  const rows = [...groups].flatMap(([name, trials]) => {
     const records = trials.flatMap(({ status, postcopy }) =>
       status === 'completed' ? (postcopy ?? []) : [],
     );
-    return records.length === 0 ? [] : [postcopyRow(technique, records)];
+    return records.length === 0 ? [] : [postcopyRow(name, records)];
   });
   return rows.length === 0 ? [] : ['', tableText(POSTCOPY_HEADS, rows, 1)];
 }
 
-function postcopyRow(technique: string, records: readonly PostcopyRecord[]): string[] {
+function postcopyRow(name: string, records: readonly PostcopyRecord[]): string[] {
   const cell = (pick: (record: PostcopyRecord) => number | null, text: (value: number) => string): string =>
     orUnknown(median(records.map(pick).filter((value) => value !== null)), text);
   return [
-    technique,
+    name,
     cell((record) => record.resume_time_ms, durationText),
     cell((record) => record.missing_pages, countText),
     cell((record) => record.pushed_pages, countText),
@@ -75,14 +76,14 @@ function postcopyRow(technique: string, records: readonly PostcopyRecord[]): str
   ];
 }
 
-function row(technique: string, trials: readonly TrialRecord[], hasClients: boolean): string[] {
+function row(name: string, trials: readonly TrialRecord[], hasClients: boolean): string[] {
   const completed = trials.filter(({ status }) => status === 'completed');
   const cell = (pick: (trial: TrialRecord) => number | null, text: (value: number) => string): string =>
     orUnknown(median(completed.map(pick).filter((value) => value !== null)), text);
   const count = completed.length === trials.length ? '' : `${completed.length} of `;
   const guests = new Set(trials.map(({ guest }) => guest)).size;
   return [
-    technique,
+    name,
     `${count}${trials.length}${guests > 1 ? ` (${guests} guests)` : ''}`,
     cell((trial) => trial.total_time_ms, durationText),
     cell((trial) => trial.downtime_ms, durationText),
@@ -100,8 +101,9 @@ const LINK_HEADS = ['LINK', 'RATE ASKED', 'MEASURED', 'ROUND TRIP ASKED', 'MEASU
 /** What was asked of the links and what they carried, the median over the trials; nothing when none was shaped. */
 function linkTable(trials: readonly TrialRecord[]): string[] {
   // The records of a trial's guests hold the same measurements.
-  const firsts = trials.filter(({ technique, trial }, index) => {
-    return trials.findIndex((other) => other.technique === technique && other.trial === trial) === index;
+  const firsts = trials.filter((at, index) => {
+    const variant = variantText(at);
+    return trials.findIndex((other) => variantText(other) === variant && other.trial === at.trial) === index;
   });
   const links = firsts.flatMap(({ network }) => network?.links ?? []);
   if (links.length === 0) return [];
@@ -146,7 +148,7 @@ function auditText(trials: readonly TrialRecord[]): string {
 function notes(trials: readonly TrialRecord[]): string[] {
   const several = new Set(trials.map(({ guest }) => guest)).size > 1;
   return trials.flatMap((trial) => {
-    const label = `${trial.technique}, trial ${trial.trial}${several ? `, ${trial.guest}` : ''}`;
+    const label = `${variantText(trial)}, trial ${trial.trial}${several ? `, ${trial.guest}` : ''}`;
     const lines: string[] = [];
     if (trial.status !== 'completed')
       lines.push(`${label} ${trial.status}: ${trial.reason ?? 'no reason given'}`);

@@ -5,7 +5,7 @@
  */
 
 import { afterEach, describe, expect, test } from 'vitest';
-import { RpcError } from '../../proto/errors.ts';
+import type { RpcError } from '../../proto/errors.ts';
 import {
   type MigrationOptions,
   MigrationPhase,
@@ -136,12 +136,9 @@ describe('a post-copy that lost its link', () => {
   test('waits for somebody who says so, whose vain try changes nothing', async () => {
     const { moving, relay } = await paused({ ...BY_HAND, channels: 4 });
     await until(() => moving.incoming.arrival()!.waitingVcpus === 2);
-    const vain = await moving.incoming.recover().catch((error: unknown) => error);
-    expect(vain).toBeInstanceOf(RpcError);
-    expect(vain).toMatchObject({
-      code: 'UNAVAILABLE',
-      message: /it stays in postcopy-paused, and nothing is lost/,
-    });
+    const vain = (await moving.incoming.recover().catch((error: unknown) => error)) as RpcError;
+    expect(vain.code).toBe('UNAVAILABLE');
+    expect(vain.message).toContain('it stays in postcopy-paused, and nothing is lost');
     expect(moving.incoming.arrival()).toMatchObject({ paused: true, waitingVcpus: 2 });
     relay.restore();
     await moving.incoming.recover();

@@ -10,9 +10,10 @@ test('with clients that have nowhere to run a trial fails instead of running wit
   // Nobody listens there, and nobody is asked.
   const client = new TestbedClient('127.0.0.1:1');
   try {
+    const spec = parseSpec(text, 's.yaml');
     const records = await runTrial({
-      spec: parseSpec(text, 's.yaml'),
-      label: { technique: 'pre-copy', trial: 1, trialCount: 1 },
+      spec,
+      label: { variant: spec.variants[0]!, trial: 1, trialCount: 1 },
       ...{ client, clientSide: undefined, signal: new AbortController().signal },
       observer: { step: () => {}, progress: () => {}, ended: () => {} },
     });

@@ -32,8 +32,9 @@ describe('a spec', () => {
   it('needs only a guest and a technique', () => {
     const spec = parseSpec(SMALLEST, 'folder/smallest.yaml');
     expect(spec).toMatchObject({ name: 'smallest', seed: 1, trials: 1, warmUpMs: 1000, settleMs: 500 });
-    expect(spec.techniques).toEqual(['pre-copy']);
-    expect(spec.migration['pre-copy']).toEqual(defaultMigrationOptions('pre-copy'));
+    expect(spec.variants).toEqual([
+      { technique: 'pre-copy', name: '', options: defaultMigrationOptions('pre-copy') },
+    ]);
     expect(spec.guest.workload?.kind).toBe('idle');
     expect(problemsOf('trials: 1')).toEqual([
       expect.stringContaining('guest is missing; allowed is a mapping with the keys name, count, memory'),
@@ -59,7 +60,7 @@ describe('a spec', () => {
 
   it('cannot be changed, except by making another', () => {
     const spec = parseSpec(SMALLEST, 's.yaml');
-    expect(() => Object.assign(spec.migration['pre-copy'], { channels: 2 })).toThrow(TypeError);
+    expect(() => Object.assign(spec.variants[0]!.options, { channels: 2 })).toThrow(TypeError);
     expect(() => Object.assign(spec.guest.content ?? {}, { zero: 1 })).toThrow(TypeError);
     const other = withOverrides(spec, { seed: 7, trials: 3 });
     expect(other).toMatchObject({ seed: 7, trials: 3, guest: { seed: 7n } });
@@ -69,7 +70,7 @@ describe('a spec', () => {
 
 describe('a spec of post-copy and hybrid', () => {
   const optionsOf = (technique: Technique, keys: string) =>
-    parseSpec(`guest: {}\nmigration: {technique: ${technique}, ${keys}}`, 's.yaml').migration[technique];
+    parseSpec(`guest: {}\nmigration: {technique: ${technique}, ${keys}}`, 's.yaml').variants[0]!.options;
 
   it('has the defaults of the contract', () => {
     for (const technique of ['post-copy', 'hybrid'] as const) {
@@ -86,7 +87,75 @@ describe('a spec of post-copy and hybrid', () => {
 
   it('may name keys that one of its techniques uses', () => {
     const text = 'guest: {}\nmigration: {technique: [pre-copy, post-copy], max-rounds: 5, push: none}';
-    expect(parseSpec(text, 's.yaml').techniques).toEqual(['pre-copy', 'post-copy']);
+    expect(parseSpec(text, 's.yaml').variants.map(({ technique }) => technique)).toEqual([
+      'pre-copy',
+      'post-copy',
+    ]);
+  });
+});
+
+describe('a spec that lists values', () => {
+  const variantsOf = (migration: string) =>
+    parseSpec(`guest: {}\nmigration: {${migration}}`, 's.yaml').variants;
+  const namesOf = (migration: string) =>
+    variantsOf(migration).map((each) => `${each.technique} ${each.name}`);
+
+  it('has a variant for each combination, but none that differs in a key which it does not use', () => {
+    const lists = 'push: [none, bubbling], pivots: [1, 3], postcopy-preempt: [true, false]';
+    expect(namesOf(`technique: [pre-copy, post-copy], ${lists}`)).toEqual([
+      'pre-copy ',
+      'post-copy push=none postcopy-preempt=true',
+      'post-copy push=none postcopy-preempt=false',
+      'post-copy push=bubbling pivots=1 postcopy-preempt=true',
+      'post-copy push=bubbling pivots=1 postcopy-preempt=false',
+      'post-copy push=bubbling pivots=3 postcopy-preempt=true',
+      'post-copy push=bubbling pivots=3 postcopy-preempt=false',
+    ]);
+    const { options } = variantsOf(`technique: post-copy, ${lists}`).at(-1)!;
+    expect(options).toMatchObject({ pivots: 3, postcopyPreempt: false });
+  });
+
+  it('names values as people write them, and a list of one value not at all', () => {
+    expect(
+      namesOf(
+        'technique: hybrid, max-bandwidth: [1gbit, unlimited], switch-after: [0s, 2s], pivots: [3], push: bubbling',
+      ),
+    ).toEqual([
+      'hybrid max-bandwidth=1gbit switch-after=0s',
+      'hybrid max-bandwidth=1gbit switch-after=2s',
+      'hybrid max-bandwidth=unlimited switch-after=0s',
+      'hybrid max-bandwidth=unlimited switch-after=2s',
+    ]);
+  });
+
+  it('has one default for a key whose default depends on others', () => {
+    const rounds = variantsOf('technique: hybrid, switch-after: [0s, 2s]').map((each) => each.options);
+    expect(rounds.map(({ switchAfterRounds }) => switchAfterRounds)).toEqual([0, 0]);
+  });
+
+  it('may use a key in some variants only', () => {
+    expect(namesOf('technique: post-copy, recovery: [manual, automatic], recovery-limit: 3s')).toHaveLength(
+      2,
+    );
+  });
+
+  it.each([
+    [
+      'push: [none, often]',
+      's.yaml:2:48: migration.push[1]: found "often"; allowed is one of none, sequential',
+    ],
+    ['push: []', 'migration.push: found an empty list; allowed is at least one value'],
+    ['push: [none, none]', 'migration.push[1]: found the same value a second time; allowed is once'],
+    ['recovery-limit: [1s, 1000ms]', 'recovery-limit[1]: found the same value a second time'],
+    ['channels: [[1]]', 'migration.channels[0]: found a list; allowed is a whole number from 1 to 16'],
+    [
+      'channels: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], recovery-limit: [1s, 2s, 3s, 4s, 5s, 6s, 7s, 8s, 9s, 10s]',
+      'migration: found lists that make more than 100 variants',
+    ],
+  ])('is refused for {%s}', (keys, message) => {
+    expect(problemsOf(`guest: {}\nmigration: {technique: post-copy, ${keys}}`)).toEqual([
+      expect.stringContaining(message),
+    ]);
   });
 });
 
@@ -115,9 +184,9 @@ migration:
       's.yaml:7:30: migration.technique[1]: found "precopy"; allowed is one of stop-and-copy, pre-copy, ' +
         'post-copy, hybrid; did you mean "pre-copy"?',
       's.yaml:8:19: migration.downtime-limit: found 300; allowed is a time in us, ms, s, m or h ' +
-        'such as 20ms, from 0s to 2000s',
+        'such as 20ms, from 0s to 2000s, or a list of them',
       's.yaml:9:18: migration.max-bandwidth: found "0mbit"; allowed is a bandwidth in bit, kbit, mbit, ' +
-        'gbit, KiB/s, MiB/s, MB/s ... such as 200mbit, or unlimited, from 8kbit to 125GB/s',
+        'gbit, KiB/s, MiB/s, MB/s ... such as 200mbit, or unlimited, from 8kbit to 125GB/s, or a list of them',
       's.yaml:11:7: migration.failpoints[0].for: for is missing; allowed is a time such as 20ms',
     ]);
   });
@@ -171,6 +240,12 @@ migration:
     ['hybrid', 'push: bubbling, pivots: 10', 'a whole number from 1 to 9'],
     ['hybrid', 'push: often', 'one of none, sequential, bubbling'],
     ['hybrid', 'switch-after-share: 2', 'a number from 0 to 1'],
+    [
+      'post-copy',
+      'recovery: manual, recovery-limit: 1s',
+      'sequential and recovery: manual does not use this',
+    ],
+    ['post-copy', 'push: bubling', 'or a list of them; did you mean "bubbling"?'],
   ])('is refused for technique %s with {%s}', (technique, options, message) => {
     const said = problemsOf(`guest: {}\nmigration: {technique: ${technique}, ${options}}`);
     expect(said).toEqual([expect.stringContaining(message)]);

@@ -83,12 +83,18 @@ const spec = fc.record({
     }),
     fc.record({
       technique: fc.constantFrom('hybrid', ['post-copy', 'hybrid', 'pre-copy']),
-      push: fc.constant('bubbling'),
-      pivots: optional(fc.integer({ min: 1, max: 9 })),
+      push: fc.constantFrom('bubbling', ['none', 'bubbling'], ['bubbling', 'sequential']),
+      pivots: optional(
+        fc.oneof(
+          fc.integer({ min: 1, max: 9 }),
+          fc.uniqueArray(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 3 }),
+        ),
+      ),
       bubble: fc.constantFrom('dual', 'forward'),
       'accessed-first': fc.boolean(),
-      'postcopy-preempt': fc.boolean(),
+      'postcopy-preempt': fc.constantFrom(true, false, [false, true]),
       'max-postcopy-bandwidth': bandwidth(),
+      recovery: fc.constantFrom('automatic', ['manual', 'automatic']),
       'recovery-limit': time(3_600_000),
       'switch-after-rounds': optional(fc.integer({ min: 0, max: 1000 })),
       'switch-after-share': optional(share()),

@@ -1,0 +1,139 @@
+/** `godwit switch` and `godwit recover` with real processes: what they do, refuse and say. */
+
+import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
+import { DEADLINES_MS } from '../../proto/deadlines.ts';
+import { GuestState, RateUnit, WorkloadSpec } from '../../proto/generated/godwit/v1/guest.ts';
+import { MigrationPhase, PostcopyPush, PostcopyRecovery } from '../../proto/generated/godwit/v1/migration.ts';
+import { LinkFault, LinkFaultKind, NetworkShape } from '../../proto/generated/godwit/v1/network.ts';
+import { callUnary } from '../../proto/rpc.ts';
+import { endAllProcesses, godwit, startGodwit, waitFor } from '../support/processes.ts';
+import { guestSpec, LONG_LEASE_MS, type RunningMigration, Testbed } from '../support/testbed.ts';
+
+const GUEST = 'moving';
+const { MIGRATION_PHASE_POSTCOPY_ACTIVE, MIGRATION_PHASE_POSTCOPY_PAUSED } = MigrationPhase;
+/** Nothing is pushed, so that it goes on for as long as the test likes. */
+const DEMAND_ONLY = {
+  technique: 'post-copy',
+  push: PostcopyPush.POSTCOPY_PUSH_NONE,
+  totalTimeLimitMs: 3_600_000,
+};
+
+let testbed: Testbed;
+
+beforeEach(async () => {
+  testbed = await Testbed.start(['host-1', 'host-2'], LONG_LEASE_MS);
+});
+
+afterEach(async () => {
+  await testbed.close();
+});
+
+afterAll(endAllProcesses);
+
+/** Runs a command on the testbed; answers its exit code and what it printed. */
+async function run(...args: string[]): Promise<{ code: number | null; printed: string }> {
+  const { status, stdout, stderr } = await godwit([...args, '--coordinator', testbed.address]);
+  return { code: status!.code, printed: stdout + stderr };
+}
+
+test('a pre-copy that never converges is switched by hand, and its record says so', async () => {
+  const rate = { rate: 40_000, rateUnit: RateUnit.RATE_UNIT_PAGES_PER_S };
+  const workload = WorkloadSpec.fromPartial({ kind: 'uniform', ...rate });
+  await testbed.createGuest(guestSpec(GUEST, { workload }), 'host-1');
+  const endless = ['--max-bandwidth', '8MiB/s', '--max-rounds', '1000', '--total-time-limit', '1h'];
+  const moved = startGodwit([
+    ...['migrate', GUEST, ...endless, '--audit', '--json'],
+    ...['--coordinator', testbed.address],
+  ]);
+  await waitFor(
+    async () => ((await testbed.guest(GUEST)).progress?.round ?? 0) >= 2,
+    'the second round of the migration',
+  );
+  expect(await run('switch', GUEST)).toMatchObject({
+    code: 0,
+    printed: expect.stringMatching(/goes on as post-copy/),
+  });
+  expect((await moved.end()).code, moved.describe()).toBe(0);
+  const record = JSON.parse(moved.stdout);
+  expect(record).toMatchObject({ status: 'completed', convergence: 'switch-by-hand', owner: 'host-2' });
+  expect(record.switched_by_hand_at_ms).toBeGreaterThan(0);
+  expect(record.postcopy.placed_pages).toBe(record.postcopy.missing_pages);
+  expect(record.audit.fault_count).toBe(0);
+  const late = await run('switch', GUEST);
+  expect(late).toMatchObject({
+    code: 1,
+    printed: expect.stringMatching(/no migration of that name and no moving guest "moving"/),
+  });
+});
+
+/** The guest runs at host-2, most of its pages are at host-1, and what is between them can be reset. */
+async function spread(changes: object): Promise<RunningMigration> {
+  const call = { what: 'shaping', deadlineMs: DEADLINES_MS.guestWork };
+  const network = { host: 'host-1', shape: NetworkShape.fromPartial({}), faults: true };
+  await callUnary(testbed.client, 'setNetwork', network, call);
+  await testbed.createGuest(guestSpec(GUEST), 'host-1');
+  const migration = testbed.migrate(GUEST, 'host-2', { ...DEMAND_ONLY, ...changes });
+  await stands(migration, false);
+  return migration;
+}
+
+async function stands(migration: RunningMigration, paused: boolean): Promise<void> {
+  const phase = paused ? MIGRATION_PHASE_POSTCOPY_PAUSED : MIGRATION_PHASE_POSTCOPY_ACTIVE;
+  await waitFor(
+    async () => {
+      const { owner } = await testbed.guest(GUEST);
+      const { progress } = migration;
+      return owner === 'host-2' && progress?.phase === phase && progress.arrival?.paused === paused;
+    },
+    `the migration to be ${paused ? 'paused' : 'active'}`,
+  );
+}
+
+async function reset(): Promise<void> {
+  const call = { what: 'resetting', deadlineMs: DEADLINES_MS.guestWork };
+  const fault = LinkFault.fromPartial({ kind: LinkFaultKind.LINK_FAULT_KIND_RESET });
+  await callUnary(testbed.client, 'setLinkFault', { host: 'host-1', fault }, call);
+}
+
+test('a post-copy that is recovered by hand waits for that, and can be destroyed while it does', async () => {
+  const migration = await spread({ recovery: PostcopyRecovery.POSTCOPY_RECOVERY_MANUAL });
+  expect(await run('recover', GUEST)).toMatchObject({
+    code: 1,
+    printed: expect.stringMatching(/not in postcopy-paused: it has its/),
+  });
+  await reset();
+  await stands(migration, true);
+  const { printed } = await run('guests');
+  expect(printed).toMatch(/moving is being moved: postcopy-paused .*no link.* faults .*blocktime/);
+  expect(await run('recover', GUEST)).toMatchObject({
+    code: 0,
+    printed: expect.stringMatching(/has its link again/),
+  });
+  await stands(migration, false);
+  await reset();
+  await stands(migration, true);
+  expect(await run('destroy', GUEST)).toMatchObject({ code: 0 });
+  expect((await migration.ended).reason).toContain('the guest was destroyed');
+  // Nobody waits for anybody: the pages at the source are free as well.
+  for (const host of ['host-1', 'host-2']) expect(await testbed.operations(host, GUEST)).toBeUndefined();
+  expect(await run('recover', GUEST)).toMatchObject({
+    code: 1,
+    printed: expect.stringMatching(/no moving guest "moving"/),
+  });
+});
+
+test('a guest whose pages are lost is not recovered, and says why', async () => {
+  const migration = await spread({ recoveryLimitMs: 500 });
+  await testbed.killHost('host-1');
+  expect((await migration.ended).reason).toMatch(/pages were lost with host-1/);
+  await waitFor(
+    async () => (await testbed.guest(GUEST)).state === GuestState.GUEST_STATE_FAILED,
+    'the guest to be told as failed',
+  );
+  expect(await run('recover', GUEST)).toMatchObject({
+    code: 1,
+    printed: expect.stringMatching(
+      /cannot be recovered: \d+ pages were lost with host-1.*can only be destroyed/,
+    ),
+  });
+});
