@@ -22,11 +22,8 @@ export const PHASE_WORKLOADS = ['idle', 'uniform', 'sequential', 'hot-cold', 'zi
 /** The workloads that answer requests: a guest that has a NIC runs one of them. */
 export const ANSWERING_WORKLOADS = ['kv', 'web'] as const satisfies readonly WorkloadKind[];
 
-/**
- * The named points of the migration protocol, in the order in which a migration meets them. All are at the source
- * but the last, which is at the destination.
- */
-export const FAILPOINTS = [
+/** The named points of the migration protocol up to the guest's first step at the destination, in their order. */
+export const SWITCH_FAILPOINTS = [
   'setup',
   'round-1',
   'round-2',
@@ -35,7 +32,21 @@ export const FAILPOINTS = [
   'after-commit',
   'before-resume',
 ] as const;
+
+/** And those behind it, which a migration meets whose guest runs before its pages have come. */
+export const POSTCOPY_FAILPOINTS = [
+  'postcopy-active',
+  'postcopy-paused',
+  'postcopy-recover',
+  'before-complete',
+  'after-complete',
+] as const;
+
+export const FAILPOINTS = [...SWITCH_FAILPOINTS, ...POSTCOPY_FAILPOINTS] as const;
 export type FailpointName = (typeof FAILPOINTS)[number];
+
+/** At the destination; all others are at the source. */
+export const DESTINATION_FAILPOINTS: readonly FailpointName[] = ['before-resume', 'before-complete'];
 
 const NAME = /^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/;
 

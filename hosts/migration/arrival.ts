@@ -73,7 +73,7 @@ export class Arrival {
         try {
           if (lost !== undefined) await this.#recover(lost);
           await this.#orLost('the missing pages', paging.complete.promise);
-          this.#side.sayComplete();
+          await this.#side.sayComplete();
           await within(this.#orLost('the ledger', this.#side.ledger.promise), this.#ledgerMs, this.#signal);
           return;
         } catch (error) {

@@ -53,6 +53,7 @@ export class DestinationMover {
     );
     this.#side = new DestinationSide(data, this.#silence, this.#board, {
       beforeResume: () => this.#failpoints.reach('before-resume'),
+      beforeComplete: () => this.#failpoints.reach('before-complete'),
       leaseEnded: () =>
         this.#post({ type: 'commit-missing', reason: "COMMIT came when this host's lease had ended" }),
     });

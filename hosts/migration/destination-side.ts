@@ -56,6 +56,8 @@ export class SourceGaveUp extends Error {}
 export interface DestinationHooks {
   /** COMMIT is here. Resolves when the guest may be resumed: at once, unless a failpoint is set. */
   beforeResume(): Promise<void>;
+  /** Every page is here. Resolves when the source may be told. */
+  beforeComplete(): Promise<void>;
   /** COMMIT is here and the guest may not be resumed for it. */
   leaseEnded(): void;
 }
@@ -210,7 +212,8 @@ export class DestinationSide {
   }
 
   /** Tells the source that every page is here; the ledger may come. */
-  sayComplete(): void {
+  async sayComplete(): Promise<void> {
+    await this.#hooks.beforeComplete();
     this.receivedBytesAtCommit = this.receivedBytes;
     this.#main.sender.send('COMPLETE', { completeAtMs: this.paging.completeAtMs });
   }

@@ -15,7 +15,8 @@ export interface FailpointHooks {
 }
 
 export class Failpoints {
-  readonly #byPoint: ReadonlyMap<string, Failpoint>;
+  /** Those that were not met yet: each happens once, however often a lost link leads to its place. */
+  readonly #byPoint: Map<string, Failpoint>;
   readonly #hooks: FailpointHooks;
   readonly #signal: AbortSignal;
   #release: (() => void) | undefined;
@@ -27,7 +28,7 @@ export class Failpoints {
     this.#signal = signal;
   }
 
-  /** Whether something is to happen at a point. */
+  /** Whether something is to happen at a point that was not met yet. */
   has(point: FailpointName): boolean {
     return this.#byPoint.has(point);
   }
@@ -38,6 +39,7 @@ export class Failpoints {
   async reach(point: FailpointName): Promise<void> {
     const failpoint = this.#byPoint.get(point);
     if (failpoint === undefined) return;
+    this.#byPoint.delete(point);
     const { action, durationMs } = failpoint;
     if (action === FailpointAction.FAILPOINT_ACTION_KILL) process.kill(process.pid, 'SIGKILL');
     if (action === FailpointAction.FAILPOINT_ACTION_DELAY) await pauseFor(durationMs, this.#signal);

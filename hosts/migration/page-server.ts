@@ -103,7 +103,7 @@ export class PageServer {
 
   /** Sends everything that is missing; resolves when the destination has it. @throws when it never will */
   async serve(): Promise<void> {
-    const { board, silence } = this.#parts;
+    const { board, silence, failpoints } = this.#parts;
     this.#pageSender.limit = this.#limit;
     Object.assign(board, { roundPages: this.#missing.size, roundPagesSent: 0, roundStartMs: nowMs() });
     // What was estimated before the switch says nothing about the push.
@@ -111,19 +111,21 @@ export class PageServer {
     board.roundStartBytes = this.sentBytes;
     const alive = setInterval(() => this.#main.sender.send('ALIVE', {}), MOVER_LIMITS.aliveIntervalMs);
     try {
+      board.phase = MigrationPhase.MIGRATION_PHASE_POSTCOPY_ACTIVE;
+      await failpoints.reach('postcopy-active');
       for (let lost: Error | undefined; ; ) {
         try {
           if (lost !== undefined) await this.#recover(lost);
-          board.phase = MigrationPhase.MIGRATION_PHASE_POSTCOPY_ACTIVE;
           await this.#pushAll();
           await silence.during('COMPLETE', this.#complete.promise);
-          board.owedPages = 0;
-          return;
+          break;
         } catch (error) {
           if (error instanceof NobodyThere) throw error;
           lost = error instanceof Error ? error : new Error(String(error));
         }
       }
+      board.owedPages = 0;
+      await failpoints.reach('after-complete');
     } finally {
       clearInterval(alive);
     }
@@ -254,12 +256,13 @@ export class PageServer {
 
   /** Waits until the destination has connected again, and takes over what it lacks. */
   async #recover(why: Error): Promise<void> {
-    const { data, board, silence, signal } = this.#parts;
+    const { data, board, silence, failpoints, signal } = this.#parts;
     if (signal.aborted) throw new NobodyThere(errorText(signal.reason));
     const cause = this.#lost ?? why;
     for (const channel of allChannels(this.#connections)) channel.lose(new Error(why.message));
     if (cause instanceof NobodyThere) throw cause;
     board.phase = MigrationPhase.MIGRATION_PHASE_POSTCOPY_PAUSED;
+    await failpoints.reach('postcopy-paused');
     this.#earlierBytes = this.sentBytes;
     // The destination may notice later than this side that the link is lost.
     const limitMs = DEADLINES_MS.dataSilence + data.options.recoveryLimitMs * PATIENCE;
@@ -272,6 +275,8 @@ export class PageServer {
     this.#listen();
     this.#pageSender.senders = this.#connections.channels.map(({ sender }) => sender);
     await silence.during('what it lacks', this.#hearLacking());
+    await failpoints.reach('postcopy-recover');
+    board.phase = MigrationPhase.MIGRATION_PHASE_POSTCOPY_ACTIVE;
   }
 
   async #hearLacking(): Promise<void> {

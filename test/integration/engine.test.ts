@@ -10,7 +10,7 @@ import type { Guest } from '../../hosts/guest/guest.ts';
 import { OutgoingMigration } from '../../hosts/migration/outgoing.ts';
 import { HandoverStanding, type SourceOutcome } from '../../proto/generated/godwit/v1/host.ts';
 import { MigrationPhase, OnTimeout } from '../../proto/generated/godwit/v1/migration.ts';
-import { FAILPOINTS } from '../../proto/names.ts';
+import { type FailpointName, SWITCH_FAILPOINTS } from '../../proto/names.ts';
 import { type Ends, EnginePair, guestSpec, holdAt, optionsOf, THREADS, until } from './engine-pair.ts';
 
 const { MIGRATION_PHASE_COMPLETED, MIGRATION_PHASE_FAILED, MIGRATION_PHASE_CANCELLED } = MigrationPhase;
@@ -292,11 +292,11 @@ describe('a mover that cannot do its work', () => {
 test('a migration held at every failpoint meets them in order and goes on after each', async () => {
   // The second round is forced: every page is dirty again, and one round is not enough.
   const slow = { downtimeLimitMs: 0, maxBandwidthBytesPerS: 20_000_000, maxRounds: 2 };
-  const failpoints = FAILPOINTS.flatMap(holdAt);
+  const failpoints = SWITCH_FAILPOINTS.flatMap(holdAt);
   const moving = await make(guestSpec('uniform', 20_000), optionsOf('pre-copy', { ...slow, failpoints }));
   await moving.begin();
-  const firstPaused = FAILPOINTS.indexOf('final-pages');
-  for (const [index, point] of FAILPOINTS.entries()) {
+  const firstPaused = SWITCH_FAILPOINTS.indexOf('final-pages');
+  for (const [index, point] of SWITCH_FAILPOINTS.entries()) {
     const atDestination = point === 'before-resume';
     // After COMMIT the two sides go on by themselves.
     if (atDestination) expect(moving.incoming.failpoint).toBe(point);
@@ -312,10 +312,7 @@ test('a migration held at every failpoint meets them in order and goes on after 
 });
 
 describe('when the connection is cut', () => {
-  async function cutAt(
-    point: (typeof FAILPOINTS)[number],
-    verdict: 'source' | 'destination',
-  ): Promise<EnginePair> {
+  async function cutAt(point: FailpointName, verdict: 'source' | 'destination'): Promise<EnginePair> {
     const moving = await make(
       guestSpec('uniform', 4000, 2),
       optionsOf('pre-copy', { failpoints: holdAt(point) }),

@@ -14,7 +14,7 @@ import {
   LinkFaultKind,
   type NetworkShape,
 } from '../../proto/generated/godwit/v1/network.ts';
-import { FAILPOINTS, type FailpointName } from '../../proto/names.ts';
+import { type FailpointName, SWITCH_FAILPOINTS } from '../../proto/names.ts';
 import { NO_FAULT, UNSHAPED_LINK, unshapedNetwork } from '../../proto/network-shape.ts';
 import { callUnary } from '../../proto/rpc.ts';
 import { DESTINATION, expectRunsOnlyOn, HOSTS, heldAt, release, SOURCE } from '../support/one-copy.ts';
@@ -173,7 +173,7 @@ describe('at every point', () => {
     ['a link that is half open outwards', OUTWARDS_DOWN],
     ['a link that is half open inwards', INWARDS_DOWN],
   ] as const)('%s', (_, fault) => {
-    test.each(FAILPOINTS)('at %s holds the migration, which goes on afterwards', async (point) => {
+    test.each(SWITCH_FAILPOINTS)('at %s holds the migration, which goes on afterwards', async (point) => {
       const [migration, name] = await heldGuestAt(point);
       await setFault(fault);
       await release(testbed, point, name);
@@ -183,7 +183,7 @@ describe('at every point', () => {
     });
   });
 
-  test.each(FAILPOINTS)('a stall at %s ends by itself, and the migration goes on', async (point) => {
+  test.each(SWITCH_FAILPOINTS)('a stall at %s ends by itself, and the migration goes on', async (point) => {
     const [migration, name] = await heldGuestAt(point);
     await setFault(STALL);
     await release(testbed, point, name);
@@ -191,7 +191,7 @@ describe('at every point', () => {
     await expectNoFault();
   });
 
-  test.each(FAILPOINTS)('a reset at %s leaves the guest with one host', async (point) => {
+  test.each(SWITCH_FAILPOINTS)('a reset at %s leaves the guest with one host', async (point) => {
     const [migration, name] = await heldGuestAt(point);
     await setFault(RESET);
     await expectNoFault();
@@ -200,7 +200,7 @@ describe('at every point', () => {
     else await expectStayed(migration, LOST);
   });
 
-  test.each(FAILPOINTS)('a reset at %s after a cut, which loses what was under way', async (point) => {
+  test.each(SWITCH_FAILPOINTS)('a reset at %s after a cut, which loses what was under way', async (point) => {
     const [migration, name] = await heldGuestAt(point);
     await setFault(CUT);
     await release(testbed, point, name);

@@ -5,7 +5,7 @@
 
 import { expect } from 'vitest';
 import { FailpointAction, type MigrationOptions } from '../../proto/generated/godwit/v1/migration.ts';
-import type { FailpointName } from '../../proto/names.ts';
+import { DESTINATION_FAILPOINTS, type FailpointName } from '../../proto/names.ts';
 import { waitFor } from './processes.ts';
 import type { RunningMigration, Testbed } from './testbed.ts';
 
@@ -15,16 +15,22 @@ export const HOSTS = [SOURCE, DESTINATION] as const;
 
 const HOLD_MS = 600_000;
 
-/** A migration from host-1 to host-2 that stands at a failpoint until it is released. */
+/**
+ * A migration from host-1 to host-2 that stands at a failpoint until it is released.
+ *
+ * @param later points at which it is held as well, if it comes to them
+ */
 export async function heldAt(
   testbed: Testbed,
   guest: string,
   point: FailpointName,
   options: Partial<MigrationOptions>,
+  later: readonly FailpointName[] = [],
 ): Promise<RunningMigration> {
-  const failpoints = [{ point, action: FailpointAction.FAILPOINT_ACTION_HOLD, durationMs: HOLD_MS }];
+  const action = FailpointAction.FAILPOINT_ACTION_HOLD;
+  const failpoints = [point, ...later].map((each) => ({ point: each, action, durationMs: HOLD_MS }));
   const migration = testbed.migrate(guest, DESTINATION, { ...options, failpoints });
-  if (point === 'before-resume') {
+  if (DESTINATION_FAILPOINTS.includes(point)) {
     await testbed.destinationStands(DESTINATION, guest, await migration.name());
   } else await migration.stands(point);
   return migration;
@@ -32,7 +38,7 @@ export async function heldAt(
 
 /** Lets the migration go on. Its host may be dead, or have ended it by itself already. */
 export async function release(testbed: Testbed, point: FailpointName, migration: string): Promise<void> {
-  await testbed.releaseFailpoint(point === 'before-resume' ? DESTINATION : SOURCE, migration);
+  await testbed.releaseFailpoint(DESTINATION_FAILPOINTS.includes(point) ? DESTINATION : SOURCE, migration);
 }
 
 /** One copy makes progress, no other host has one that does, and its memory is what it must be. */

@@ -634,7 +634,10 @@ export interface Transforms {
 
 /** A fault at a point of the protocol. */
 export interface Failpoint {
-  /** setup, round-1, round-2, final-pages, before-commit, after-commit (source); before-resume (destination). */
+  /**
+   * setup, round-1, round-2, final-pages, before-commit, after-commit, and in post-copy postcopy-active,
+   * postcopy-paused, postcopy-recover, after-complete (source); before-resume, before-complete (destination).
+   */
   point: string;
   action: FailpointAction;
   /** How long FAILPOINT_ACTION_DELAY waits, and the longest that FAILPOINT_ACTION_HOLD holds; at most 10 minutes. */
