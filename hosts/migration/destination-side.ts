@@ -28,6 +28,7 @@ import { MOVER_LIMITS } from './limits.ts';
 import type { DestinationMoverData } from './messages.ts';
 import { PagePlacer } from './page-placer.ts';
 import { bitmapBytesOf } from './page-set.ts';
+import { PriorityChannel } from './priority-channel.ts';
 import type { ProgressBoard } from './progress-board.ts';
 import type { Silence } from './silence.ts';
 import { type Body, type ControlFrame, type Frame, type PagesFrame, wireText } from './wire.ts';
@@ -60,8 +61,7 @@ export class DestinationSide {
   readonly paging: DemandPaging;
   readonly times = { installedAtMs: 0, commitReceivedAtMs: 0, resumedAtMs: 0 };
   readonly clock = { offsetMs: 0, errorMs: 0 };
-  /** All bytes so far; the report has what came up to COMMIT, without the ledger. */
-  receivedBytes = 0;
+  /** The report has what came up to COMMIT, without the ledger. */
   receivedBytesAtCommit = 0;
   ledgerDigest = '';
   readonly #data: DestinationMoverData;
@@ -71,15 +71,16 @@ export class DestinationSide {
   readonly #control: ControlBlock;
   readonly #pageCount: number;
   /** A byte for each page: what may hold something. */
-  readonly #touched: Uint8Array;
+  readonly #touched: Uint8Array<SharedArrayBuffer>;
   #channels: DestinationChannel[] = [];
-  #priority: DestinationChannel | undefined;
+  readonly #priority: PriorityChannel | undefined;
   readonly #ledgerReceiver: LedgerReceiver;
   /**
    * For the state of the devices and the vCPUs, and before it MISSING's bitmap. Made now, since it is needed in
    * the pause.
    */
   readonly #deviceState: Buffer;
+  #receivedBytes = 0;
   #stage: Stage = 'connecting';
   #welcomes = 0;
   #welcomed = Promise.withResolvers<void>();
@@ -97,8 +98,9 @@ export class DestinationSide {
     const { spec } = shared;
     this.#control = new ControlBlock(shared.control, spec.vcpuCount);
     this.#pageCount = pageCountOf(spec);
-    this.#touched = new Uint8Array(this.#pageCount);
-    this.paging = new DemandPaging(shared);
+    this.#touched = new Uint8Array(new SharedArrayBuffer(this.#pageCount));
+    if (priorityChannels(data.options) > 0) this.#priority = this.#startPriority();
+    this.paging = new DemandPaging(shared, this.#priority?.counts);
     this.#ledgerReceiver = new LedgerReceiver(shared.base, this.#pageCount);
     const stateBytes = Number(spec.deviceStateBytes) + spec.vcpuCount * VCPU_STATE_BYTES;
     this.#deviceState = Buffer.alloc(Math.max(stateBytes, bitmapBytesOf(this.#pageCount)));
@@ -124,21 +126,32 @@ export class DestinationSide {
     for (let channel = 0; channel < options.channels; channel++) {
       this.#channels.push(this.#dial(channel, { pageCount, channel, channelCount: options.channels }));
     }
-    // Any page may be demanded.
-    if (priorityChannels(options) > 0) {
-      this.#priority = this.#dial(options.channels, { pageCount, channel: 0, channelCount: 1 });
-    }
+    this.#priority?.connect();
     await Promise.race([this.#welcomed.promise, this.lost.promise]);
+  }
+
+  /** Its thread starts while the vCPUs' threads do. */
+  #startPriority(): PriorityChannel {
+    const { shared, options, sourceAddress, sourcePort, migration, token } = this.#data;
+    const about = { shared, touched: this.#touched.buffer, channel: options.channels };
+    return new PriorityChannel(
+      { ...about, sourceAddress, sourcePort, migration, token },
+      {
+        welcome: () => this.#onWelcome(),
+        complete: () => this.paging.whenComplete(),
+        lost: (error) => this.#refuse(error),
+      },
+    );
   }
 
   #dial(index: number, geometry: ChannelGeometry): DestinationChannel {
     const { shared, sourceAddress, sourcePort, migration, token } = this.#data;
     const placer = new PagePlacer(shared.memory, this.#touched);
     const source = { host: sourceAddress, port: sourcePort };
-    const isCurrent = (): boolean => this.#allChannels.includes(channel);
+    const isCurrent = (): boolean => this.#channels.includes(channel);
     const channel: DestinationChannel = new DestinationChannel(source, index, geometry, this.#silence, {
       received: (byteCount) => {
-        this.receivedBytes += byteCount;
+        this.#receivedBytes += byteCount;
         this.#silence.touch();
       },
       place: (frame) => this.#place(channel, placer, frame),
@@ -157,9 +170,8 @@ export class DestinationSide {
    * @throws when the source cannot be reached now
    */
   async reconnect(): Promise<void> {
-    const lost = this.#allChannels;
+    const lost = this.#channels;
     this.#channels = [];
-    this.#priority = undefined;
     for (const channel of lost) channel.destroy();
     this.lost = Promise.withResolvers();
     this.lost.promise.catch(() => {});
@@ -167,7 +179,7 @@ export class DestinationSide {
     await this.#open();
     this.#stage = 'resumed';
     sendLacking(this.#main.sender, this.paging.lacking());
-    this.paging.ask(this.#main.sender);
+    this.#ask();
   }
 
   /**
@@ -223,18 +235,28 @@ export class DestinationSide {
     }
     this.times.resumedAtMs = resumedAtMs;
     this.#main.sender.send('RESUMED', { resumedAtMs });
-    if (this.paging.isActive) this.paging.ask(this.#main.sender);
+    if (this.paging.isActive) this.#ask();
     this.resumed.resolve(resumedAtMs);
+  }
+
+  /** From now on faults are asked for, on the connections as they are now. */
+  #ask(): void {
+    if (this.#priority === undefined) this.paging.ask(this.#main.sender);
+    else this.#priority.ask();
+    // A hybrid may have nothing to wait for.
+    this.paging.whenComplete();
   }
 
   /** Ends all connections. @param reason told to the source if it still listens */
   close(reason?: string): void {
     if (reason !== undefined) this.#main?.sender.send('FAILURE', { reason: wireText(reason) });
-    for (const channel of this.#allChannels) channel.end();
+    for (const channel of this.#channels) channel.end();
+    this.#priority?.end();
   }
 
-  get #allChannels(): DestinationChannel[] {
-    return this.#priority === undefined ? this.#channels : [...this.#channels, this.#priority];
+  /** All bytes so far. */
+  get receivedBytes(): number {
+    return this.#receivedBytes + (this.#priority?.counts.receivedBytes ?? 0);
   }
 
   get #main(): DestinationChannel {
@@ -262,7 +284,7 @@ export class DestinationSide {
   #refuse(error: Error): void {
     if (error instanceof WireViolation) this.#board.refused++;
     this.#lose(error);
-    for (const channel of this.#allChannels) channel.destroy();
+    for (const channel of this.#channels) channel.destroy();
   }
 
   #lose(error: Error): void {
@@ -358,7 +380,7 @@ export class DestinationSide {
 
   #onWelcome(): void {
     this.#welcomes++;
-    const expected = this.#allChannels.length;
+    const expected = this.#channels.length + (this.#priority === undefined ? 0 : 1);
     if (this.#stage !== 'connecting' || this.#welcomes > expected) throw notNow('WELCOME');
     if (this.#welcomes === expected) this.#welcomed.resolve();
   }
@@ -456,8 +478,7 @@ export class DestinationSide {
 
   /** Pages and ends of rounds: while the guest moves, and on this channel not after its final round. */
   #mayMove(channel: DestinationChannel, type: Frame['type']): void {
-    const isOver = this.#stage !== 'moving' || channel.round >= this.#finalRound;
-    if (isOver || channel === this.#priority) throw notNow(type);
+    if (this.#stage !== 'moving' || channel.round >= this.#finalRound) throw notNow(type);
   }
 
   /** The ledger: when the guest runs here and lacks nothing. */
