@@ -61,7 +61,10 @@ const KINDS: readonly Frames[] = [
 
 /** How long it takes to write, read and place frames, in ms. */
 function timeFrames({ head, payload }: Frames): number {
-  const memory = new ReceivedMemory(new SharedArrayBuffer(PAGE_COUNT * PAGE_BYTES));
+  const memory = new ReceivedMemory(
+    new SharedArrayBuffer(PAGE_COUNT * PAGE_BYTES),
+    new SharedArrayBuffer(PAGE_COUNT),
+  );
   const placer = new PagePlacer(memory, new PageDecoder(memory, {}));
   const nothing = new Uint8Array(0);
   let failure: Error | undefined;

@@ -1,12 +1,18 @@
 /**
  * The mover's side of faults: which pages of a guest have not come yet, which of them vCPUs wait for, and
- * waking those up whose page has come. One thread uses it: the incoming mover. vcpu-faults.ts has the vCPU's
- * side and says why no wake-up is lost.
+ * waking those up whose page has come. Two threads may use it, each for the pages that come to it: the incoming mover,
+ * and the one for demanded pages. vcpu-faults.ts has the vCPU's side and says why no wake-up is lost.
  */
 
 import { FAULT_BELL, faultWord, MISSING_PAGES } from './control-layout.ts';
 import { PageTable } from './page-table.ts';
 import { pageCountOf, type SharedGuest } from './shared-guest.ts';
+
+/** Consecutive pages. */
+interface PageRange {
+  readonly firstPage: number;
+  readonly pageCount: number;
+}
 
 export class MissingPages {
   readonly #words: Int32Array<SharedArrayBuffer>;
@@ -39,6 +45,19 @@ export class MissingPages {
   addAll(): void {
     this.#pageTable.markAllMissing();
     Atomics.store(this.#words, MISSING_PAGES, this.#pageTable.pageCount);
+  }
+
+  /** A page of these runs that is here; undefined when none is. */
+  presentOf(runs: readonly PageRange[]): number | undefined {
+    for (const { firstPage, pageCount } of runs) {
+      for (let page = firstPage; page < firstPage + pageCount; page++) if (!this.has(page)) return page;
+    }
+    return undefined;
+  }
+
+  /** As `arrived`, run by run. */
+  placed(runs: readonly PageRange[]): void {
+    for (const { firstPage, pageCount } of runs) this.arrived(firstPage, pageCount);
   }
 
   /** Pages have come: their bytes are in memory. Wakes up who waits for them. */

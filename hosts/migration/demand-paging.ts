@@ -1,6 +1,7 @@
 /**
- * The destination's part of post-copy: what MISSING says is taken away from the guest before it runs, faults
- * become REQUESTs, one for each page whoever waits for it, and a page that comes is given to those that wait.
+ * The mover's part of post-copy at the destination: what MISSING says is taken away from the guest before it runs, and
+ * a page that comes is given to those that wait for it. Asking for pages is fault-requests.ts, in this thread or, with
+ * a priority channel, in one of its own (fault-thread.ts).
  */
 
 import { workloadPageCount } from '../../proto/guest-network.ts';
@@ -9,32 +10,43 @@ import { MissingPages } from '../guest/missing-pages.ts';
 import { pageCountOf, type SharedGuest } from '../guest/shared-guest.ts';
 import { WireViolation } from './channel-receiver.ts';
 import type { ChannelSender } from './channel-sender.ts';
+import { FaultRequests } from './fault-requests.ts';
 import { NO_PAGE, PageSet } from './page-set.ts';
+import type { PriorityCounts } from './priority-counts.ts';
 import type { Body, PageFrame } from './wire.ts';
 
 export class DemandPaging {
   /** Every page is here. */
   readonly complete = Promise.withResolvers<void>();
-  /** Pages asked for, each once for each link; and those that were placed. */
-  requests = 0;
-  placedPages = 0;
   /** 0 until every page is here. */
   completeAtMs = 0;
   readonly #missing: MissingPages;
   readonly #pageCount: number;
   /** The pages from here on are the queues of the NIC. */
   readonly #mayLackPages: number;
-  /** Asked for on the connection as it is now. */
-  #requested: PageSet;
-  /** The connection that is asked. */
-  #source: ChannelSender | undefined;
+  /** Of this thread. */
+  readonly #counts = { requests: 0, placedPages: 0 };
+  readonly #requests: FaultRequests;
+  readonly #priority: PriorityCounts | undefined;
   #isActive = false;
 
-  constructor(shared: SharedGuest) {
+  /** @param priority what the thread for demanded pages counts, if there is one: it asks for them then */
+  constructor(shared: SharedGuest, priority?: PriorityCounts) {
     this.#missing = new MissingPages(shared);
     this.#pageCount = pageCountOf(shared.spec);
     this.#mayLackPages = workloadPageCount(shared.spec);
-    this.#requested = new PageSet(this.#pageCount);
+    this.#requests = new FaultRequests(this.#missing, this.#pageCount, this.#counts);
+    this.#priority = priority;
+  }
+
+  /** Pages asked for, each once for each link. */
+  get requests(): number {
+    return this.#counts.requests + (this.#priority?.requests ?? 0);
+  }
+
+  /** Pages that were placed since the guest runs here. */
+  get placedPages(): number {
+    return this.#counts.placedPages + (this.#priority?.placedPages ?? 0);
   }
 
   /** Whether the guest is to run before it is whole. */
@@ -76,37 +88,27 @@ export class DemandPaging {
 
   /** Refuses pages that are here: the guest may have written them since. @throws WireViolation */
   mustLack({ runs }: PageFrame): void {
-    for (const { firstPage, pageCount } of runs) {
-      for (let page = firstPage; page < firstPage + pageCount; page++) {
-        if (!this.#missing.has(page)) throw new WireViolation(`page ${page} came though it is here`);
-      }
-    }
+    const present = this.#missing.presentOf(runs);
+    if (present !== undefined) throw new WireViolation(`page ${present} came though it is here`);
   }
 
   /** The pages of a frame are in memory. */
   placed({ runs }: PageFrame): void {
-    for (const { firstPage, pageCount } of runs) {
-      this.#missing.arrived(firstPage, pageCount);
-      this.placedPages += pageCount;
-    }
-    this.#whenComplete();
+    for (const { pageCount } of runs) this.#counts.placedPages += pageCount;
+    this.#missing.placed(runs);
+    this.whenComplete();
   }
 
-  #whenComplete(): void {
+  /** To be called when the last page may have come. */
+  whenComplete(): void {
     if (this.#missing.count > 0) return;
     this.completeAtMs ||= nowMs();
     this.complete.resolve();
   }
 
-  /** From now on faults are asked for there, also those that were asked for on a connection that was lost. */
+  /** From now on faults are asked for there; without a thread for that. */
   ask(source: ChannelSender): void {
-    const isFirst = this.#source === undefined;
-    this.#source = source;
-    this.#requested = new PageSet(this.#pageCount);
-    this.#request();
-    if (isFirst) void this.#answerBell();
-    // A hybrid may have nothing to wait for.
-    this.#whenComplete();
+    this.#requests.ask(source);
   }
 
   /** What has not come. */
@@ -114,22 +116,6 @@ export class DemandPaging {
     const lacking = new PageSet(this.#pageCount);
     for (let page = 0; page < this.#pageCount; page++) if (this.#missing.has(page)) lacking.add(page);
     return lacking;
-  }
-
-  /** For as long as pages are missing; it ends with the thread otherwise. */
-  async #answerBell(): Promise<void> {
-    while (this.#missing.count > 0) {
-      const { bell } = this.#missing;
-      this.#request();
-      await this.#missing.rung(bell);
-    }
-  }
-
-  #request(): void {
-    const pages = [...this.#missing.awaited()].filter((page) => this.#requested.add(page));
-    if (pages.length === 0) return;
-    this.requests += pages.length;
-    this.#source?.send('REQUEST', { pages });
   }
 }
 

@@ -32,6 +32,7 @@ import type { DestinationMoverData } from './messages.ts';
 import { PagePlacer } from './page-placer.ts';
 import type { ChannelGeometry } from './page-runs.ts';
 import { bitmapBytesOf } from './page-set.ts';
+import { PriorityChannel } from './priority-channel.ts';
 import type { ProgressBoard } from './progress-board.ts';
 import { ReceivedMemory } from './received-memory.ts';
 import type { Silence } from './silence.ts';
@@ -75,8 +76,7 @@ export class DestinationSide {
   readonly paging: DemandPaging;
   readonly times = { installedAtMs: 0, commitReceivedAtMs: 0, resumedAtMs: 0 };
   readonly clock = { offsetMs: 0, errorMs: 0 };
-  /** All bytes so far; the report has what came up to COMMIT, without the ledger. */
-  receivedBytes = 0;
+  /** The report has what came up to COMMIT, without the ledger. */
   receivedBytesAtCommit = 0;
   ledgerDigest = '';
   readonly #data: DestinationMoverData;
@@ -88,13 +88,14 @@ export class DestinationSide {
   readonly #memory: ReceivedMemory;
   readonly #decoder: PageDecoder;
   #channels: DestinationChannel[] = [];
-  #priority: DestinationChannel | undefined;
+  readonly #priority: PriorityChannel | undefined;
   readonly #ledgerReceiver: LedgerReceiver;
   /**
    * For the state of the devices and the vCPUs, and before it MISSING's bitmap. Made now, since it is needed in
    * the pause.
    */
   readonly #deviceState: Buffer;
+  #receivedBytes = 0;
   #stage: Stage = 'connecting';
   #welcomes = 0;
   #welcomed = Promise.withResolvers<void>();
@@ -112,10 +113,12 @@ export class DestinationSide {
     const { spec } = shared;
     this.#control = new ControlBlock(shared.control, spec.vcpuCount);
     this.#pageCount = pageCountOf(spec);
-    this.#memory = new ReceivedMemory(shared.memory);
+    const touched = new SharedArrayBuffer(this.#pageCount);
+    this.#memory = new ReceivedMemory(shared.memory, touched);
     const context = { transforms: transformsOf(data.options), shared, received: this.#memory };
     this.#decoder = new PageDecoder(this.#memory, restorersOf(context));
-    this.paging = new DemandPaging(shared);
+    if (priorityChannels(data.options) > 0) this.#priority = this.#startPriority(touched);
+    this.paging = new DemandPaging(shared, this.#priority?.counts);
     this.#ledgerReceiver = new LedgerReceiver(shared.base, this.#pageCount);
     const stateBytes = Number(spec.deviceStateBytes) + spec.vcpuCount * VCPU_STATE_BYTES;
     this.#deviceState = Buffer.alloc(Math.max(stateBytes, bitmapBytesOf(this.#pageCount)));
@@ -141,21 +144,32 @@ export class DestinationSide {
     for (let channel = 0; channel < options.channels; channel++) {
       this.#channels.push(this.#dial(channel, { pageCount, channel, channelCount: options.channels }));
     }
-    // Any page may be demanded.
-    if (priorityChannels(options) > 0) {
-      this.#priority = this.#dial(options.channels, { pageCount, channel: 0, channelCount: 1 });
-    }
+    this.#priority?.connect();
     await Promise.race([this.#welcomed.promise, this.lost.promise]);
+  }
+
+  /** Its thread starts while the vCPUs' threads do. */
+  #startPriority(touched: SharedArrayBuffer): PriorityChannel {
+    const { shared, options, sourceAddress, sourcePort, migration, token } = this.#data;
+    const about = { shared, touched, channel: options.channels };
+    return new PriorityChannel(
+      { ...about, sourceAddress, sourcePort, migration, token },
+      {
+        welcome: () => this.#onWelcome(),
+        complete: () => this.paging.whenComplete(),
+        lost: (error) => this.#refuse(error),
+      },
+    );
   }
 
   #dial(index: number, geometry: ChannelGeometry): DestinationChannel {
     const { sourceAddress, sourcePort, migration, token } = this.#data;
     const placer = new PagePlacer(this.#memory, this.#decoder);
     const source = { host: sourceAddress, port: sourcePort };
-    const isCurrent = (): boolean => this.#allChannels.includes(channel);
+    const isCurrent = (): boolean => this.#channels.includes(channel);
     const channel: DestinationChannel = new DestinationChannel(source, index, geometry, this.#silence, {
       received: (byteCount) => {
-        this.receivedBytes += byteCount;
+        this.#receivedBytes += byteCount;
         this.#silence.touch();
       },
       place: (frame) => this.#place(channel, placer, frame),
@@ -174,9 +188,8 @@ export class DestinationSide {
    * @throws when the source cannot be reached now
    */
   async reconnect(): Promise<void> {
-    const lost = this.#allChannels;
+    const lost = this.#channels;
     this.#channels = [];
-    this.#priority = undefined;
     for (const channel of lost) channel.destroy();
     this.lost = Promise.withResolvers();
     this.lost.promise.catch(() => {});
@@ -184,7 +197,7 @@ export class DestinationSide {
     await this.#open();
     this.#stage = 'resumed';
     sendLacking(this.#main.sender, this.paging.lacking());
-    this.paging.ask(this.#main.sender);
+    this.#ask();
   }
 
   /**
@@ -246,18 +259,28 @@ export class DestinationSide {
     }
     this.times.resumedAtMs = resumedAtMs;
     this.#main.sender.send('RESUMED', { resumedAtMs });
-    if (this.paging.isActive) this.paging.ask(this.#main.sender);
+    if (this.paging.isActive) this.#ask();
     this.resumed.resolve(resumedAtMs);
+  }
+
+  /** From now on faults are asked for, on the connections as they are now. */
+  #ask(): void {
+    if (this.#priority === undefined) this.paging.ask(this.#main.sender);
+    else this.#priority.ask();
+    // A hybrid may have nothing to wait for.
+    this.paging.whenComplete();
   }
 
   /** Ends all connections. @param reason told to the source if it still listens */
   close(reason?: string): void {
     if (reason !== undefined) this.#main?.sender.send('FAILURE', { reason: wireText(reason) });
-    for (const channel of this.#allChannels) channel.end();
+    for (const channel of this.#channels) channel.end();
+    this.#priority?.end();
   }
 
-  get #allChannels(): DestinationChannel[] {
-    return this.#priority === undefined ? this.#channels : [...this.#channels, this.#priority];
+  /** All bytes so far. */
+  get receivedBytes(): number {
+    return this.#receivedBytes + (this.#priority?.counts.receivedBytes ?? 0);
   }
 
   get #main(): DestinationChannel {
@@ -285,7 +308,7 @@ export class DestinationSide {
   #refuse(error: Error): void {
     if (error instanceof WireViolation) this.#board.refused++;
     this.#lose(error);
-    for (const channel of this.#allChannels) channel.destroy();
+    for (const channel of this.#channels) channel.destroy();
   }
 
   #lose(error: Error): void {
@@ -382,7 +405,7 @@ export class DestinationSide {
 
   #onWelcome(): void {
     this.#welcomes++;
-    const expected = this.#allChannels.length;
+    const expected = this.#channels.length + (this.#priority === undefined ? 0 : 1);
     if (this.#stage !== 'connecting' || this.#welcomes > expected) throw notNow('WELCOME');
     if (this.#welcomes === expected) this.#welcomed.resolve();
   }
@@ -480,8 +503,7 @@ export class DestinationSide {
 
   /** Pages and ends of rounds: while the guest moves, and on this channel not after its final round. */
   #mayMove(channel: DestinationChannel, type: Frame['type']): void {
-    const isOver = this.#stage !== 'moving' || channel.round >= this.#finalRound;
-    if (isOver || channel === this.#priority) throw notNow(type);
+    if (this.#stage !== 'moving' || channel.round >= this.#finalRound) throw notNow(type);
   }
 
   /** The ledger: when the guest runs here and lacks nothing. */

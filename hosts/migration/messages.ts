@@ -99,3 +99,36 @@ export type FromDestinationMover =
       readonly ledgerArrived: boolean;
       readonly report: DestinationReport;
     };
+
+/** What the thread for demanded pages is started with. */
+export interface FaultThreadData {
+  readonly shared: SharedGuest;
+  /** A byte for each page: what may hold something. */
+  readonly touched: SharedArrayBuffer;
+  /** Of PriorityCounts. */
+  readonly counts: SharedArrayBuffer;
+  readonly migration: string;
+  readonly token: string;
+  readonly sourceAddress: string;
+  readonly sourcePort: number;
+  /** The priority channel's number. */
+  readonly channel: number;
+}
+
+export type ToFaultThread =
+  /** Open the connection with this number, in place of the one before. */
+  | { readonly type: 'connect'; readonly link: number }
+  /** The guest runs here: ask for what it waits for, on the connection as it is now. */
+  | { readonly type: 'ask' };
+
+export type FromFaultThread =
+  | { readonly type: 'welcome'; readonly link: number }
+  /** The last missing page has come. */
+  | { readonly type: 'complete' }
+  | {
+      readonly type: 'lost';
+      readonly link: number;
+      readonly reason: string;
+      /** What came is not allowed. */
+      readonly isRefused: boolean;
+    };

@@ -10,14 +10,14 @@ import { contentBytesOf, type PageFrame, RunKind } from './wire.ts';
 
 export class PagePlacer {
   readonly #memory: ReceivedMemory;
-  readonly #decoder: PageDecoder;
+  readonly #decoder: PageDecoder | undefined;
   readonly #staging = Buffer.allocUnsafeSlow(WIRE_LIMITS.codedBytesMax);
 
   /**
    * @param memory the guest's, the same for all channels
-   * @param decoder the migration's
+   * @param decoder the migration's; where none is given no CODED frame may come
    */
-  constructor(memory: ReceivedMemory, decoder: PageDecoder) {
+  constructor(memory: ReceivedMemory, decoder?: PageDecoder) {
     this.#memory = memory;
     this.#decoder = decoder;
   }
@@ -35,7 +35,7 @@ export class PagePlacer {
   place(frame: PageFrame): void {
     const { type, runs, payloadBytes } = frame;
     if (type === 'CODED') {
-      this.#decoder.place(frame, this.#staging.subarray(0, payloadBytes));
+      this.#decoder?.place(frame, this.#staging.subarray(0, payloadBytes));
       return;
     }
     let staged = 0;

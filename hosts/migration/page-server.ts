@@ -44,6 +44,8 @@ export class PageServer {
   /** Of the push. What is demanded does not wait for it. */
   readonly #limit: BandwidthLimit;
   #unsent: PageSet;
+  /** What was demanded, on another connection, before it was known what the destination lacks. */
+  #early: Set<number> | undefined;
   #order: PushOrder;
   #connections: SourceConnections;
   /** How much may be on its way on these connections, and the pages with content that had been sent before. */
@@ -145,7 +147,8 @@ export class PageServer {
     this.#countedPages = this.#pageSender.counts.dataPages;
     this.#lost = undefined;
     main.answer('ALIVE', () => {});
-    main.answer('REQUEST', (body) => this.#onRequest(main, body));
+    const asks = this.#connections.priority ?? main;
+    asks.answer('REQUEST', (body) => this.#onRequest(asks, body));
     main.answer('PLACED', ({ bytes }) => this.#onPlaced(main, bytes));
     main.answer('COMPLETE', () => complete.resolve());
     main.answer('FAILURE', ({ reason }) => main.lose(new NobodyThere(`the destination gave up: ${reason}`)));
@@ -158,23 +161,35 @@ export class PageServer {
     }
   }
 
-  #onRequest(main: SourceChannel, { pages }: Body<'REQUEST'>): void {
+  #onRequest(channel: SourceChannel, { pages }: Body<'REQUEST'>): void {
+    if (this.#early !== undefined) {
+      for (const page of pages) this.#early.add(page);
+      return;
+    }
     for (const page of pages) {
       if (!this.#missing.has(page)) {
-        main.lose(new WireViolation(`REQUEST asks for page ${page}, which was not missing`));
+        channel.lose(new WireViolation(`REQUEST asks for page ${page}, which was not missing`));
         return;
       }
       this.#parts.board.postcopyRequests++;
       this.#order.demanded(page);
       if (this.#unsent.delete(page)) {
         this.#counts.demanded++;
-        this.#pageSender.sendOne(page, this.#connections.priority?.sender);
-        this.#countSent();
+        this.#sendDemanded(page);
       } else {
         this.#counts.hits++;
       }
     }
     this.#wake();
+  }
+
+  /** On the priority channel it is no part of the push: nobody tells when it is placed. */
+  #sendDemanded(page: number): void {
+    const { priority } = this.#connections;
+    this.#countSent();
+    this.#pageSender.sendOne(page, priority?.sender);
+    if (priority === undefined) this.#countSent();
+    else this.#countedPages = this.#pageSender.counts.dataPages;
   }
 
   #onPlaced(main: SourceChannel, bytes: number): void {
@@ -272,6 +287,7 @@ export class PageServer {
       throw new NobodyThere(`${cause.message}; it did not come back within ${withinMs / 1000} s`);
     });
     board.phase = MigrationPhase.MIGRATION_PHASE_POSTCOPY_RECOVER;
+    this.#early = new Set();
     this.#listen();
     this.#pageSender.senders = this.#connections.channels.map(({ sender }) => sender);
     await silence.during('what it lacks', this.#hearLacking());
@@ -291,6 +307,9 @@ export class PageServer {
         // At once: what is demanded may come right behind it.
         this.#unsent = lacking;
         this.#order = pushOrder(this.#parts.data.options, lacking, this.#accessed);
+        const pages = [...(this.#early ?? [])];
+        this.#early = undefined;
+        this.#onRequest(this.#connections.priority ?? main, { pages });
         heard.resolve();
       } catch (error) {
         main.lose(new WireViolation((error as Error).message));

@@ -10,10 +10,13 @@ export class ReceivedMemory {
   /** 1 for each page that may hold something. */
   readonly #touched: Uint8Array;
 
-  /** @param memory the guest's, fresh */
-  constructor(memory: SharedArrayBuffer) {
+  /**
+   * @param memory the guest's, fresh
+   * @param touched a byte for each page, zero at first: the threads that bring pages share it
+   */
+  constructor(memory: SharedArrayBuffer, touched: SharedArrayBuffer) {
     this.#memory = Buffer.from(memory);
-    this.#touched = new Uint8Array(memory.byteLength / PAGE_BYTES);
+    this.#touched = new Uint8Array(touched);
   }
 
   get pageCount(): number {

@@ -44,7 +44,9 @@ export async function rehearse(isAwaited: () => boolean): Promise<void> {
 }
 
 async function move(technique: Technique): Promise<void> {
-  const common = { migration: 'rehearsal', options: defaultMigrationOptions(technique), token: 'rehearsal' };
+  // In this thread alone: what is demanded has none of its own.
+  const options = { ...defaultMigrationOptions(technique), postcopyPreempt: false };
+  const common = { migration: 'rehearsal', options, token: 'rehearsal' };
   const source = new MessageChannel();
   const destination = new MessageChannel();
   const tell = (message: ToSourceMover): void => source.port1.postMessage(message);

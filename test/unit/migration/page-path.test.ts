@@ -48,7 +48,7 @@ interface Path {
 async function makePath(channelCount: number, bytesPerS: number, pageCount = PAGE_COUNT): Promise<Path> {
   const memory = new SharedArrayBuffer(pageCount * PAGE_BYTES);
   const there = new SharedArrayBuffer(pageCount * PAGE_BYTES);
-  const received = new ReceivedMemory(there);
+  const received = new ReceivedMemory(there, new SharedArrayBuffer(there.byteLength / PAGE_BYTES));
   const senders: ChannelSender[] = [];
   const sockets: Socket[] = [];
   let failure: Error | undefined;

@@ -1,0 +1,65 @@
+/** The mover's hold on the thread that owns the priority channel (fault-thread.ts). */
+
+import { Worker } from 'node:worker_threads';
+import { errorText } from '../../proto/errors.ts';
+import { WireViolation } from './channel-receiver.ts';
+import type { FaultThreadData, FromFaultThread, ToFaultThread } from './messages.ts';
+import { type PriorityCounts, priorityCounts } from './priority-counts.ts';
+
+const FAULT_THREAD_FILE = new URL('./fault-thread.ts', import.meta.url);
+
+export interface PriorityChannelHooks {
+  /** The source has welcomed the channel. */
+  welcome(): void;
+  /** The last missing page has come on it. */
+  complete(): void;
+  /** The connection, or its thread, is lost; a WireViolation was refused. */
+  lost(error: Error): void;
+}
+
+export class PriorityChannel {
+  readonly counts: PriorityCounts;
+  readonly #worker: Worker;
+  /** Which connection it is: what is said of an earlier one does not count. */
+  #link = 0;
+
+  constructor(data: Omit<FaultThreadData, 'counts'>, hooks: PriorityChannelHooks) {
+    const counts = priorityCounts();
+    this.counts = counts;
+    const workerData: FaultThreadData = { ...data, counts: counts.shared };
+    this.#worker = new Worker(FAULT_THREAD_FILE, { name: 'faults', workerData });
+    this.#worker.on('message', (message: FromFaultThread) => this.#onMessage(message, hooks));
+    this.#worker.once('error', (error) => {
+      hooks.lost(new Error(`the thread for demanded pages has ended: ${errorText(error)}`));
+    });
+  }
+
+  /** Opens the connection, in place of the one before. */
+  connect(): void {
+    this.#link++;
+    this.#tell({ type: 'connect', link: this.#link });
+  }
+
+  /** The guest runs here: from now on faults are asked for. */
+  ask(): void {
+    this.#tell({ type: 'ask' });
+  }
+
+  end(): void {
+    void this.#worker.terminate();
+  }
+
+  #tell(message: ToFaultThread): void {
+    this.#worker.postMessage(message);
+  }
+
+  #onMessage(message: FromFaultThread, hooks: PriorityChannelHooks): void {
+    if (message.type === 'complete') {
+      hooks.complete();
+      return;
+    }
+    if (message.link !== this.#link) return;
+    if (message.type === 'welcome') hooks.welcome();
+    else hooks.lost(message.isRefused ? new WireViolation(message.reason) : new Error(message.reason));
+  }
+}
