@@ -72,6 +72,7 @@ export const DEFAULT_MIGRATION_OPTIONS = {
   switchAfterShare: 0,
   switchAfterMs: 0,
   hotSet: 0,
+  transforms: undefined,
 } as const satisfies Omit<MigrationOptions, 'technique'>;
 
 /** The default options of a technique, as an object of its own that may be changed. */

@@ -269,6 +269,7 @@ function migrationOptions(technique: Technique, migration: Spec['migration']): M
     switchAfterShare: migration['switch-after-share'],
     switchAfterMs: migration['switch-after'],
     hotSet: migration['hot-set'],
+    transforms: undefined,
   };
 }
 

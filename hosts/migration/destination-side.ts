@@ -17,6 +17,8 @@ import { ControlBlock } from '../guest/control-block.ts';
 import { HANDOVER } from '../guest/control-layout.ts';
 import { digestOf } from '../guest/ledger.ts';
 import { pageCountOf, VCPU_STATE_BYTES, writeVcpuState } from '../guest/shared-guest.ts';
+import { encryptionOf } from '../transform/encryption/registry.ts';
+import { Sealing } from '../transform/encryption/sealing.ts';
 import { WireViolation } from './channel-receiver.ts';
 import { DemandPaging } from './demand-paging.ts';
 import { DestinationChannel } from './destination-channel.ts';
@@ -69,6 +71,7 @@ export class DestinationSide {
   readonly #board: ProgressBoard;
   readonly #hooks: DestinationHooks;
   readonly #control: ControlBlock;
+  readonly #sealing: Sealing;
   readonly #pageCount: number;
   /** A byte for each page: what may hold something. */
   readonly #touched: Uint8Array;
@@ -81,7 +84,6 @@ export class DestinationSide {
    */
   readonly #deviceState: Buffer;
   #stage: Stage = 'connecting';
-  #welcomes = 0;
   #welcomed = Promise.withResolvers<void>();
   #pong: PromiseWithResolvers<Body<'PONG'>> | undefined;
   #commitCame = false;
@@ -95,6 +97,7 @@ export class DestinationSide {
     this.#hooks = hooks;
     const { shared } = data;
     const { spec } = shared;
+    this.#sealing = new Sealing('destination', encryptionOf(data.options.transforms));
     this.#control = new ControlBlock(shared.control, spec.vcpuCount);
     this.#pageCount = pageCountOf(spec);
     this.#touched = new Uint8Array(this.#pageCount);
@@ -119,7 +122,6 @@ export class DestinationSide {
   async #open(): Promise<void> {
     const pageCount = this.#pageCount;
     const { options } = this.#data;
-    this.#welcomes = 0;
     this.#welcomed = Promise.withResolvers();
     for (let channel = 0; channel < options.channels; channel++) {
       this.#channels.push(this.#dial(channel, { pageCount, channel, channelCount: options.channels }));
@@ -132,11 +134,11 @@ export class DestinationSide {
   }
 
   #dial(index: number, geometry: ChannelGeometry): DestinationChannel {
-    const { shared, sourceAddress, sourcePort, migration, token } = this.#data;
+    const { shared, sourceAddress: host, sourcePort: port, ticket } = this.#data;
     const placer = new PagePlacer(shared.memory, this.#touched);
-    const source = { host: sourceAddress, port: sourcePort };
+    const settings = { host, port, index, geometry, ticket, sealing: this.#sealing };
     const isCurrent = (): boolean => this.#allChannels.includes(channel);
-    const channel: DestinationChannel = new DestinationChannel(source, index, geometry, this.#silence, {
+    const channel: DestinationChannel = new DestinationChannel(settings, this.#silence, {
       received: (byteCount) => {
         this.receivedBytes += byteCount;
         this.#silence.touch();
@@ -146,7 +148,6 @@ export class DestinationSide {
       failed: (error) => isCurrent() && this.#refuse(error),
       lost: (error) => isCurrent() && this.#lose(error),
     });
-    channel.sender.send('HELLO', { migration, token, channel: index, pageCount: this.#pageCount });
     return channel;
   }
 
@@ -229,7 +230,9 @@ export class DestinationSide {
 
   /** Ends all connections. @param reason told to the source if it still listens */
   close(reason?: string): void {
-    if (reason !== undefined) this.#main?.sender.send('FAILURE', { reason: wireText(reason) });
+    if (reason !== undefined && this.#main?.isWelcomed) {
+      this.#main.sender.send('FAILURE', { reason: wireText(reason) });
+    }
     for (const channel of this.#allChannels) channel.end();
   }
 
@@ -306,7 +309,7 @@ export class DestinationSide {
   #onControl(channel: DestinationChannel, frame: ControlFrame, payload: Uint8Array): void {
     switch (frame.type) {
       case 'WELCOME':
-        this.#onWelcome();
+        this.#onWelcome(channel, frame.body);
         break;
       case 'PONG':
         if (this.#pong === undefined) throw notNow(frame.type);
@@ -356,11 +359,10 @@ export class DestinationSide {
     }
   }
 
-  #onWelcome(): void {
-    this.#welcomes++;
-    const expected = this.#allChannels.length;
-    if (this.#stage !== 'connecting' || this.#welcomes > expected) throw notNow('WELCOME');
-    if (this.#welcomes === expected) this.#welcomed.resolve();
+  #onWelcome(channel: DestinationChannel, body: Body<'WELCOME'>): void {
+    if (this.#stage !== 'connecting') throw notNow('WELCOME');
+    channel.welcomed(body);
+    if (this.#allChannels.every(({ isWelcomed }) => isWelcomed)) this.#welcomed.resolve();
   }
 
   #onRoundEnd(channel: DestinationChannel, round: number): void {

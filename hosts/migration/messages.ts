@@ -1,5 +1,6 @@
 /** What the main thread and the mover threads say to each other. Types only: one union per direction. */
 
+import type { Ticket } from '../../proto/generated/godwit/v1/host.ts';
 import type {
   DestinationReport,
   MigrationOptions,
@@ -14,7 +15,7 @@ interface MoverData {
   readonly migration: string;
   readonly shared: SharedGuest;
   readonly options: MigrationOptions;
-  readonly token: string;
+  readonly ticket: Ticket;
   /** Of a ProgressBoard. */
   readonly board: SharedArrayBuffer;
 }

@@ -1,17 +1,21 @@
 /**
  * A mover's thread, of either side. It loads what both sides need, and then waits for its work: so that a host
- * can keep one ready (mover-threads.ts), and a migration need not wait for a thread's start.
+ * can keep one ready (mover-threads.ts), and a migration need not wait for a thread's start. One that has no work
+ * yet rehearses sealing meanwhile.
  */
 
 import { flushCompileCache } from 'node:module';
 import { parentPort } from 'node:worker_threads';
+import { rehearseSealing } from '../transform/encryption/sealing.ts';
 import { DestinationMover } from './destination-mover.ts';
 import type { MoverWork } from './messages.ts';
 import { SourceMover } from './source-mover.ts';
 
 const port = parentPort;
 if (port === null) throw new Error('mover.ts is a thread, not a program; a host starts it');
+const rehearsal = setImmediate(rehearseSealing);
 port.once('message', (work: MoverWork) => {
+  clearImmediate(rehearsal);
   const mover =
     work.side === 'source' ? new SourceMover(work.data, port) : new DestinationMover(work.data, port);
   void mover.run();

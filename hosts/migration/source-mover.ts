@@ -13,6 +13,8 @@ import { nowMs } from '../clock.ts';
 import { ControlBlock } from '../guest/control-block.ts';
 import { HANDOVER } from '../guest/control-layout.ts';
 import { pageCountOf } from '../guest/shared-guest.ts';
+import { encryptionOf } from '../transform/encryption/registry.ts';
+import { Sealing } from '../transform/encryption/sealing.ts';
 import { WireViolation } from './channel-receiver.ts';
 import { Failpoints, longestHoldMs } from './failpoints.ts';
 import { priorityChannels } from './late-pages.ts';
@@ -41,6 +43,7 @@ export class SourceMover {
   readonly #failpoints: Failpoints;
   readonly #begun = Promise.withResolvers<void>();
   readonly #decided = Promise.withResolvers<Side>();
+  readonly #sealing: Sealing;
   readonly #server: SourceServer;
   #channels: readonly SourceChannel[] = [];
   #side: SourceSide | undefined;
@@ -48,7 +51,7 @@ export class SourceMover {
 
   /** @param port the way to the main thread */
   constructor(data: SourceMoverData, port: MessagePort) {
-    const { shared, options, listenAddress, migration, token } = data;
+    const { shared, options, listenAddress, ticket } = data;
     this.#data = data;
     this.#port = port;
     this.#pageCount = pageCountOf(shared.spec);
@@ -65,9 +68,10 @@ export class SourceMover {
       this.#ending.signal,
     );
     this.#begun.promise.catch(() => {});
+    this.#sealing = new Sealing('source', encryptionOf(options.transforms));
     const channelCount = options.channels + priorityChannels(options);
     this.#server = new SourceServer(
-      { listenAddress, migration, token, pageCount: this.#pageCount, channelCount },
+      { listenAddress, ticket, sealing: this.#sealing, pageCount: this.#pageCount, channelCount },
       this.#silence,
       () => this.#board.refused++,
     );
@@ -122,6 +126,8 @@ export class SourceMover {
     this.#post({ type: 'listening', port: await this.#server.listen() });
     this.#channels = await within(this.#server.channels, DEADLINES_MS.dataConnect, this.#ending.signal).catch(
       (error: unknown) => {
+        // Before all channels are up nobody else hears of it.
+        if (error instanceof WireViolation) this.#board.refused++;
         throw new Error(`waiting for the destination's connections: ${(error as Error).message}`);
       },
     );

@@ -14,6 +14,211 @@ export const protobufFileName = "godwit/v1/migration.proto";
 
 /** A migration: its settings, its progress, and the report of what happened. */
 
+/** Whose pages a page that is sent is compared with. */
+export const DedupScope = {
+  DEDUP_SCOPE_UNSPECIFIED: 0,
+  DEDUP_SCOPE_NONE: 1,
+  DEDUP_SCOPE_GUEST: 2,
+  /** DEDUP_SCOPE_GANG - And guests that leave this host together with it for the same destination. */
+  DEDUP_SCOPE_GANG: 3,
+  /** DEDUP_SCOPE_HOST - And whatever other guests the destination has. */
+  DEDUP_SCOPE_HOST: 4,
+} as const;
+
+export type DedupScope = typeof DedupScope[keyof typeof DedupScope];
+
+export namespace DedupScope {
+  export type DEDUP_SCOPE_UNSPECIFIED = typeof DedupScope.DEDUP_SCOPE_UNSPECIFIED;
+  export type DEDUP_SCOPE_NONE = typeof DedupScope.DEDUP_SCOPE_NONE;
+  export type DEDUP_SCOPE_GUEST = typeof DedupScope.DEDUP_SCOPE_GUEST;
+  export type DEDUP_SCOPE_GANG = typeof DedupScope.DEDUP_SCOPE_GANG;
+  export type DEDUP_SCOPE_HOST = typeof DedupScope.DEDUP_SCOPE_HOST;
+}
+
+export function dedupScopeFromJSON(object: any): DedupScope {
+  switch (object) {
+    case 0:
+    case "DEDUP_SCOPE_UNSPECIFIED":
+      return DedupScope.DEDUP_SCOPE_UNSPECIFIED;
+    case 1:
+    case "DEDUP_SCOPE_NONE":
+      return DedupScope.DEDUP_SCOPE_NONE;
+    case 2:
+    case "DEDUP_SCOPE_GUEST":
+      return DedupScope.DEDUP_SCOPE_GUEST;
+    case 3:
+    case "DEDUP_SCOPE_GANG":
+      return DedupScope.DEDUP_SCOPE_GANG;
+    case 4:
+    case "DEDUP_SCOPE_HOST":
+      return DedupScope.DEDUP_SCOPE_HOST;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum DedupScope");
+  }
+}
+
+export function dedupScopeToJSON(object: DedupScope): string {
+  switch (object) {
+    case DedupScope.DEDUP_SCOPE_UNSPECIFIED:
+      return "DEDUP_SCOPE_UNSPECIFIED";
+    case DedupScope.DEDUP_SCOPE_NONE:
+      return "DEDUP_SCOPE_NONE";
+    case DedupScope.DEDUP_SCOPE_GUEST:
+      return "DEDUP_SCOPE_GUEST";
+    case DedupScope.DEDUP_SCOPE_GANG:
+      return "DEDUP_SCOPE_GANG";
+    case DedupScope.DEDUP_SCOPE_HOST:
+      return "DEDUP_SCOPE_HOST";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum DedupScope");
+  }
+}
+
+export const Compression = {
+  COMPRESSION_UNSPECIFIED: 0,
+  COMPRESSION_NONE: 1,
+  /** COMPRESSION_ADAPTIVE - Batch by batch the codec that moves most just now. */
+  COMPRESSION_ADAPTIVE: 2,
+  COMPRESSION_FFLATE: 3,
+  COMPRESSION_DEFLATE: 4,
+  COMPRESSION_ZSTD: 5,
+  COMPRESSION_LZ4: 6,
+  COMPRESSION_SNAPPY: 7,
+} as const;
+
+export type Compression = typeof Compression[keyof typeof Compression];
+
+export namespace Compression {
+  export type COMPRESSION_UNSPECIFIED = typeof Compression.COMPRESSION_UNSPECIFIED;
+  export type COMPRESSION_NONE = typeof Compression.COMPRESSION_NONE;
+  export type COMPRESSION_ADAPTIVE = typeof Compression.COMPRESSION_ADAPTIVE;
+  export type COMPRESSION_FFLATE = typeof Compression.COMPRESSION_FFLATE;
+  export type COMPRESSION_DEFLATE = typeof Compression.COMPRESSION_DEFLATE;
+  export type COMPRESSION_ZSTD = typeof Compression.COMPRESSION_ZSTD;
+  export type COMPRESSION_LZ4 = typeof Compression.COMPRESSION_LZ4;
+  export type COMPRESSION_SNAPPY = typeof Compression.COMPRESSION_SNAPPY;
+}
+
+export function compressionFromJSON(object: any): Compression {
+  switch (object) {
+    case 0:
+    case "COMPRESSION_UNSPECIFIED":
+      return Compression.COMPRESSION_UNSPECIFIED;
+    case 1:
+    case "COMPRESSION_NONE":
+      return Compression.COMPRESSION_NONE;
+    case 2:
+    case "COMPRESSION_ADAPTIVE":
+      return Compression.COMPRESSION_ADAPTIVE;
+    case 3:
+    case "COMPRESSION_FFLATE":
+      return Compression.COMPRESSION_FFLATE;
+    case 4:
+    case "COMPRESSION_DEFLATE":
+      return Compression.COMPRESSION_DEFLATE;
+    case 5:
+    case "COMPRESSION_ZSTD":
+      return Compression.COMPRESSION_ZSTD;
+    case 6:
+    case "COMPRESSION_LZ4":
+      return Compression.COMPRESSION_LZ4;
+    case 7:
+    case "COMPRESSION_SNAPPY":
+      return Compression.COMPRESSION_SNAPPY;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum Compression");
+  }
+}
+
+export function compressionToJSON(object: Compression): string {
+  switch (object) {
+    case Compression.COMPRESSION_UNSPECIFIED:
+      return "COMPRESSION_UNSPECIFIED";
+    case Compression.COMPRESSION_NONE:
+      return "COMPRESSION_NONE";
+    case Compression.COMPRESSION_ADAPTIVE:
+      return "COMPRESSION_ADAPTIVE";
+    case Compression.COMPRESSION_FFLATE:
+      return "COMPRESSION_FFLATE";
+    case Compression.COMPRESSION_DEFLATE:
+      return "COMPRESSION_DEFLATE";
+    case Compression.COMPRESSION_ZSTD:
+      return "COMPRESSION_ZSTD";
+    case Compression.COMPRESSION_LZ4:
+      return "COMPRESSION_LZ4";
+    case Compression.COMPRESSION_SNAPPY:
+      return "COMPRESSION_SNAPPY";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum Compression");
+  }
+}
+
+export const Encryption = {
+  ENCRYPTION_UNSPECIFIED: 0,
+  /** ENCRYPTION_NONE - Plain: only when asked for. */
+  ENCRYPTION_NONE: 1,
+  ENCRYPTION_AES_256_GCM: 2,
+  ENCRYPTION_CHACHA20_POLY1305: 3,
+  ENCRYPTION_NACL_SECRETBOX: 4,
+  /** ENCRYPTION_TLS - TLS 1.3 on the channels. */
+  ENCRYPTION_TLS: 5,
+} as const;
+
+export type Encryption = typeof Encryption[keyof typeof Encryption];
+
+export namespace Encryption {
+  export type ENCRYPTION_UNSPECIFIED = typeof Encryption.ENCRYPTION_UNSPECIFIED;
+  export type ENCRYPTION_NONE = typeof Encryption.ENCRYPTION_NONE;
+  export type ENCRYPTION_AES_256_GCM = typeof Encryption.ENCRYPTION_AES_256_GCM;
+  export type ENCRYPTION_CHACHA20_POLY1305 = typeof Encryption.ENCRYPTION_CHACHA20_POLY1305;
+  export type ENCRYPTION_NACL_SECRETBOX = typeof Encryption.ENCRYPTION_NACL_SECRETBOX;
+  export type ENCRYPTION_TLS = typeof Encryption.ENCRYPTION_TLS;
+}
+
+export function encryptionFromJSON(object: any): Encryption {
+  switch (object) {
+    case 0:
+    case "ENCRYPTION_UNSPECIFIED":
+      return Encryption.ENCRYPTION_UNSPECIFIED;
+    case 1:
+    case "ENCRYPTION_NONE":
+      return Encryption.ENCRYPTION_NONE;
+    case 2:
+    case "ENCRYPTION_AES_256_GCM":
+      return Encryption.ENCRYPTION_AES_256_GCM;
+    case 3:
+    case "ENCRYPTION_CHACHA20_POLY1305":
+      return Encryption.ENCRYPTION_CHACHA20_POLY1305;
+    case 4:
+    case "ENCRYPTION_NACL_SECRETBOX":
+      return Encryption.ENCRYPTION_NACL_SECRETBOX;
+    case 5:
+    case "ENCRYPTION_TLS":
+      return Encryption.ENCRYPTION_TLS;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum Encryption");
+  }
+}
+
+export function encryptionToJSON(object: Encryption): string {
+  switch (object) {
+    case Encryption.ENCRYPTION_UNSPECIFIED:
+      return "ENCRYPTION_UNSPECIFIED";
+    case Encryption.ENCRYPTION_NONE:
+      return "ENCRYPTION_NONE";
+    case Encryption.ENCRYPTION_AES_256_GCM:
+      return "ENCRYPTION_AES_256_GCM";
+    case Encryption.ENCRYPTION_CHACHA20_POLY1305:
+      return "ENCRYPTION_CHACHA20_POLY1305";
+    case Encryption.ENCRYPTION_NACL_SECRETBOX:
+      return "ENCRYPTION_NACL_SECRETBOX";
+    case Encryption.ENCRYPTION_TLS:
+      return "ENCRYPTION_TLS";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum Encryption");
+  }
+}
+
 /** What the source sends unasked after the switch. */
 export const PostcopyPush = {
   POSTCOPY_PUSH_UNSPECIFIED: 0,
@@ -358,6 +563,26 @@ export interface MigrationOptions {
   switchAfterMs: number;
   /** At most this share of the guest's memory travels in the pause: what is dirty and was lately accessed. */
   hotSet: number;
+  /** What is done to pages between memory and wire. Without it: zero, and aes-256-gcm. */
+  transforms: Transforms | undefined;
+}
+
+/**
+ * What is done to pages between memory and wire, in this order: zero, dedup, delta, compression, encryption.
+ * docs/transforms.md.
+ */
+export interface Transforms {
+  /** Pages of zeroes go as a mark. */
+  zero: boolean;
+  dedup: DedupScope;
+  /** Resent pages go as what changed in them (XBZRLE); the size of the cache of what was sent. 0: off. */
+  deltaCacheBytes: bigint;
+  compression: Compression;
+  /** 0: the codec's own default. */
+  compressionLevel: number;
+  /** Threads that compress besides the mover; 0: the mover does it. */
+  compressionThreads: number;
+  encryption: Encryption;
 }
 
 /** A fault at a point of the protocol. */
@@ -543,6 +768,7 @@ function createBaseMigrationOptions(): MigrationOptions {
     switchAfterShare: 0,
     switchAfterMs: 0,
     hotSet: 0,
+    transforms: undefined,
   };
 }
 
@@ -613,6 +839,9 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
     }
     if (message.hotSet !== 0) {
       writer.uint32(161).double(message.hotSet);
+    }
+    if (message.transforms !== undefined) {
+      Transforms.encode(message.transforms, writer.uint32(178).fork()).join();
     }
     return writer;
   },
@@ -798,6 +1027,14 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
             message.hotSet = reader.double();
             continue;
           }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.transforms = Transforms.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -895,6 +1132,7 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
         : isSet(object.hot_set)
         ? globalThis.Number(object.hot_set)
         : 0,
+      transforms: isSet(object.transforms) ? Transforms.fromJSON(object.transforms) : undefined,
     };
   },
 
@@ -963,6 +1201,9 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
     if (message.hotSet !== 0) {
       obj.hotSet = floatToJson(message.hotSet);
     }
+    if (message.transforms !== undefined) {
+      obj.transforms = Transforms.toJSON(message.transforms);
+    }
     return obj;
   },
 
@@ -994,6 +1235,199 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
     message.switchAfterShare = object.switchAfterShare ?? 0;
     message.switchAfterMs = object.switchAfterMs ?? 0;
     message.hotSet = object.hotSet ?? 0;
+    message.transforms = (object.transforms !== undefined && object.transforms !== null)
+      ? Transforms.fromPartial(object.transforms)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseTransforms(): Transforms {
+  return {
+    zero: false,
+    dedup: 0,
+    deltaCacheBytes: 0n,
+    compression: 0,
+    compressionLevel: 0,
+    compressionThreads: 0,
+    encryption: 0,
+  };
+}
+
+export const Transforms: MessageFns<Transforms> = {
+  encode(message: Transforms, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.zero !== false) {
+      writer.uint32(8).bool(message.zero);
+    }
+    if (message.dedup !== 0) {
+      writer.uint32(16).int32(message.dedup);
+    }
+    if (message.deltaCacheBytes !== 0n) {
+      if (BigInt.asUintN(64, message.deltaCacheBytes) !== message.deltaCacheBytes) {
+        throw new globalThis.Error("value provided for field message.deltaCacheBytes of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.deltaCacheBytes);
+    }
+    if (message.compression !== 0) {
+      writer.uint32(32).int32(message.compression);
+    }
+    if (message.compressionLevel !== 0) {
+      writer.uint32(40).sint32(message.compressionLevel);
+    }
+    if (message.compressionThreads !== 0) {
+      writer.uint32(48).uint32(message.compressionThreads);
+    }
+    if (message.encryption !== 0) {
+      writer.uint32(56).int32(message.encryption);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Transforms {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransforms();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.zero = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.dedup = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.deltaCacheBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.compression = reader.int32() as any;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.compressionLevel = reader.sint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.compressionThreads = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.encryption = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Transforms {
+    return {
+      zero: isSet(object.zero) ? globalThis.Boolean(object.zero) : false,
+      dedup: isSet(object.dedup) ? dedupScopeFromJSON(object.dedup) : 0,
+      deltaCacheBytes: isSet(object.deltaCacheBytes)
+        ? BigInt(object.deltaCacheBytes)
+        : isSet(object.delta_cache_bytes)
+        ? BigInt(object.delta_cache_bytes)
+        : 0n,
+      compression: isSet(object.compression) ? compressionFromJSON(object.compression) : 0,
+      compressionLevel: isSet(object.compressionLevel)
+        ? globalThis.Number(object.compressionLevel)
+        : isSet(object.compression_level)
+        ? globalThis.Number(object.compression_level)
+        : 0,
+      compressionThreads: isSet(object.compressionThreads)
+        ? globalThis.Number(object.compressionThreads)
+        : isSet(object.compression_threads)
+        ? globalThis.Number(object.compression_threads)
+        : 0,
+      encryption: isSet(object.encryption) ? encryptionFromJSON(object.encryption) : 0,
+    };
+  },
+
+  toJSON(message: Transforms): unknown {
+    const obj: any = {};
+    if (message.zero !== false) {
+      obj.zero = message.zero;
+    }
+    if (message.dedup !== 0) {
+      obj.dedup = dedupScopeToJSON(message.dedup);
+    }
+    if (message.deltaCacheBytes !== 0n) {
+      obj.deltaCacheBytes = message.deltaCacheBytes.toString();
+    }
+    if (message.compression !== 0) {
+      obj.compression = compressionToJSON(message.compression);
+    }
+    if (message.compressionLevel !== 0) {
+      obj.compressionLevel = Math.round(message.compressionLevel);
+    }
+    if (message.compressionThreads !== 0) {
+      obj.compressionThreads = Math.round(message.compressionThreads);
+    }
+    if (message.encryption !== 0) {
+      obj.encryption = encryptionToJSON(message.encryption);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Transforms>, I>>(base?: I): Transforms {
+    return Transforms.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Transforms>, I>>(object: I): Transforms {
+    const message = createBaseTransforms();
+    message.zero = object.zero ?? false;
+    message.dedup = object.dedup ?? 0;
+    message.deltaCacheBytes = (object.deltaCacheBytes !== undefined && object.deltaCacheBytes !== null)
+      ? BigInt(object.deltaCacheBytes)
+      : 0n;
+    message.compression = object.compression ?? 0;
+    message.compressionLevel = object.compressionLevel ?? 0;
+    message.compressionThreads = object.compressionThreads ?? 0;
+    message.encryption = object.encryption ?? 0;
     return message;
   },
 };
