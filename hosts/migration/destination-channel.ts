@@ -9,7 +9,8 @@ import type { Sealing } from '../transform/encryption/sealing.ts';
 import { channelBinding, dialTls, isTlsViolation } from '../transform/encryption/tls.ts';
 import { ChannelReceiver, type ReceiverHooks, WireViolation } from './channel-receiver.ts';
 import { ChannelSender } from './channel-sender.ts';
-import { type ChannelGeometry, FrameDecoder } from './frame-decoder.ts';
+import { FrameDecoder } from './frame-decoder.ts';
+import type { ChannelGeometry } from './page-runs.ts';
 import type { Silence } from './silence.ts';
 import type { Body } from './wire.ts';
 

@@ -11,28 +11,40 @@
  */
 
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
+import type { TransformReport } from '../../proto/generated/godwit/v1/migration.ts';
 import { hasLatePages } from '../../proto/migration-options.ts';
+import { transformsOf } from '../../proto/transforms.ts';
 import { nowMs } from '../clock.ts';
 import { ControlBlock } from '../guest/control-block.ts';
 import { HANDOVER } from '../guest/control-layout.ts';
 import { digestOf } from '../guest/ledger.ts';
 import { pageCountOf, VCPU_STATE_BYTES, writeVcpuState } from '../guest/shared-guest.ts';
-import { encryptionOf } from '../transform/encryption/registry.ts';
 import { Sealing } from '../transform/encryption/sealing.ts';
+import { PageDecoder } from '../transform/page-decoder.ts';
+import { restorersOf } from '../transform/registry.ts';
 import { WireViolation } from './channel-receiver.ts';
 import { DemandPaging } from './demand-paging.ts';
 import { DestinationChannel } from './destination-channel.ts';
-import type { ChannelGeometry } from './frame-decoder.ts';
 import { sendLacking } from './lacking-transfer.ts';
 import { priorityChannels } from './late-pages.ts';
 import { LedgerReceiver } from './ledger-transfer.ts';
 import { MOVER_LIMITS } from './limits.ts';
 import type { DestinationMoverData } from './messages.ts';
 import { PagePlacer } from './page-placer.ts';
+import type { ChannelGeometry } from './page-runs.ts';
 import { bitmapBytesOf } from './page-set.ts';
 import type { ProgressBoard } from './progress-board.ts';
+import { ReceivedMemory } from './received-memory.ts';
 import type { Silence } from './silence.ts';
-import { type Body, type ControlFrame, type Frame, type PagesFrame, wireText } from './wire.ts';
+import {
+  type Body,
+  type ControlFrame,
+  contentBytesOf,
+  type Frame,
+  isPageFrame,
+  type PageFrame,
+  wireText,
+} from './wire.ts';
 
 type Stage = 'connecting' | 'moving' | 'ready' | 'resumed';
 
@@ -73,8 +85,8 @@ export class DestinationSide {
   readonly #control: ControlBlock;
   readonly #sealing: Sealing;
   readonly #pageCount: number;
-  /** A byte for each page: what may hold something. */
-  readonly #touched: Uint8Array;
+  readonly #memory: ReceivedMemory;
+  readonly #decoder: PageDecoder;
   #channels: DestinationChannel[] = [];
   #priority: DestinationChannel | undefined;
   readonly #ledgerReceiver: LedgerReceiver;
@@ -97,10 +109,12 @@ export class DestinationSide {
     this.#hooks = hooks;
     const { shared } = data;
     const { spec } = shared;
-    this.#sealing = new Sealing('destination', encryptionOf(data.options.transforms));
+    this.#sealing = new Sealing('destination', transformsOf(data.options).encryption);
     this.#control = new ControlBlock(shared.control, spec.vcpuCount);
     this.#pageCount = pageCountOf(spec);
-    this.#touched = new Uint8Array(this.#pageCount);
+    this.#memory = new ReceivedMemory(shared.memory);
+    const context = { transforms: transformsOf(data.options), shared, received: this.#memory };
+    this.#decoder = new PageDecoder(this.#memory, restorersOf(context));
     this.paging = new DemandPaging(shared);
     this.#ledgerReceiver = new LedgerReceiver(shared.base, this.#pageCount);
     const stateBytes = Number(spec.deviceStateBytes) + spec.vcpuCount * VCPU_STATE_BYTES;
@@ -134,8 +148,8 @@ export class DestinationSide {
   }
 
   #dial(index: number, geometry: ChannelGeometry): DestinationChannel {
-    const { shared, sourceAddress: host, sourcePort: port, ticket } = this.#data;
-    const placer = new PagePlacer(shared.memory, this.#touched);
+    const { sourceAddress: host, sourcePort: port, ticket } = this.#data;
+    const placer = new PagePlacer(this.#memory, this.#decoder);
     const settings = { host, port, index, geometry, ticket, sealing: this.#sealing };
     const isCurrent = (): boolean => this.#allChannels.includes(channel);
     const channel: DestinationChannel = new DestinationChannel(settings, this.#silence, {
@@ -199,6 +213,11 @@ export class DestinationSide {
   sayComplete(): void {
     this.receivedBytesAtCommit = this.receivedBytes;
     this.#main.sender.send('COMPLETE', { completeAtMs: this.paging.completeAtMs });
+  }
+
+  /** What was undone of each transform. */
+  transformReports(): TransformReport[] {
+    return [...this.#decoder.reports(), this.#sealing.opened.report()];
   }
 
   /** Whether anything of the ledger has come: the source has heard that every page is here. */
@@ -276,7 +295,7 @@ export class DestinationSide {
   }
 
   #place(channel: DestinationChannel, placer: PagePlacer, frame: Frame): Uint8Array {
-    if (frame.type === 'PAGES') {
+    if (isPageFrame(frame)) {
       this.#mayBring(channel, frame);
       return placer.target(frame);
     }
@@ -295,7 +314,7 @@ export class DestinationSide {
   }
 
   #onFrame(channel: DestinationChannel, placer: PagePlacer, frame: Frame, payload: Uint8Array): void {
-    if (frame.type !== 'PAGES') {
+    if (!isPageFrame(frame)) {
       this.#onControl(channel, frame, payload);
       return;
     }
@@ -303,7 +322,8 @@ export class DestinationSide {
     placer.place(frame);
     if (!this.#isWhole) return;
     this.paging.placed(frame);
-    if (frame.payloadBytes > 0) this.#main.sender.send('PLACED', { bytes: frame.payloadBytes });
+    const bytes = contentBytesOf(frame);
+    if (bytes > 0) this.#main.sender.send('PLACED', { bytes });
   }
 
   #onControl(channel: DestinationChannel, frame: ControlFrame, payload: Uint8Array): void {
@@ -447,7 +467,7 @@ export class DestinationSide {
   }
 
   /** Pages: in a round, or afterwards those that are missing. */
-  #mayBring(channel: DestinationChannel, frame: PagesFrame): void {
+  #mayBring(channel: DestinationChannel, frame: PageFrame): void {
     if (this.paging.isActive && this.#isWhole) {
       this.paging.mustLack(frame);
       return;

@@ -9,11 +9,11 @@ import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import { MigrationPhase, type SourceReport } from '../../proto/generated/godwit/v1/migration.ts';
 import type { Technique } from '../../proto/names.ts';
 import { goLast } from '../../proto/thread-priority.ts';
+import { transformsOf } from '../../proto/transforms.ts';
 import { nowMs } from '../clock.ts';
 import { ControlBlock } from '../guest/control-block.ts';
 import { HANDOVER } from '../guest/control-layout.ts';
 import { pageCountOf } from '../guest/shared-guest.ts';
-import { encryptionOf } from '../transform/encryption/registry.ts';
 import { Sealing } from '../transform/encryption/sealing.ts';
 import { WireViolation } from './channel-receiver.ts';
 import { Failpoints, longestHoldMs } from './failpoints.ts';
@@ -68,7 +68,7 @@ export class SourceMover {
       this.#ending.signal,
     );
     this.#begun.promise.catch(() => {});
-    this.#sealing = new Sealing('source', encryptionOf(options.transforms));
+    this.#sealing = new Sealing('source', transformsOf(options).encryption);
     const channelCount = options.channels + priorityChannels(options);
     this.#server = new SourceServer(
       { listenAddress, ticket, sealing: this.#sealing, pageCount: this.#pageCount, channelCount },
@@ -93,6 +93,7 @@ export class SourceMover {
     }
     this.#server.close();
     for (const channel of this.#channels) channel.end();
+    await this.#side?.close();
     this.#post({ type: 'ended', reason, report: this.#report() });
   }
 
@@ -239,6 +240,7 @@ export class SourceMover {
       convergence: this.#side?.convergence ?? '',
       series: undefined,
       postcopy,
+      transforms: [...(this.#side?.transformReports() ?? []), this.#sealing.sealed.report()],
     };
   }
 }

@@ -13,7 +13,7 @@ import {
   MigrationPhase,
   PostcopyPush,
 } from '../../proto/generated/godwit/v1/migration.ts';
-import { type Ends, EnginePair, guestSpec, MIGRATION, optionsOf, TICKET, until } from './engine-pair.ts';
+import { type Ends, EnginePair, guestSpec, optionsOf, TICKET, until } from './engine-pair.ts';
 import { WirePeer } from './wire-peer.ts';
 
 const { MIGRATION_PHASE_COMPLETED, MIGRATION_PHASE_FAILED } = MigrationPhase;

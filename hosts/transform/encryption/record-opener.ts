@@ -6,9 +6,9 @@
  * The caller reads into `space()`, says how much with `filled()`, and asks `next()` until it needs more.
  */
 
+import type { TransformMeasure } from '../transform-measure.ts';
 import { SEALING_LIMITS } from './limits.ts';
 import type { RecordCipher } from './record-cipher.ts';
-import type { SealingMeter } from './sealing-meter.ts';
 
 export type Opened =
   | { readonly kind: 'need-more' }
@@ -22,7 +22,7 @@ const { prefixBytes, tagBytes, lookaheadBytes } = SEALING_LIMITS;
 export class RecordOpener {
   readonly #cipher: RecordCipher;
   readonly #lengthMax: number;
-  readonly #meter: SealingMeter;
+  readonly #measure: TransformMeasure;
   readonly #buffer: Buffer;
   /** A record begins at the first, and what was read ends at the second. */
   #start = 0;
@@ -31,10 +31,10 @@ export class RecordOpener {
   #fault: Opened | undefined;
 
   /** @param recordBytesMax of the stream in one record */
-  constructor(cipher: RecordCipher, recordBytesMax: number, meter: SealingMeter) {
+  constructor(cipher: RecordCipher, recordBytesMax: number, measure: TransformMeasure) {
     this.#cipher = cipher;
     this.#lengthMax = recordBytesMax + tagBytes;
-    this.#meter = meter;
+    this.#measure = measure;
     this.#buffer = Buffer.allocUnsafeSlow(prefixBytes + this.#lengthMax + lookaheadBytes);
   }
 
@@ -67,15 +67,16 @@ export class RecordOpener {
     }
     if (available < prefixBytes + length) return NEED_MORE;
     const start = this.#start + prefixBytes;
-    const begun = this.#meter.begin();
-    const bytes = this.#cipher.open(this.#index, this.#buffer.subarray(start, start + length));
+    const record = this.#buffer.subarray(start, start + length);
+    const bytes = this.#measure.during(() => this.#cipher.open(this.#index, record));
     if (bytes === undefined) {
       return this.#fail(
         `record ${this.#index} does not open: it was changed, dropped, repeated or reordered on its way, or is ` +
           'of another connection',
       );
     }
-    this.#meter.end(begun, prefixBytes + length, bytes.byteLength);
+    this.#measure.bytesIn += prefixBytes + length;
+    this.#measure.bytesOut += bytes.byteLength;
     this.#index++;
     this.#start = start + length;
     return { kind: 'record', bytes };

@@ -3,21 +3,21 @@
  * on in the next where it is larger than one may be.
  */
 
+import type { TransformMeasure } from '../transform-measure.ts';
 import { SEALING_LIMITS } from './limits.ts';
 import type { RecordCipher } from './record-cipher.ts';
-import type { SealingMeter } from './sealing-meter.ts';
 
 export class RecordSealer {
   readonly #cipher: RecordCipher;
   readonly #recordBytesMax: number;
-  readonly #meter: SealingMeter;
+  readonly #measure: TransformMeasure;
   #index = 0;
 
   /** @param recordBytesMax of the stream in one record: what the other end's opener takes */
-  constructor(cipher: RecordCipher, recordBytesMax: number, meter: SealingMeter) {
+  constructor(cipher: RecordCipher, recordBytesMax: number, measure: TransformMeasure) {
     this.#cipher = cipher;
     this.#recordBytesMax = recordBytesMax;
-    this.#meter = meter;
+    this.#measure = measure;
   }
 
   /**
@@ -38,12 +38,12 @@ export class RecordSealer {
   }
 
   #record(parts: readonly Uint8Array[]): Uint8Array[] {
-    const begun = this.#meter.begin();
-    const pieces = this.#cipher.seal(this.#index++, parts);
+    const pieces = this.#measure.during(() => this.#cipher.seal(this.#index++, parts));
     const prefix = Buffer.allocUnsafe(SEALING_LIMITS.prefixBytes);
     const sealedBytes = byteCountOf(pieces);
     prefix.writeUInt32LE(sealedBytes);
-    this.#meter.end(begun, byteCountOf(parts), prefix.byteLength + sealedBytes);
+    this.#measure.bytesIn += byteCountOf(parts);
+    this.#measure.bytesOut += prefix.byteLength + sealedBytes;
     return [prefix, ...pieces];
   }
 }

@@ -1,16 +1,9 @@
 /** The ciphers that a migration's options can ask for. */
 
-import { Encryption, type Transforms } from '../../../proto/generated/godwit/v1/migration.ts';
+import { Encryption } from '../../../proto/generated/godwit/v1/migration.ts';
 import { NaclSecretbox } from './nacl-secretbox.ts';
 import { NodeAead } from './node-aead.ts';
 import type { RecordCipher } from './record-cipher.ts';
-
-/** What is asked for; aes-256-gcm when nothing is: plain goes what was asked to be plain. */
-export function encryptionOf(transforms: Pick<Transforms, 'encryption'> | undefined): Encryption {
-  const { ENCRYPTION_UNSPECIFIED, ENCRYPTION_AES_256_GCM } = Encryption;
-  const asked = transforms?.encryption ?? ENCRYPTION_UNSPECIFIED;
-  return asked === ENCRYPTION_UNSPECIFIED ? ENCRYPTION_AES_256_GCM : asked;
-}
 
 /** A cipher for one direction of one connection; undefined where frames go as they are, plain or through TLS. */
 export function recordCipher(encryption: Encryption, key: Uint8Array): RecordCipher | undefined {

@@ -2,12 +2,13 @@
 
 import type { Ticket } from '../../../proto/generated/godwit/v1/host.ts';
 import { Encryption } from '../../../proto/generated/godwit/v1/migration.ts';
+import { encryptionName } from '../../../proto/transforms.ts';
+import { TransformMeasure } from '../transform-measure.ts';
 import { answerHello, type ConnectionKeys, Hello } from './handshake.ts';
 import { SEALING_LIMITS } from './limits.ts';
 import { RecordOpener } from './record-opener.ts';
 import { giveBack, RecordSealer } from './record-sealer.ts';
 import { recordCipher } from './registry.ts';
-import { SealingMeter } from './sealing-meter.ts';
 
 /** For the two directions of one connection. */
 export interface SealedEnds {
@@ -17,13 +18,17 @@ export interface SealedEnds {
 
 export class Sealing {
   readonly encryption: Encryption;
-  readonly sealed = new SealingMeter();
-  readonly opened = new SealingMeter();
+  /** What it did of either, over all connections. */
+  readonly sealed: TransformMeasure;
+  readonly opened: TransformMeasure;
   readonly #side: 'source' | 'destination';
 
   constructor(side: 'source' | 'destination', encryption: Encryption) {
     this.#side = side;
     this.encryption = encryption;
+    const name = encryptionName(encryption) ?? '';
+    this.sealed = new TransformMeasure('encryption', name);
+    this.opened = new TransformMeasure('encryption', name);
   }
 
   /** What seals and opens a connection's records from now on; undefined where frames go as they are. */

@@ -670,7 +670,45 @@ export interface SourceReport {
     | OperationSeries
     | undefined;
   /** Once the guest has been switched to post-copy. */
-  postcopy: PostcopySourceReport | undefined;
+  postcopy:
+    | PostcopySourceReport
+    | undefined;
+  /** What each transform did at this host, in their order. */
+  transforms: TransformReport[];
+}
+
+/** What a transform was given and what it made of it, at one of the two hosts. */
+export interface TransformReport {
+  /** zero, dedup, delta, compression or encryption. */
+  name: string;
+  /** Which of its kind, such as gang, lz4 or aes-256-gcm; empty where there is only one. */
+  variant: string;
+  /**
+   * At the source: what came in, and what it left to be sent of it. At the destination: what came off the wire, and what
+   * it was before.
+   */
+  pagesIn: bigint;
+  bytesIn: bigint;
+  bytesOut: bigint;
+  /** CPU seconds of the threads that worked for it, and the time that this took them, all together. */
+  cpuS: number;
+  timeMs: number;
+  /** Pages that it made less of, pages that it did not find, and pages that would have become more. */
+  hits: bigint;
+  misses: bigint;
+  overflows: bigint;
+  /** delta: of its cache. */
+  cacheBytes: bigint;
+  /** compression: what each codec did; `none` are batches that went as they are. */
+  codecs: CodecReport[];
+}
+
+export interface CodecReport {
+  codec: string;
+  batches: bigint;
+  bytesIn: bigint;
+  bytesOut: bigint;
+  cpuS: number;
 }
 
 /** What the source sent of a guest that ran at the destination. */
@@ -700,7 +738,11 @@ export interface DestinationReport {
   clockOffsetMs: number;
   clockErrorMs: number;
   /** Once the guest has been resumed with pages missing. */
-  postcopy: PostcopyDestinationReport | undefined;
+  postcopy:
+    | PostcopyDestinationReport
+    | undefined;
+  /** What was undone of each transform, in their order. */
+  transforms: TransformReport[];
 }
 
 /** What the destination saw of the missing pages. Times are its monotonic clock, ms. */
@@ -2221,6 +2263,7 @@ function createBaseSourceReport(): SourceReport {
     convergence: "",
     series: undefined,
     postcopy: undefined,
+    transforms: [],
   };
 }
 
@@ -2312,6 +2355,9 @@ export const SourceReport: MessageFns<SourceReport> = {
     }
     if (message.postcopy !== undefined) {
       PostcopySourceReport.encode(message.postcopy, writer.uint32(170).fork()).join();
+    }
+    for (const v of message.transforms) {
+      TransformReport.encode(v!, writer.uint32(178).fork()).join();
     }
     return writer;
   },
@@ -2497,6 +2543,14 @@ export const SourceReport: MessageFns<SourceReport> = {
             message.postcopy = PostcopySourceReport.decode(reader, reader.uint32());
             continue;
           }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.transforms.push(TransformReport.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2602,6 +2656,9 @@ export const SourceReport: MessageFns<SourceReport> = {
       convergence: isSet(object.convergence) ? globalThis.String(object.convergence) : "",
       series: isSet(object.series) ? OperationSeries.fromJSON(object.series) : undefined,
       postcopy: isSet(object.postcopy) ? PostcopySourceReport.fromJSON(object.postcopy) : undefined,
+      transforms: globalThis.Array.isArray(object?.transforms)
+        ? object.transforms.map((e: any) => TransformReport.fromJSON(e))
+        : [],
     };
   },
 
@@ -2670,6 +2727,9 @@ export const SourceReport: MessageFns<SourceReport> = {
     if (message.postcopy !== undefined) {
       obj.postcopy = PostcopySourceReport.toJSON(message.postcopy);
     }
+    if (message.transforms?.length) {
+      obj.transforms = message.transforms.map((e) => TransformReport.toJSON(e));
+    }
     return obj;
   },
 
@@ -2717,6 +2777,456 @@ export const SourceReport: MessageFns<SourceReport> = {
     message.postcopy = (object.postcopy !== undefined && object.postcopy !== null)
       ? PostcopySourceReport.fromPartial(object.postcopy)
       : undefined;
+    message.transforms = object.transforms?.map((e) => TransformReport.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseTransformReport(): TransformReport {
+  return {
+    name: "",
+    variant: "",
+    pagesIn: 0n,
+    bytesIn: 0n,
+    bytesOut: 0n,
+    cpuS: 0,
+    timeMs: 0,
+    hits: 0n,
+    misses: 0n,
+    overflows: 0n,
+    cacheBytes: 0n,
+    codecs: [],
+  };
+}
+
+export const TransformReport: MessageFns<TransformReport> = {
+  encode(message: TransformReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.variant !== "") {
+      writer.uint32(18).string(message.variant);
+    }
+    if (message.pagesIn !== 0n) {
+      if (BigInt.asUintN(64, message.pagesIn) !== message.pagesIn) {
+        throw new globalThis.Error("value provided for field message.pagesIn of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.pagesIn);
+    }
+    if (message.bytesIn !== 0n) {
+      if (BigInt.asUintN(64, message.bytesIn) !== message.bytesIn) {
+        throw new globalThis.Error("value provided for field message.bytesIn of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.bytesIn);
+    }
+    if (message.bytesOut !== 0n) {
+      if (BigInt.asUintN(64, message.bytesOut) !== message.bytesOut) {
+        throw new globalThis.Error("value provided for field message.bytesOut of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.bytesOut);
+    }
+    if (message.cpuS !== 0) {
+      writer.uint32(49).double(message.cpuS);
+    }
+    if (message.timeMs !== 0) {
+      writer.uint32(57).double(message.timeMs);
+    }
+    if (message.hits !== 0n) {
+      if (BigInt.asUintN(64, message.hits) !== message.hits) {
+        throw new globalThis.Error("value provided for field message.hits of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.hits);
+    }
+    if (message.misses !== 0n) {
+      if (BigInt.asUintN(64, message.misses) !== message.misses) {
+        throw new globalThis.Error("value provided for field message.misses of type uint64 too large");
+      }
+      writer.uint32(72).uint64(message.misses);
+    }
+    if (message.overflows !== 0n) {
+      if (BigInt.asUintN(64, message.overflows) !== message.overflows) {
+        throw new globalThis.Error("value provided for field message.overflows of type uint64 too large");
+      }
+      writer.uint32(80).uint64(message.overflows);
+    }
+    if (message.cacheBytes !== 0n) {
+      if (BigInt.asUintN(64, message.cacheBytes) !== message.cacheBytes) {
+        throw new globalThis.Error("value provided for field message.cacheBytes of type uint64 too large");
+      }
+      writer.uint32(88).uint64(message.cacheBytes);
+    }
+    for (const v of message.codecs) {
+      CodecReport.encode(v!, writer.uint32(98).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransformReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransformReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.variant = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.pagesIn = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.bytesIn = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.bytesOut = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.cpuS = reader.double();
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.timeMs = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.hits = reader.uint64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.misses = reader.uint64() as bigint;
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.overflows = reader.uint64() as bigint;
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.cacheBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.codecs.push(CodecReport.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TransformReport {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      variant: isSet(object.variant) ? globalThis.String(object.variant) : "",
+      pagesIn: isSet(object.pagesIn) ? BigInt(object.pagesIn) : isSet(object.pages_in) ? BigInt(object.pages_in) : 0n,
+      bytesIn: isSet(object.bytesIn) ? BigInt(object.bytesIn) : isSet(object.bytes_in) ? BigInt(object.bytes_in) : 0n,
+      bytesOut: isSet(object.bytesOut)
+        ? BigInt(object.bytesOut)
+        : isSet(object.bytes_out)
+        ? BigInt(object.bytes_out)
+        : 0n,
+      cpuS: isSet(object.cpuS)
+        ? globalThis.Number(object.cpuS)
+        : isSet(object.cpu_s)
+        ? globalThis.Number(object.cpu_s)
+        : 0,
+      timeMs: isSet(object.timeMs)
+        ? globalThis.Number(object.timeMs)
+        : isSet(object.time_ms)
+        ? globalThis.Number(object.time_ms)
+        : 0,
+      hits: isSet(object.hits) ? BigInt(object.hits) : 0n,
+      misses: isSet(object.misses) ? BigInt(object.misses) : 0n,
+      overflows: isSet(object.overflows) ? BigInt(object.overflows) : 0n,
+      cacheBytes: isSet(object.cacheBytes)
+        ? BigInt(object.cacheBytes)
+        : isSet(object.cache_bytes)
+        ? BigInt(object.cache_bytes)
+        : 0n,
+      codecs: globalThis.Array.isArray(object?.codecs)
+        ? object.codecs.map((e: any) => CodecReport.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: TransformReport): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.variant !== "") {
+      obj.variant = message.variant;
+    }
+    if (message.pagesIn !== 0n) {
+      obj.pagesIn = message.pagesIn.toString();
+    }
+    if (message.bytesIn !== 0n) {
+      obj.bytesIn = message.bytesIn.toString();
+    }
+    if (message.bytesOut !== 0n) {
+      obj.bytesOut = message.bytesOut.toString();
+    }
+    if (message.cpuS !== 0) {
+      obj.cpuS = floatToJson(message.cpuS);
+    }
+    if (message.timeMs !== 0) {
+      obj.timeMs = floatToJson(message.timeMs);
+    }
+    if (message.hits !== 0n) {
+      obj.hits = message.hits.toString();
+    }
+    if (message.misses !== 0n) {
+      obj.misses = message.misses.toString();
+    }
+    if (message.overflows !== 0n) {
+      obj.overflows = message.overflows.toString();
+    }
+    if (message.cacheBytes !== 0n) {
+      obj.cacheBytes = message.cacheBytes.toString();
+    }
+    if (message.codecs?.length) {
+      obj.codecs = message.codecs.map((e) => CodecReport.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<TransformReport>, I>>(base?: I): TransformReport {
+    return TransformReport.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TransformReport>, I>>(object: I): TransformReport {
+    const message = createBaseTransformReport();
+    message.name = object.name ?? "";
+    message.variant = object.variant ?? "";
+    message.pagesIn = (object.pagesIn !== undefined && object.pagesIn !== null) ? BigInt(object.pagesIn) : 0n;
+    message.bytesIn = (object.bytesIn !== undefined && object.bytesIn !== null) ? BigInt(object.bytesIn) : 0n;
+    message.bytesOut = (object.bytesOut !== undefined && object.bytesOut !== null) ? BigInt(object.bytesOut) : 0n;
+    message.cpuS = object.cpuS ?? 0;
+    message.timeMs = object.timeMs ?? 0;
+    message.hits = (object.hits !== undefined && object.hits !== null) ? BigInt(object.hits) : 0n;
+    message.misses = (object.misses !== undefined && object.misses !== null) ? BigInt(object.misses) : 0n;
+    message.overflows = (object.overflows !== undefined && object.overflows !== null) ? BigInt(object.overflows) : 0n;
+    message.cacheBytes = (object.cacheBytes !== undefined && object.cacheBytes !== null)
+      ? BigInt(object.cacheBytes)
+      : 0n;
+    message.codecs = object.codecs?.map((e) => CodecReport.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseCodecReport(): CodecReport {
+  return { codec: "", batches: 0n, bytesIn: 0n, bytesOut: 0n, cpuS: 0 };
+}
+
+export const CodecReport: MessageFns<CodecReport> = {
+  encode(message: CodecReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.codec !== "") {
+      writer.uint32(10).string(message.codec);
+    }
+    if (message.batches !== 0n) {
+      if (BigInt.asUintN(64, message.batches) !== message.batches) {
+        throw new globalThis.Error("value provided for field message.batches of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.batches);
+    }
+    if (message.bytesIn !== 0n) {
+      if (BigInt.asUintN(64, message.bytesIn) !== message.bytesIn) {
+        throw new globalThis.Error("value provided for field message.bytesIn of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.bytesIn);
+    }
+    if (message.bytesOut !== 0n) {
+      if (BigInt.asUintN(64, message.bytesOut) !== message.bytesOut) {
+        throw new globalThis.Error("value provided for field message.bytesOut of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.bytesOut);
+    }
+    if (message.cpuS !== 0) {
+      writer.uint32(41).double(message.cpuS);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CodecReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCodecReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.codec = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.batches = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bytesIn = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.bytesOut = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.cpuS = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CodecReport {
+    return {
+      codec: isSet(object.codec) ? globalThis.String(object.codec) : "",
+      batches: isSet(object.batches) ? BigInt(object.batches) : 0n,
+      bytesIn: isSet(object.bytesIn) ? BigInt(object.bytesIn) : isSet(object.bytes_in) ? BigInt(object.bytes_in) : 0n,
+      bytesOut: isSet(object.bytesOut)
+        ? BigInt(object.bytesOut)
+        : isSet(object.bytes_out)
+        ? BigInt(object.bytes_out)
+        : 0n,
+      cpuS: isSet(object.cpuS)
+        ? globalThis.Number(object.cpuS)
+        : isSet(object.cpu_s)
+        ? globalThis.Number(object.cpu_s)
+        : 0,
+    };
+  },
+
+  toJSON(message: CodecReport): unknown {
+    const obj: any = {};
+    if (message.codec !== "") {
+      obj.codec = message.codec;
+    }
+    if (message.batches !== 0n) {
+      obj.batches = message.batches.toString();
+    }
+    if (message.bytesIn !== 0n) {
+      obj.bytesIn = message.bytesIn.toString();
+    }
+    if (message.bytesOut !== 0n) {
+      obj.bytesOut = message.bytesOut.toString();
+    }
+    if (message.cpuS !== 0) {
+      obj.cpuS = floatToJson(message.cpuS);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CodecReport>, I>>(base?: I): CodecReport {
+    return CodecReport.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CodecReport>, I>>(object: I): CodecReport {
+    const message = createBaseCodecReport();
+    message.codec = object.codec ?? "";
+    message.batches = (object.batches !== undefined && object.batches !== null) ? BigInt(object.batches) : 0n;
+    message.bytesIn = (object.bytesIn !== undefined && object.bytesIn !== null) ? BigInt(object.bytesIn) : 0n;
+    message.bytesOut = (object.bytesOut !== undefined && object.bytesOut !== null) ? BigInt(object.bytesOut) : 0n;
+    message.cpuS = object.cpuS ?? 0;
     return message;
   },
 };
@@ -2907,6 +3417,7 @@ function createBaseDestinationReport(): DestinationReport {
     clockOffsetMs: 0,
     clockErrorMs: 0,
     postcopy: undefined,
+    transforms: [],
   };
 }
 
@@ -2941,6 +3452,9 @@ export const DestinationReport: MessageFns<DestinationReport> = {
     }
     if (message.postcopy !== undefined) {
       PostcopyDestinationReport.encode(message.postcopy, writer.uint32(66).fork()).join();
+    }
+    for (const v of message.transforms) {
+      TransformReport.encode(v!, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -3022,6 +3536,14 @@ export const DestinationReport: MessageFns<DestinationReport> = {
             message.postcopy = PostcopyDestinationReport.decode(reader, reader.uint32());
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.transforms.push(TransformReport.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3068,6 +3590,9 @@ export const DestinationReport: MessageFns<DestinationReport> = {
         ? globalThis.Number(object.clock_error_ms)
         : 0,
       postcopy: isSet(object.postcopy) ? PostcopyDestinationReport.fromJSON(object.postcopy) : undefined,
+      transforms: globalThis.Array.isArray(object?.transforms)
+        ? object.transforms.map((e: any) => TransformReport.fromJSON(e))
+        : [],
     };
   },
 
@@ -3097,6 +3622,9 @@ export const DestinationReport: MessageFns<DestinationReport> = {
     if (message.postcopy !== undefined) {
       obj.postcopy = PostcopyDestinationReport.toJSON(message.postcopy);
     }
+    if (message.transforms?.length) {
+      obj.transforms = message.transforms.map((e) => TransformReport.toJSON(e));
+    }
     return obj;
   },
 
@@ -3117,6 +3645,7 @@ export const DestinationReport: MessageFns<DestinationReport> = {
     message.postcopy = (object.postcopy !== undefined && object.postcopy !== null)
       ? PostcopyDestinationReport.fromPartial(object.postcopy)
       : undefined;
+    message.transforms = object.transforms?.map((e) => TransformReport.fromPartial(e)) || [];
     return message;
   },
 };
