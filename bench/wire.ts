@@ -7,6 +7,7 @@ import { connect } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { nowMs } from '../hosts/clock.ts';
 import { ChannelReceiver } from '../hosts/migration/channel-receiver.ts';
+import { FrameDecoder } from '../hosts/migration/frame-decoder.ts';
 import { PagePlacer } from '../hosts/migration/page-placer.ts';
 import { ReceivedMemory } from '../hosts/migration/received-memory.ts';
 import { encodeControl, encodePages, type PageRun, RunKind } from '../hosts/migration/wire.ts';
@@ -69,7 +70,7 @@ function timeFrames({ head, payload }: Frames): number {
   const nothing = new Uint8Array(0);
   let failure: Error | undefined;
   const { onread } = new ChannelReceiver(
-    { pageCount: PAGE_COUNT, channel: 0, channelCount: 1 },
+    new FrameDecoder('source', { pageCount: PAGE_COUNT, channel: 0, channelCount: 1 }),
     {
       received: () => {},
       place: (frame) => (frame.type === 'PAGES' ? placer.target(frame) : nothing),

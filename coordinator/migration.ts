@@ -7,6 +7,7 @@ import type {
   HostServiceGetIncomingResponse,
   SourceListening,
   SourceOutcome,
+  Ticket,
 } from '../proto/generated/godwit/v1/host.ts';
 import {
   type MigrationOptions,
@@ -23,9 +24,8 @@ import { type FateModules, migrationFate } from './migration-fate.ts';
 import type { GuestRecord } from './ownership-store.ts';
 import type { KnownHost } from './registry.ts';
 import { afterSettling } from './settling.ts';
+import { newTicket } from './tickets.ts';
 
-/** Says that a destination's connections belong to this migration. */
-const TOKEN_BYTES = 16;
 const NAME_BYTES = 6;
 /** Between two questions to a destination that has not answered. */
 const POLL_MS = 100;
@@ -52,7 +52,7 @@ export class Migration {
   readonly ended: Promise<MigrationReport>;
   readonly #modules: MigrationModules;
   readonly #signal: AbortSignal;
-  readonly #token = randomBytes(TOKEN_BYTES).toString('hex');
+  #ticket: Ticket | undefined;
   readonly #followers = new Set<BoundedQueue<MigrationProgress>>();
   readonly #known = Promise.withResolvers<void>();
   readonly #over = new AbortController();
@@ -183,6 +183,11 @@ export class Migration {
   async #move(): Promise<SourceOutcome> {
     const { hosts } = this.#modules;
     const { guest, record, source, destination, options } = this.plan;
+    // Not before: the guest's last move may have to be settled first, and that takes its time.
+    this.#ticket = newTicket({
+      ...{ migration: this.name, guest, epoch: record.epoch },
+      ...{ source: source.host, destination: destination.host },
+    });
     const stream = hosts.startMigration(
       source.address,
       {
@@ -191,7 +196,7 @@ export class Migration {
         epoch: record.epoch,
         destination: destination.host,
         options,
-        token: this.#token,
+        ticket: this.#ticket,
       },
       this.#signal,
     );
@@ -216,7 +221,7 @@ export class Migration {
         source: source.host,
         listening,
         options,
-        token: this.#token,
+        ticket: this.#ticket,
       });
     } catch (error) {
       this.#refusal = errorText(error);

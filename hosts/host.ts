@@ -76,8 +76,9 @@ export async function startHost(settings: HostSettings): Promise<Host> {
   });
   const threads = new MoverThreads(true);
   const nics = new GuestNics(network, settings.device);
-  const outgoing = new OutgoingMoves({ table, desk, link, statistics, network, threads });
-  const incoming = new IncomingMoves({ table, desk, lease, statistics, network, threads, nics });
+  const { name: host } = settings;
+  const outgoing = new OutgoingMoves({ host, table, desk, link, statistics, network, threads });
+  const incoming = new IncomingMoves({ host, table, desk, lease, statistics, network, threads, nics });
   const probes = new LinkProbes(settings.name, network);
   const service = hostService({ table, desk, outgoing, incoming, statistics, network, probes, nics });
   const server = await serve([service], settings.listen);

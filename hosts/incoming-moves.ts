@@ -8,6 +8,7 @@ import type {
   HostServiceGetIncomingResponse,
   HostServicePrepareIncomingRequest,
   SourceListening,
+  Ticket,
 } from '../proto/generated/godwit/v1/host.ts';
 import type { MigrationOptions } from '../proto/generated/godwit/v1/migration.ts';
 import { guestSpecProblems } from '../proto/guest-spec.ts';
@@ -22,8 +23,11 @@ import type { Lease } from './lease.ts';
 import { IncomingMigration } from './migration/incoming.ts';
 import type { MoverThreads } from './migration/mover-threads.ts';
 import type { Endpoint, NetworkPath } from './network-path.ts';
+import { mustHoldTicket } from './ticket-check.ts';
 
 interface IncomingParts {
+  /** This host's name. */
+  readonly host: string;
   readonly table: GuestTable;
   readonly desk: HandoverDesk;
   readonly lease: Lease;
@@ -49,9 +53,11 @@ interface Preparation {
   readonly spec: GuestSpec;
   readonly listening: SourceListening;
   readonly options: MigrationOptions;
+  readonly ticket: Ticket;
 }
 
 export class IncomingMoves {
+  readonly #host: string;
   readonly #table: GuestTable;
   readonly #desk: HandoverDesk;
   readonly #lease: Lease;
@@ -61,7 +67,8 @@ export class IncomingMoves {
   readonly #nics: GuestNics;
   readonly #moves = new Map<string, IncomingMove>();
 
-  constructor({ table, desk, lease, statistics, network, threads, nics }: IncomingParts) {
+  constructor({ host, table, desk, lease, statistics, network, threads, nics }: IncomingParts) {
+    this.#host = host;
     this.#table = table;
     this.#desk = desk;
     this.#lease = lease;
@@ -83,7 +90,7 @@ export class IncomingMoves {
    *   cannot be reached; then nothing is left here.
    */
   async prepare(request: HostServicePrepareIncomingRequest): Promise<void> {
-    const preparation = checked(request);
+    const preparation = checked(request, this.#host);
     const { spec } = preparation;
     const entry = await this.#table.add(spec, 'incoming', request.epoch, async () =>
       // Should it come to run here, it will be under the next epoch.
@@ -123,7 +130,7 @@ export class IncomingMoves {
   }
 
   #incoming(
-    { request, spec, listening, options }: Preparation,
+    { request, spec, listening, options, ticket }: Preparation,
     entry: HeldEntry,
     source: Endpoint,
   ): IncomingMigration {
@@ -135,7 +142,7 @@ export class IncomingMoves {
         guest: entry.guest,
         source: request.source,
         options,
-        token: request.token,
+        ticket,
         sourceAddress: source.address,
         sourcePort: source.port,
         sourceBootId: listening.bootId,
@@ -174,12 +181,16 @@ export class IncomingMoves {
   }
 }
 
-function checked(request: HostServicePrepareIncomingRequest): Preparation {
-  const { spec, listening, options } = request;
-  if (spec === undefined || listening === undefined || options === undefined) {
-    throw new RpcError('INVALID_ARGUMENT', 'an incoming migration needs a spec, the source and options');
+function checked(request: HostServicePrepareIncomingRequest, destination: string): Preparation {
+  const { spec, listening, options, ticket, migration, epoch, source } = request;
+  if (spec === undefined || listening === undefined || options === undefined || ticket === undefined) {
+    throw new RpcError(
+      'INVALID_ARGUMENT',
+      'an incoming migration needs a spec, the source, options and a ticket',
+    );
   }
   const problems = [...guestSpecProblems(spec), ...migrationOptionsProblems(options)];
   if (problems.length > 0) throw new RpcError('INVALID_ARGUMENT', `incoming guest: ${problems.join('; ')}`);
-  return { request, spec, listening, options };
+  mustHoldTicket(ticket, { migration, guest: spec.name, epoch, source, destination });
+  return { request, spec, listening, options, ticket };
 }

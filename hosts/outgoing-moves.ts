@@ -8,6 +8,7 @@ import type {
   HostServiceStartMigrationRequest,
   SourceListening,
   SourceOutcome,
+  Ticket,
 } from '../proto/generated/godwit/v1/host.ts';
 import type { MigrationOptions, MigrationProgress } from '../proto/generated/godwit/v1/migration.ts';
 import { migrationOptionsProblems } from '../proto/migration-options.ts';
@@ -20,6 +21,7 @@ import type { HostStatistics } from './host-stats.ts';
 import type { MoverThreads } from './migration/mover-threads.ts';
 import { OutgoingMigration } from './migration/outgoing.ts';
 import type { NetworkPath } from './network-path.ts';
+import { mustHoldTicket } from './ticket-check.ts';
 
 /** What the migration's caller hears while it runs. */
 export interface OutgoingListener {
@@ -28,6 +30,8 @@ export interface OutgoingListener {
 }
 
 interface OutgoingParts {
+  /** This host's name. */
+  readonly host: string;
   readonly table: GuestTable;
   readonly desk: HandoverDesk;
   readonly link: CoordinatorLink;
@@ -40,6 +44,7 @@ interface OutgoingParts {
 const SERIES_BEFORE_MS = 10_000;
 
 export class OutgoingMoves {
+  readonly #host: string;
   readonly #table: GuestTable;
   readonly #desk: HandoverDesk;
   readonly #link: CoordinatorLink;
@@ -50,7 +55,8 @@ export class OutgoingMoves {
   /** Of the guests that run elsewhere and have pages here: resolves when they have none any more. */
   readonly #serving = new Map<string, PromiseWithResolvers<void>>();
 
-  constructor({ table, desk, link, statistics, network, threads }: OutgoingParts) {
+  constructor({ host, table, desk, link, statistics, network, threads }: OutgoingParts) {
+    this.#host = host;
     this.#table = table;
     this.#desk = desk;
     this.#link = link;
@@ -81,7 +87,7 @@ export class OutgoingMoves {
   async run(request: HostServiceStartMigrationRequest, listener: OutgoingListener): Promise<SourceOutcome> {
     const acceptedAtMs = nowMs();
     const { migration, options } = request;
-    const entry = this.#checked(request);
+    const { entry, ticket } = this.#checked(request);
     entry.migration = migration;
     // A pause or an audit before the migration is nothing that the migration could have slowed down.
     const { series } = entry.guest;
@@ -90,7 +96,7 @@ export class OutgoingMoves {
     let outgoing: OutgoingMigration | undefined;
     try {
       path = await this.#network.openPath(request.destination);
-      outgoing = this.#outgoing(request, entry, options!, path, listener);
+      outgoing = this.#outgoing(request, ticket, entry, options!, path, listener);
       this.#running.set(migration, outgoing);
       this.#desk.open(migration, 'source', outgoing);
       const outcome = await outgoing.run();
@@ -108,8 +114,9 @@ export class OutgoingMoves {
     }
   }
 
-  #checked(request: HostServiceStartMigrationRequest): HeldEntry {
-    const entry = this.#table.get(request.guest);
+  #checked(request: HostServiceStartMigrationRequest): { entry: HeldEntry; ticket: Ticket } {
+    const { migration, guest, epoch, destination, ticket } = request;
+    const entry = this.#table.get(guest);
     const problems =
       request.options === undefined ? ['no options'] : migrationOptionsProblems(request.options);
     if (problems.length > 0)
@@ -127,24 +134,28 @@ export class OutgoingMoves {
     if (entry.epoch !== request.epoch) {
       throw cannot(`it is here under epoch ${entry.epoch}, not ${request.epoch}; ask the coordinator again`);
     }
-    return entry;
+    return {
+      entry,
+      ticket: mustHoldTicket(ticket, { migration, guest, epoch, source: this.#host, destination }),
+    };
   }
 
   #outgoing(
     request: HostServiceStartMigrationRequest,
+    ticket: Ticket,
     entry: HeldEntry,
     options: MigrationOptions,
     path: NetworkPath,
     listener: OutgoingListener,
   ): OutgoingMigration {
-    const { migration, guest: name, epoch, destination, token } = request;
+    const { migration, guest: name, epoch, destination } = request;
     const outgoing: OutgoingMigration = new OutgoingMigration(
       {
         migration,
         threads: this.#threads,
         guest: entry.guest,
         options,
-        token,
+        ticket,
         listenAddress: path.listenAddress,
       },
       {

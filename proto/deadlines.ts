@@ -36,6 +36,11 @@ export const DEADLINES_MS = {
   guestWork: seconds(120),
   /** The destination's connections and hellos, from the source's `listening`. */
   dataConnect: seconds(20),
+  /**
+   * A migration's ticket, for setting it up. Much longer than that takes: hosts compare it with clocks of the wall,
+   * which need not agree to the minute.
+   */
+  ticket: seconds(600),
   /** A data connection on which nothing arrives although the other side owes something. */
   dataSilence: seconds(30),
   /** From COMMIT to RESUMED before the source asks the witness. */

@@ -1,10 +1,13 @@
 /**
  * One socket's sending side: numbers the frames, counts the bytes, and says when the socket has enough. A
- * head and its payload leave in one system call. The payload is not copied: it may be guest memory.
+ * head and its payload leave in one system call. The payload is not copied: it may be guest memory. From
+ * `seal()` on frames leave in sealed records.
  */
 
 import type { Socket } from 'node:net';
 import { nowMs } from '../clock.ts';
+import { byteCountOf, giveBack, type RecordSealer } from '../transform/encryption/record-sealer.ts';
+import { wireBytesOf } from '../transform/encryption/tls.ts';
 import { MOVER_LIMITS } from './limits.ts';
 import type { Silence } from './silence.ts';
 import {
@@ -22,6 +25,7 @@ const SEQUENCES = 2 ** 32;
 export class ChannelSender {
   readonly #socket: Socket;
   readonly #silence: Silence;
+  #sealer: RecordSealer | undefined;
   #sequence = 0;
   #sentBytes = 0;
   #writtenBytes = 0;
@@ -34,7 +38,12 @@ export class ChannelSender {
     socket.setNoDelay(true);
   }
 
-  /** Bytes given to the socket since its beginning, heads included. */
+  /** From now on frames leave in sealed records. */
+  seal(sealer: RecordSealer): void {
+    this.#sealer = sealer;
+  }
+
+  /** Bytes given to the socket since its beginning, with heads and all that sealing adds. */
   get sentBytes(): number {
     return this.#sentBytes;
   }
@@ -51,7 +60,7 @@ export class ChannelSender {
 
   /** Sends a frame of control. Never waits: such frames are few. */
   send<T extends ControlType>(type: T, body: Body<T>, payload?: Uint8Array): void {
-    this.#write(encodeControl(type, body, this.#takeSequence(), payload?.byteLength), payload);
+    this.#sendFrame(encodeControl(type, body, this.#takeSequence(), payload?.byteLength), payload);
   }
 
   /**
@@ -61,12 +70,12 @@ export class ChannelSender {
    *   unless it is guest memory
    */
   sendPages(runs: readonly PageRun[], payload: Uint8Array | undefined, written?: () => void): void {
-    this.#write(encodePages(runs, this.#takeSequence()), payload, written);
+    this.#sendFrame(encodePages(runs, this.#takeSequence()), payload, written);
   }
 
   /** Sends a frame of pages that transforms have made less of. @param payload as in `sendPages` */
   sendCoded(frame: Omit<CodedFrame, 'type'>, payload: Uint8Array, written: () => void): void {
-    this.#write(encodeCoded(frame, this.#takeSequence()), payload, written);
+    this.#sendFrame(encodeCoded(frame, this.#takeSequence()), payload, written);
   }
 
   /**
@@ -109,26 +118,43 @@ export class ChannelSender {
     return sequence;
   }
 
-  #write(head: Buffer, payload: Uint8Array | undefined, written?: () => void): void {
-    const byteCount = head.byteLength + (payload?.byteLength ?? 0);
+  #sendFrame(head: Buffer, payload: Uint8Array | undefined, written?: () => void): void {
+    const hasPayload = payload !== undefined && payload.byteLength > 0;
+    if (this.#sealer === undefined) {
+      this.#write(hasPayload ? [head, payload] : [head], hasPayload, written);
+      return;
+    }
+    for (const record of this.#sealer.seal(head, hasPayload ? payload : undefined)) {
+      this.#write(record, hasPayload, (error) => {
+        // After an error nobody knows whether the system still reads it.
+        if (!error) record.forEach(giveBack);
+      });
+    }
+    // What was sealed is another's memory.
+    written?.();
+  }
+
+  /** @param isSign whether it is so much that it tells of the other side when it has left */
+  #write(
+    pieces: readonly Uint8Array[],
+    isSign: boolean,
+    written?: (error: Error | null | undefined) => void,
+  ): void {
+    const byteCount = wireBytesOf(this.#socket, byteCountOf(pieces));
     this.#sentBytes += byteCount;
     // An error comes with the socket's close as well, which is where it is dealt with.
-    const done = (): void => {
+    const done = (error?: Error | null): void => {
       this.#writtenBytes += byteCount;
       // A head alone, like ALIVE's, is taken by this system: it says nothing of the other one.
-      if (payload !== undefined) this.#silence.touch();
-      written?.();
+      if (isSign) this.#silence.touch();
+      written?.(error);
       const wake = this.#wake;
       this.#wake = undefined;
       wake?.();
     };
-    if (payload === undefined || payload.byteLength === 0) {
-      this.#socket.write(head, done);
-      return;
-    }
     this.#socket.cork();
-    this.#socket.write(head);
-    this.#socket.write(payload, done);
+    for (const piece of pieces.slice(0, -1)) this.#socket.write(piece);
+    this.#socket.write(pieces.at(-1) as Uint8Array, done);
     this.#socket.uncork();
   }
 }

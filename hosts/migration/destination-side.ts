@@ -19,6 +19,7 @@ import { ControlBlock } from '../guest/control-block.ts';
 import { HANDOVER } from '../guest/control-layout.ts';
 import { digestOf } from '../guest/ledger.ts';
 import { pageCountOf, VCPU_STATE_BYTES, writeVcpuState } from '../guest/shared-guest.ts';
+import { Sealing } from '../transform/encryption/sealing.ts';
 import { PageDecoder } from '../transform/page-decoder.ts';
 import { restorersOf } from '../transform/registry.ts';
 import { WireViolation } from './channel-receiver.ts';
@@ -84,6 +85,7 @@ export class DestinationSide {
   readonly #board: ProgressBoard;
   readonly #hooks: DestinationHooks;
   readonly #control: ControlBlock;
+  readonly #sealing: Sealing;
   readonly #pageCount: number;
   readonly #memory: ReceivedMemory;
   readonly #decoder: PageDecoder;
@@ -97,7 +99,6 @@ export class DestinationSide {
   readonly #deviceState: Buffer;
   #receivedBytes = 0;
   #stage: Stage = 'connecting';
-  #welcomes = 0;
   #welcomed = Promise.withResolvers<void>();
   #pong: PromiseWithResolvers<Body<'PONG'>> | undefined;
   #commitCame = false;
@@ -111,6 +112,7 @@ export class DestinationSide {
     this.#hooks = hooks;
     const { shared } = data;
     const { spec } = shared;
+    this.#sealing = new Sealing('destination', transformsOf(data.options).encryption);
     this.#control = new ControlBlock(shared.control, spec.vcpuCount);
     this.#pageCount = pageCountOf(spec);
     const touched = new SharedArrayBuffer(this.#pageCount);
@@ -139,7 +141,6 @@ export class DestinationSide {
   async #open(): Promise<void> {
     const pageCount = this.#pageCount;
     const { options } = this.#data;
-    this.#welcomes = 0;
     this.#welcomed = Promise.withResolvers();
     for (let channel = 0; channel < options.channels; channel++) {
       this.#channels.push(this.#dial(channel, { pageCount, channel, channelCount: options.channels }));
@@ -150,12 +151,12 @@ export class DestinationSide {
 
   /** Its thread starts while the vCPUs' threads do. */
   #startPriority(touched: SharedArrayBuffer): PriorityChannel {
-    const { shared, options, sourceAddress, sourcePort, migration, token } = this.#data;
-    const about = { shared, touched, channel: options.channels };
+    const { shared, options, sourceAddress, sourcePort, ticket } = this.#data;
+    const about = { shared, touched, channel: options.channels, encryption: this.#sealing.encryption };
     return new PriorityChannel(
-      { ...about, sourceAddress, sourcePort, migration, token },
+      { ...about, sourceAddress, sourcePort, ticket },
       {
-        welcome: () => this.#onWelcome(),
+        welcome: () => this.#whenWelcomed(),
         complete: () => this.paging.whenComplete(),
         lost: (error) => this.#refuse(error),
       },
@@ -163,11 +164,11 @@ export class DestinationSide {
   }
 
   #dial(index: number, geometry: ChannelGeometry): DestinationChannel {
-    const { sourceAddress, sourcePort, migration, token } = this.#data;
+    const { sourceAddress: host, sourcePort: port, ticket } = this.#data;
     const placer = new PagePlacer(this.#memory, this.#decoder);
-    const source = { host: sourceAddress, port: sourcePort };
+    const settings = { host, port, index, geometry, ticket, sealing: this.#sealing };
     const isCurrent = (): boolean => this.#channels.includes(channel);
-    const channel: DestinationChannel = new DestinationChannel(source, index, geometry, this.#silence, {
+    const channel: DestinationChannel = new DestinationChannel(settings, this.#silence, {
       received: (byteCount) => {
         this.#receivedBytes += byteCount;
         this.#silence.touch();
@@ -177,7 +178,6 @@ export class DestinationSide {
       failed: (error) => isCurrent() && this.#refuse(error),
       lost: (error) => isCurrent() && this.#lose(error),
     });
-    channel.sender.send('HELLO', { migration, token, channel: index, pageCount: this.#pageCount });
     return channel;
   }
 
@@ -231,9 +231,9 @@ export class DestinationSide {
     this.#main.sender.send('COMPLETE', { completeAtMs: this.paging.completeAtMs });
   }
 
-  /** What was undone of each transform of pages. */
+  /** What was undone of each transform. */
   transformReports(): TransformReport[] {
-    return this.#decoder.reports();
+    return [...this.#decoder.reports(), this.#sealing.opened.report()];
   }
 
   /** Whether anything of the ledger has come: the source has heard that every page is here. */
@@ -273,7 +273,9 @@ export class DestinationSide {
 
   /** Ends all connections. @param reason told to the source if it still listens */
   close(reason?: string): void {
-    if (reason !== undefined) this.#main?.sender.send('FAILURE', { reason: wireText(reason) });
+    if (reason !== undefined && this.#main?.isWelcomed) {
+      this.#main.sender.send('FAILURE', { reason: wireText(reason) });
+    }
     for (const channel of this.#channels) channel.end();
     this.#priority?.end();
   }
@@ -353,7 +355,7 @@ export class DestinationSide {
   #onControl(channel: DestinationChannel, frame: ControlFrame, payload: Uint8Array): void {
     switch (frame.type) {
       case 'WELCOME':
-        this.#onWelcome();
+        this.#onWelcome(channel, frame.body);
         break;
       case 'PONG':
         if (this.#pong === undefined) throw notNow(frame.type);
@@ -403,11 +405,15 @@ export class DestinationSide {
     }
   }
 
-  #onWelcome(): void {
-    this.#welcomes++;
-    const expected = this.#channels.length + (this.#priority === undefined ? 0 : 1);
-    if (this.#stage !== 'connecting' || this.#welcomes > expected) throw notNow('WELCOME');
-    if (this.#welcomes === expected) this.#welcomed.resolve();
+  #onWelcome(channel: DestinationChannel, body: Body<'WELCOME'>): void {
+    if (this.#stage !== 'connecting') throw notNow('WELCOME');
+    channel.welcomed(body);
+    this.#whenWelcomed();
+  }
+
+  #whenWelcomed(): void {
+    const isPriorityUp = this.#priority?.isWelcomed ?? true;
+    if (isPriorityUp && this.#channels.every(({ isWelcomed }) => isWelcomed)) this.#welcomed.resolve();
   }
 
   #onRoundEnd(channel: DestinationChannel, round: number): void {

@@ -8,6 +8,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { goFirst } from '../../proto/thread-priority.ts';
 import { MissingPages } from '../guest/missing-pages.ts';
 import { pageCountOf } from '../guest/shared-guest.ts';
+import { Sealing } from '../transform/encryption/sealing.ts';
 import { WireViolation } from './channel-receiver.ts';
 import { DestinationChannel } from './destination-channel.ts';
 import { FaultRequests } from './fault-requests.ts';
@@ -25,6 +26,7 @@ class FaultThread {
   readonly #missing: MissingPages;
   readonly #requests: FaultRequests;
   readonly #placer: PagePlacer;
+  readonly #sealing: Sealing;
   readonly #counts;
   #channel: DestinationChannel | undefined;
   #isAsking = false;
@@ -34,6 +36,7 @@ class FaultThread {
     this.#data = data;
     this.#post = post;
     this.#pageCount = pageCountOf(shared.spec);
+    this.#sealing = new Sealing('destination', data.encryption);
     this.#missing = new MissingPages(shared);
     this.#counts = priorityCounts(counts);
     this.#requests = new FaultRequests(this.#missing, this.#pageCount, this.#counts);
@@ -47,7 +50,7 @@ class FaultThread {
 
   /** Opens the connection, in place of the one before. */
   #connect(link: number): void {
-    const { sourceAddress, sourcePort, migration, token, channel: index } = this.#data;
+    const { sourceAddress: host, sourcePort: port, ticket, channel: index } = this.#data;
     this.#channel?.destroy();
     this.#isAsking = false;
     const geometry = { pageCount: this.#pageCount, channel: 0, channelCount: 1 };
@@ -59,18 +62,17 @@ class FaultThread {
     };
     // Nothing here waits for the other side: the mover does.
     const silence = new Silence('the source', Number.POSITIVE_INFINITY, new AbortController().signal);
-    const source = { host: sourceAddress, port: sourcePort };
-    const channel: DestinationChannel = new DestinationChannel(source, index, geometry, silence, {
+    const settings = { host, port, index, geometry, ticket, sealing: this.#sealing };
+    const channel: DestinationChannel = new DestinationChannel(settings, silence, {
       received: (byteCount) => {
         this.#counts.receivedBytes += byteCount;
       },
       place: (frame) => this.#placer.target(this.#mayCome(frame)),
-      frame: (frame) => this.#onFrame(link, frame),
+      frame: (frame) => this.#onFrame(channel, link, frame),
       failed: lose,
       lost: lose,
     });
     this.#channel = channel;
-    channel.sender.send('HELLO', { migration, token, channel: index, pageCount: this.#pageCount });
   }
 
   /** The guest runs here. */
@@ -80,8 +82,9 @@ class FaultThread {
     this.#requests.ask(this.#channel.sender);
   }
 
-  #onFrame(link: number, frame: Frame): void {
+  #onFrame(channel: DestinationChannel, link: number, frame: Frame): void {
     if (frame.type === 'WELCOME') {
+      channel.welcomed(frame.body);
       this.#post({ type: 'welcome', link });
       return;
     }

@@ -97,6 +97,13 @@ export class FrameDecoder {
     return byteCount;
   }
 
+  /** Takes away what was read behind the last head, which has no payload: it is no frame. */
+  rest(): Uint8Array {
+    const rest = this.#buffer.subarray(this.#start, this.#end);
+    this.#end = this.#start;
+    return rest;
+  }
+
   /** The next head, if it is there. The payload of the frame before has been taken. */
   next(): Decoded {
     if (this.#fault !== undefined) return this.#fault;

@@ -5,7 +5,7 @@
  */
 
 import { errorText, RpcError } from '../../proto/errors.ts';
-import { HandoverStanding } from '../../proto/generated/godwit/v1/host.ts';
+import { HandoverStanding, type Ticket } from '../../proto/generated/godwit/v1/host.ts';
 import {
   DestinationReport,
   type MigrationOptions,
@@ -29,7 +29,7 @@ export interface IncomingSettings {
   /** Of Guest.incoming; its control block's `leaseUntilMs` is kept up to date. */
   readonly guest: Guest;
   readonly options: MigrationOptions;
-  readonly token: string;
+  readonly ticket: Ticket;
   /** The source's name, for people. */
   readonly source: string;
   readonly sourceAddress: string;
@@ -85,7 +85,7 @@ export class IncomingMigration {
    * @throws RpcError UNAVAILABLE when they cannot be had; `abandoned` is not called for that
    */
   async connect(): Promise<void> {
-    const { migration, threads, guest, options, token, sourceAddress, sourcePort, sourceBootId } =
+    const { migration, threads, guest, options, ticket, sourceAddress, sourcePort, sourceBootId } =
       this.#settings;
     const work: MoverWork = {
       side: 'destination',
@@ -93,7 +93,7 @@ export class IncomingMigration {
         migration,
         shared: guest.shared,
         options,
-        token,
+        ticket,
         board: this.#board.shared,
         sourceAddress,
         sourcePort,

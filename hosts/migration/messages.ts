@@ -1,7 +1,9 @@
 /** What the main thread and the mover threads say to each other. Types only: one union per direction. */
 
+import type { Ticket } from '../../proto/generated/godwit/v1/host.ts';
 import type {
   DestinationReport,
+  Encryption,
   MigrationOptions,
   SourceReport,
 } from '../../proto/generated/godwit/v1/migration.ts';
@@ -14,7 +16,7 @@ interface MoverData {
   readonly migration: string;
   readonly shared: SharedGuest;
   readonly options: MigrationOptions;
-  readonly token: string;
+  readonly ticket: Ticket;
   /** Of a ProgressBoard. */
   readonly board: SharedArrayBuffer;
 }
@@ -107,8 +109,8 @@ export interface FaultThreadData {
   readonly touched: SharedArrayBuffer;
   /** Of PriorityCounts. */
   readonly counts: SharedArrayBuffer;
-  readonly migration: string;
-  readonly token: string;
+  readonly ticket: Ticket;
+  readonly encryption: Encryption;
   readonly sourceAddress: string;
   readonly sourcePort: number;
   /** The priority channel's number. */

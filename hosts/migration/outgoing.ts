@@ -5,7 +5,7 @@
  */
 
 import { errorText, RpcError } from '../../proto/errors.ts';
-import { HandoverStanding, type SourceOutcome } from '../../proto/generated/godwit/v1/host.ts';
+import { HandoverStanding, type SourceOutcome, type Ticket } from '../../proto/generated/godwit/v1/host.ts';
 import {
   type MigrationOptions,
   MigrationPhase,
@@ -31,8 +31,7 @@ export interface OutgoingSettings {
   readonly threads: MoverThreads;
   readonly guest: Guest;
   readonly options: MigrationOptions;
-  /** What the destination's connections must say. */
-  readonly token: string;
+  readonly ticket: Ticket;
   /** An address of this host, on which an ephemeral port is opened. */
   readonly listenAddress: string;
 }
@@ -89,7 +88,7 @@ export class OutgoingMigration {
 
   /** Does the migration to its end. Never rejects for what happens on the way: the outcome tells. */
   async run(): Promise<SourceOutcome> {
-    const { migration, threads, guest, options, token, listenAddress } = this.#settings;
+    const { migration, threads, guest, options, ticket, listenAddress } = this.#settings;
     const wasRunning = (guest.control.holds() & HOLD.PAUSE) === 0;
     const work: MoverWork = {
       side: 'source',
@@ -97,7 +96,7 @@ export class OutgoingMigration {
         migration,
         shared: guest.shared,
         options,
-        token,
+        ticket,
         board: this.#board.shared,
         switchRequest: this.#switchRequest.shared,
         listenAddress,

@@ -20,6 +20,8 @@ export interface PriorityChannelHooks {
 export class PriorityChannel {
   readonly counts: PriorityCounts;
   readonly #worker: Worker;
+  /** Whether the source has welcomed the connection as it is now. */
+  isWelcomed = false;
   /** Which connection it is: what is said of an earlier one does not count. */
   #link = 0;
 
@@ -37,6 +39,7 @@ export class PriorityChannel {
   /** Opens the connection, in place of the one before. */
   connect(): void {
     this.#link++;
+    this.isWelcomed = false;
     this.#tell({ type: 'connect', link: this.#link });
   }
 
@@ -59,7 +62,9 @@ export class PriorityChannel {
       return;
     }
     if (message.link !== this.#link) return;
-    if (message.type === 'welcome') hooks.welcome();
-    else hooks.lost(message.isRefused ? new WireViolation(message.reason) : new Error(message.reason));
+    if (message.type === 'welcome') {
+      this.isWelcomed = true;
+      hooks.welcome();
+    } else hooks.lost(message.isRefused ? new WireViolation(message.reason) : new Error(message.reason));
   }
 }

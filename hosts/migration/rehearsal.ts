@@ -4,8 +4,10 @@
  * by in loading and compiling it. What has run here is in the compile cache, too, for threads that have no time.
  */
 
+import { randomBytes } from 'node:crypto';
 import { MessageChannel } from 'node:worker_threads';
 import type { GuestSpec } from '../../proto/generated/godwit/v1/guest.ts';
+import type { Ticket } from '../../proto/generated/godwit/v1/host.ts';
 import { defaultMigrationOptions } from '../../proto/migration-options.ts';
 import type { Technique } from '../../proto/names.ts';
 import { PAGE_BYTES } from '../../proto/page.ts';
@@ -13,6 +15,7 @@ import { nowMs } from '../clock.ts';
 import { ControlBlock } from '../guest/control-block.ts';
 import { allocateGuest, type SharedGuest } from '../guest/shared-guest.ts';
 import { VcpuControl } from '../guest/vcpu-control.ts';
+import { SEALING_LIMITS } from '../transform/encryption/limits.ts';
 import { DestinationMover } from './destination-mover.ts';
 import type {
   DestinationMoverData,
@@ -25,6 +28,7 @@ import { progressBoard } from './progress-board.ts';
 import { SourceMover } from './source-mover.ts';
 import { SwitchRequest } from './switch-request.ts';
 
+const NAME = 'rehearsal';
 const LOOPBACK = '127.0.0.1';
 /** Some frames of each kind. */
 const PAGES = 128;
@@ -46,7 +50,7 @@ export async function rehearse(isAwaited: () => boolean): Promise<void> {
 async function move(technique: Technique): Promise<void> {
   // In this thread alone: what is demanded has none of its own.
   const options = { ...defaultMigrationOptions(technique), postcopyPreempt: false };
-  const common = { migration: 'rehearsal', options, token: 'rehearsal' };
+  const common = { migration: NAME, options, ticket: ticket() };
   const source = new MessageChannel();
   const destination = new MessageChannel();
   const tell = (message: ToSourceMover): void => source.port1.postMessage(message);
@@ -81,10 +85,21 @@ async function move(technique: Technique): Promise<void> {
   for (const port of [source.port1, destination.port1]) port.close();
 }
 
+/** It never leaves this thread. */
+function ticket(): Ticket {
+  const names = { migration: NAME, guest: NAME, source: NAME, destination: NAME };
+  return {
+    ...names,
+    epoch: 0n,
+    expiresAtMs: Number.MAX_SAFE_INTEGER,
+    secret: randomBytes(SEALING_LIMITS.keyBytes),
+  };
+}
+
 /** Its only vCPU has ended: so it counts as parked, and as having run when it is resumed. */
 function guestWithoutThreads(): SharedGuest {
   const spec: GuestSpec = {
-    name: 'rehearsal',
+    name: NAME,
     memoryBytes: BigInt(PAGES * PAGE_BYTES),
     vcpuCount: 1,
     deviceStateBytes: 0n,

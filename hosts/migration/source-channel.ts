@@ -5,7 +5,10 @@
  */
 
 import type { Socket } from 'node:net';
-import { WireViolation } from './channel-receiver.ts';
+import type { Greeting } from '../transform/encryption/handshake.ts';
+import type { SealedEnds } from '../transform/encryption/sealing.ts';
+import { isTlsViolation } from '../transform/encryption/tls.ts';
+import { ChannelReceiver, WireViolation } from './channel-receiver.ts';
 import { ChannelSender } from './channel-sender.ts';
 import { FrameDecoder } from './frame-decoder.ts';
 import type { Silence } from './silence.ts';
@@ -18,25 +21,44 @@ export class SourceChannel {
   /** Frames that may come once. */
   readonly #expected = new Map<ControlType, PromiseWithResolvers<ControlFrame>>();
   readonly #socket: Socket;
-  readonly #silence: Silence;
-  readonly #decoder = new FrameDecoder('destination');
+  readonly #receiver: ChannelReceiver;
   readonly #lostListeners: ((error: Error) => void)[] = [];
   #lost: Error | undefined;
 
   constructor(socket: Socket, silence: Silence) {
     this.#socket = socket;
-    this.#silence = silence;
     this.sender = new ChannelSender(socket, silence);
-    socket.on('data', (chunk) => this.#onData(chunk));
+    this.#receiver = new ChannelReceiver(new FrameDecoder('destination'), {
+      received: () => silence.touch(),
+      place: ({ type }) => {
+        throw new WireViolation(`${type} came with a payload`);
+      },
+      // The destination may send no pages: the decoder has no geometry.
+      frame: (frame) => this.#onFrame(frame as ControlFrame),
+      failed: (error) => this.lose(error),
+    });
+    socket.on('data', (chunk) => this.#receiver.push(chunk));
     const advice = 'migrate again when that host and the network between are up';
-    socket.on('error', ({ message }) =>
-      this.lose(new Error(`the data connection to the destination was lost (${message}); ${advice}`)),
-    );
+    socket.on('error', (error) => {
+      const problem = `the data connection to the destination was lost (${error.message}); ${advice}`;
+      this.lose(isTlsViolation(error) ? new WireViolation(problem) : new Error(problem));
+    });
     socket.on('close', () => this.lose(new Error(`the destination closed the data connection; ${advice}`)));
   }
 
   get remoteAddress(): string {
     return `${this.#socket.remoteAddress ?? 'unknown'}:${this.#socket.remotePort ?? 0}`;
+  }
+
+  /** From now on frames are heard in sealed records only; HELLO is being dealt with. */
+  hearSealed({ opener }: SealedEnds): void {
+    this.#receiver.seal(opener);
+  }
+
+  /** Says WELCOME; what follows leaves in sealed records. */
+  welcome(greeting: Greeting, ends: SealedEnds | undefined): void {
+    this.sender.send('WELCOME', greeting);
+    if (ends !== undefined) this.sender.seal(ends.sealer);
   }
 
   /**
@@ -69,6 +91,7 @@ export class SourceChannel {
   lose(error: Error): void {
     if (this.#lost !== undefined) return;
     this.#lost = error;
+    this.#receiver.stop();
     this.sender.lose(error);
     for (const { reject } of this.#expected.values()) reject(error);
     for (const listener of this.#lostListeners) listener(error);
@@ -79,32 +102,6 @@ export class SourceChannel {
   /** Ends the connection after everything sent has left. */
   end(): void {
     this.#socket.end();
-  }
-
-  #onData(chunk: Buffer): void {
-    let rest = chunk;
-    this.#silence.touch();
-    while (rest.byteLength > 0 && this.#lost === undefined) {
-      const space = this.#decoder.space();
-      const byteCount = Math.min(space.byteLength, rest.byteLength);
-      space.set(rest.subarray(0, byteCount));
-      this.#decoder.filled(byteCount);
-      rest = rest.subarray(byteCount);
-      this.#readFrames();
-    }
-  }
-
-  #readFrames(): void {
-    while (this.#lost === undefined) {
-      const decoded = this.#decoder.next();
-      if (decoded.kind === 'need-more') return;
-      if (decoded.kind === 'malformed') {
-        this.lose(new WireViolation(decoded.reason));
-        return;
-      }
-      // The destination may send no pages: the decoder has no geometry.
-      this.#onFrame(decoded.frame as ControlFrame);
-    }
   }
 
   #onFrame(frame: ControlFrame): void {

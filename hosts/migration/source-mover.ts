@@ -9,10 +9,12 @@ import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import { MigrationPhase, type SourceReport } from '../../proto/generated/godwit/v1/migration.ts';
 import type { Technique } from '../../proto/names.ts';
 import { goLast } from '../../proto/thread-priority.ts';
+import { transformsOf } from '../../proto/transforms.ts';
 import { nowMs } from '../clock.ts';
 import { ControlBlock } from '../guest/control-block.ts';
 import { HANDOVER } from '../guest/control-layout.ts';
 import { pageCountOf } from '../guest/shared-guest.ts';
+import { Sealing } from '../transform/encryption/sealing.ts';
 import { WireViolation } from './channel-receiver.ts';
 import { Failpoints, longestHoldMs } from './failpoints.ts';
 import { priorityChannels } from './late-pages.ts';
@@ -42,6 +44,7 @@ export class SourceMover {
   readonly #failpoints: Failpoints;
   readonly #begun = Promise.withResolvers<void>();
   readonly #decided = Promise.withResolvers<Side>();
+  readonly #sealing: Sealing;
   readonly #server: SourceServer;
   #channels: readonly SourceChannel[] = [];
   #side: SourceSide | undefined;
@@ -52,7 +55,7 @@ export class SourceMover {
    * @param makeWay is called when nobody waits for this thread any more: it takes no processor from the guest
    */
   constructor(data: SourceMoverData, port: MessagePort, makeWay: () => void = goLast) {
-    const { shared, options, listenAddress, migration, token } = data;
+    const { shared, options, listenAddress, ticket } = data;
     this.#data = data;
     this.#port = port;
     this.#makeWay = makeWay;
@@ -70,9 +73,10 @@ export class SourceMover {
       this.#ending.signal,
     );
     this.#begun.promise.catch(() => {});
+    this.#sealing = new Sealing('source', transformsOf(options).encryption);
     const channelCount = options.channels + priorityChannels(options);
     this.#server = new SourceServer(
-      { listenAddress, migration, token, pageCount: this.#pageCount, channelCount },
+      { listenAddress, ticket, sealing: this.#sealing, pageCount: this.#pageCount, channelCount },
       this.#silence,
       () => this.#board.refused++,
     );
@@ -128,6 +132,8 @@ export class SourceMover {
     this.#post({ type: 'listening', port: await this.#server.listen() });
     this.#channels = await within(this.#server.channels, DEADLINES_MS.dataConnect, this.#ending.signal).catch(
       (error: unknown) => {
+        // Before all channels are up nobody else hears of it.
+        if (error instanceof WireViolation) this.#board.refused++;
         throw new Error(`waiting for the destination's connections: ${(error as Error).message}`);
       },
     );
@@ -239,7 +245,7 @@ export class SourceMover {
       convergence: this.#side?.convergence ?? '',
       series: undefined,
       postcopy,
-      transforms: this.#side?.transformReports() ?? [],
+      transforms: [...(this.#side?.transformReports() ?? []), this.#sealing.sealed.report()],
       switchRequestedAtMs: 0,
     };
   }

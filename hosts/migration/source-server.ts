@@ -1,13 +1,20 @@
 /**
  * The data port of a migration at the source: an ephemeral port on which the destination's channels, and
- * whoever else finds it, connect. A connection becomes a channel by a HELLO with the migration's token;
+ * whoever else finds it, connect. A connection becomes a channel by a HELLO that proves the migration's ticket;
  * anything else is refused and counted, and does not disturb the migration. The port stays open until the
  * migration ends, so that what comes late is counted too.
  */
 
-import { createHash, timingSafeEqual } from 'node:crypto';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
+import { errorText } from '../../proto/errors.ts';
+import type { Ticket } from '../../proto/generated/godwit/v1/host.ts';
+import { Encryption } from '../../proto/generated/godwit/v1/migration.ts';
+import { answerHello, type Greeting } from '../transform/encryption/handshake.ts';
+import { SEALING_LIMITS } from '../transform/encryption/limits.ts';
+import type { SealedEnds, Sealing } from '../transform/encryption/sealing.ts';
+import { expiryProblem } from '../transform/encryption/ticket.ts';
+import { acceptTls, channelBinding } from '../transform/encryption/tls.ts';
 import { MOVER_LIMITS } from './limits.ts';
 import type { Silence } from './silence.ts';
 import { SourceChannel } from './source-channel.ts';
@@ -15,10 +22,17 @@ import type { Body } from './wire.ts';
 
 export interface SourceServerSettings {
   readonly listenAddress: string;
-  readonly migration: string;
-  readonly token: string;
+  readonly ticket: Ticket;
+  readonly sealing: Sealing;
   readonly pageCount: number;
   readonly channelCount: number;
+}
+
+/** A channel that has proven the ticket, and what it is to be welcomed with. */
+interface Proven {
+  readonly channel: SourceChannel;
+  readonly greeting: Greeting;
+  readonly ends: SealedEnds | undefined;
 }
 
 export class SourceServer {
@@ -27,7 +41,9 @@ export class SourceServer {
   readonly #onRefused: (reason: string) => void;
   readonly #server: Server;
   readonly #pending = new Set<SourceChannel>();
-  readonly #welcomed = new Map<number, SourceChannel>();
+  readonly #proven = new Map<number, Proven>();
+  /** Of each HELLO that was believed: nobody says it again. */
+  readonly #publicKeys = new Set<string>();
   #complete = Promise.withResolvers<readonly SourceChannel[]>();
   #mayReconnect = false;
   /** Whether somebody waits for the channels that take the lost ones' place. */
@@ -90,7 +106,10 @@ export class SourceServer {
     for (const channel of this.#pending) channel.lose(new Error('the migration is over'));
   }
 
-  #onConnection(socket: Socket): void {
+  #onConnection(accepted: Socket): void {
+    const { ticket, sealing } = this.#settings;
+    const isTls = sealing.encryption === Encryption.ENCRYPTION_TLS;
+    const socket = isTls ? acceptTls(accepted, ticket) : accepted;
     const channel = new SourceChannel(socket, this.#silence);
     // Whoever waits longest without a word makes room: the destination says HELLO at once.
     if (this.#pending.size >= MOVER_LIMITS.pendingConnectionsMax) {
@@ -108,49 +127,66 @@ export class SourceServer {
     channel.answer('HELLO', (hello) => {
       clearTimeout(late);
       channel.answer('HELLO', undefined);
-      const problem = this.#problemOf(hello);
-      if (problem === undefined) this.#welcome(channel, hello.channel);
-      else channel.lose(new Error(problem));
+      try {
+        this.#admit(this.#prove(channel, hello, channelBinding(socket)), hello.channel);
+      } catch (error) {
+        channel.lose(new Error(errorText(error)));
+      }
     });
   }
 
-  #problemOf(hello: Body<'HELLO'>): string | undefined {
-    const { migration, token, pageCount, channelCount } = this.#settings;
-    if (hello.migration !== migration || !sameSecret(hello.token, token)) {
-      return 'HELLO does not name this migration and its token';
-    }
-    if (hello.pageCount !== pageCount) return `HELLO speaks of ${hello.pageCount} pages, not of ${pageCount}`;
-    if (hello.channel >= channelCount) return `there is no channel ${hello.channel} of ${channelCount}`;
-    const isThere = this.#welcomed.has(hello.channel);
-    if (isThere && !this.#mayReconnect) return `channel ${hello.channel} is there already`;
-    return undefined;
+  /**
+   * Believes a HELLO, and from then on hears sealed records only.
+   *
+   * @throws when it is not to be believed, or is not for a channel of this migration
+   */
+  #prove(channel: SourceChannel, hello: Body<'HELLO'>, binding: Uint8Array): Proven {
+    const { ticket, sealing, pageCount, channelCount } = this.#settings;
+    if (hello.migration !== ticket.migration) throw new Error('HELLO names another migration');
+    // What was set up in time may be made good for as long as both hosts hold it.
+    const expired = this.#mayReconnect ? undefined : expiryProblem(ticket, Date.now());
+    if (expired !== undefined) throw new Error(expired);
+    const { encryption } = sealing;
+    const terms = { ticket, encryption, channel: hello.channel, pageCount: hello.pageCount, binding };
+    const { welcome, keys } = answerHello(terms, hello);
+    const publicKey = Buffer.from(hello.publicKey).toString('base64');
+    if (this.#publicKeys.has(publicKey)) throw new Error('HELLO is the repetition of an earlier one');
+    if (this.#publicKeys.size >= SEALING_LIMITS.handshakesMax) throw new Error('HELLO was said too often');
+    this.#publicKeys.add(publicKey);
+    if (hello.pageCount !== pageCount)
+      throw new Error(`HELLO speaks of ${hello.pageCount} pages, not of ${pageCount}`);
+    if (hello.channel >= channelCount)
+      throw new Error(`there is no channel ${hello.channel} of ${channelCount}`);
+    if (this.#proven.has(hello.channel) && !this.#mayReconnect)
+      throw new Error(`channel ${hello.channel} is there already`);
+    const ends = sealing.ends(keys);
+    if (ends !== undefined) channel.hearSealed(ends);
+    return { channel, greeting: welcome, ends };
   }
 
-  #welcome(channel: SourceChannel, index: number): void {
+  #admit(proven: Proven, index: number): void {
+    const { channel } = proven;
     this.#pending.delete(channel);
-    this.#welcomed.get(index)?.lose(new Error('the destination has connected again'));
-    this.#welcomed.set(index, channel);
+    this.#proven.get(index)?.channel.lose(new Error('the destination has connected again'));
+    this.#proven.set(index, proven);
     channel.onLost((error) => {
       if (!this.#mayReconnect) this.#complete.reject(error);
-      if (this.#welcomed.get(index) === channel) this.#welcomed.delete(index);
+      if (this.#proven.get(index) === proven) this.#proven.delete(index);
     });
-    if (!this.#mayReconnect) channel.sender.send('WELCOME', {});
+    if (!this.#mayReconnect) welcome(proven);
     this.#whenComplete();
   }
 
   #whenComplete(): void {
-    if (this.#welcomed.size < this.#settings.channelCount) return;
+    if (this.#proven.size < this.#settings.channelCount) return;
     if (this.#mayReconnect && !this.#isAwaited) return;
     this.#isAwaited = false;
-    const inOrder = [...this.#welcomed].toSorted(([left], [right]) => left - right);
-    const channels = inOrder.map(([, welcomed]) => welcomed);
-    if (this.#mayReconnect) for (const { sender } of channels) sender.send('WELCOME', {});
-    this.#complete.resolve(channels);
+    const inOrder = [...this.#proven].toSorted(([left], [right]) => left - right);
+    if (this.#mayReconnect) for (const [, proven] of inOrder) welcome(proven);
+    this.#complete.resolve(inOrder.map(([, { channel }]) => channel));
   }
 }
 
-/** Compares without telling by its time how much of it was right. */
-function sameSecret(left: string, right: string): boolean {
-  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
-  return timingSafeEqual(digest(left), digest(right));
+function welcome({ channel, greeting, ends }: Proven): void {
+  channel.welcome(greeting, ends);
 }

@@ -11,10 +11,11 @@
 import { crc32 } from 'node:zlib';
 import { Packr } from 'msgpackr';
 import { PAGE_BYTES } from '../../proto/page.ts';
+import { SEALING_LIMITS } from '../transform/encryption/limits.ts';
 import { WIRE_LIMITS } from './limits.ts';
 
 export const WIRE_MAGIC = 0x54574447;
-export const WIRE_VERSION = 1;
+export const WIRE_VERSION = 2;
 export const HEADER_BYTES = 32;
 export const RUN_BYTES = 8;
 
@@ -85,6 +86,13 @@ const bytes = (lengthMax: number): Field<Uint8Array> => ({
   accepts: (value): value is Uint8Array => value instanceof Uint8Array && value.byteLength <= lengthMax,
 });
 
+/** A public key of X25519, or a proof: what HELLO and WELCOME bring (hosts/transform/encryption/handshake.ts). */
+const { keyBytes } = SEALING_LIMITS;
+const key: Field<Uint8Array> = {
+  what: `${keyBytes} bytes`,
+  accepts: (value): value is Uint8Array => value instanceof Uint8Array && value.byteLength === keyBytes,
+};
+
 const round = whole(2 ** 32 - 1);
 const page = whole(WIRE_LIMITS.pageCountMax - 1);
 
@@ -92,12 +100,13 @@ const page = whole(WIRE_LIMITS.pageCountMax - 1);
 export const FRAMES = {
   HELLO: rule(1, 'destination', {
     migration: text,
-    token: text,
     // The priority channel comes behind the others.
     channel: whole(WIRE_LIMITS.channelsMax),
     pageCount: whole(WIRE_LIMITS.pageCountMax),
+    publicKey: key,
+    proof: key,
   }),
-  WELCOME: rule(2, 'source', {}),
+  WELCOME: rule(2, 'source', { publicKey: key, proof: key }),
   PING: rule(3, 'destination', { sentAtMs: timeMs }),
   PONG: rule(4, 'source', { sentAtMs: timeMs, nowMs: timeMs }),
   START: rule(5, 'destination', {}),

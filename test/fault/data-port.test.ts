@@ -10,16 +10,15 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { bootId } from '../../hosts/clock.ts';
 import { RunKind } from '../../hosts/migration/wire.ts';
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
-import type { SourceOutcome } from '../../proto/generated/godwit/v1/host.ts';
+import type { SourceOutcome, Ticket } from '../../proto/generated/godwit/v1/host.ts';
 import { MigrationPhase } from '../../proto/generated/godwit/v1/migration.ts';
 import { defaultMigrationOptions } from '../../proto/migration-options.ts';
 import { PAGE_BYTES } from '../../proto/page.ts';
 import { callStream, callUnary } from '../../proto/rpc.ts';
-import { WirePeer } from '../integration/wire-peer.ts';
+import { testTicket, WirePeer } from '../integration/wire-peer.ts';
 import { endAllProcesses, waitFor } from '../support/processes.ts';
 import { guestSpec, LONG_LEASE_MS, Testbed } from '../support/testbed.ts';
 
-const TOKEN = 'the token of this migration';
 const OVERSIZED = 0x7fffffff;
 const options = defaultMigrationOptions('pre-copy');
 const settings = { what: 'playing the coordinator', deadlineMs: DEADLINES_MS.guestWork };
@@ -52,9 +51,12 @@ describe('a source', () => {
   });
 
   /** Starts the source's part; answers where it listens, and its outcome to come. */
-  async function listening(migration: string): Promise<{ port: number; outcome: Promise<SourceOutcome> }> {
+  async function listening(
+    migration: string,
+  ): Promise<{ port: number; outcome: Promise<SourceOutcome>; ticket: Ticket }> {
     const { epoch } = await testbed.guest(spec.name);
-    const request = { migration, guest: spec.name, epoch, destination: 'host-2', options, token: TOKEN };
+    const ticket = testTicket(migration, { guest: spec.name, epoch });
+    const request = { migration, guest: spec.name, epoch, destination: 'host-2', options, ticket };
     const port = Promise.withResolvers<number>();
     const follow = async (): Promise<SourceOutcome> => {
       for await (const { event } of callStream(testbed.host('host-1'), 'startMigration', request, settings)) {
@@ -65,10 +67,9 @@ describe('a source', () => {
     };
     const outcome = follow();
     outcome.catch(port.reject);
-    return { port: await port.promise, outcome };
+    return { port: await port.promise, outcome, ticket };
   }
 
-  const hello = (migration: string) => ({ migration, token: TOKEN, channel: 0, pageCount });
   const lies: readonly Lie[] = [
     ['garbage', ({ socket }) => socket.write(Buffer.alloc(4096, 'GET / HTTP/1.1\r\n'))],
     ['a truncated frame', ({ socket }) => socket.end(Buffer.from('GDWT'))],
@@ -79,11 +80,10 @@ describe('a source', () => {
 
   it.each(lies)('that hears %s from its destination keeps the guest, and counts it', async (_name, tell) => {
     const migration = `lie-${nextMigration++}`;
-    const { port, outcome } = await listening(migration);
+    const { port, outcome, ticket } = await listening(migration);
     const before = await hostStats('host-1');
-    const peer = new WirePeer(connect(port, '127.0.0.1'), 'source', pageCount);
-    peer.say('HELLO', hello(migration));
-    await peer.hear('WELCOME');
+    const peer = new WirePeer(connect(port, '127.0.0.1'), 'source', pageCount, ticket);
+    await peer.greet();
     tell(peer);
     const { phase } = await outcome;
     expect(phase).toBe(MigrationPhase.MIGRATION_PHASE_FAILED);
@@ -95,21 +95,19 @@ describe('a source', () => {
 
   it('refuses strangers, and goes on waiting for its destination', async () => {
     const migration = `lie-${nextMigration++}`;
-    const { port, outcome } = await listening(migration);
+    const { port, outcome, ticket } = await listening(migration);
     const strangers = [
-      (peer: WirePeer) => peer.say('HELLO', { ...hello(migration), token: 'guessed' }),
-      (peer: WirePeer) => peer.say('HELLO', { ...hello(migration), pageCount: 1 }),
+      (peer: WirePeer) => peer.sayHello({ pageCount: 1 }),
       (peer: WirePeer) => peer.say('START', {}),
       ({ socket }: WirePeer) => socket.write(Buffer.alloc(100_000, 1)),
     ];
     for (const speak of strangers) {
-      const peer = new WirePeer(connect(port, '127.0.0.1'), 'source', pageCount);
+      const peer = new WirePeer(connect(port, '127.0.0.1'), 'source', pageCount, ticket);
       speak(peer);
       await peer.closed;
     }
-    const peer = new WirePeer(connect(port, '127.0.0.1'), 'source', pageCount);
-    peer.say('HELLO', hello(migration));
-    await peer.hear('WELCOME');
+    const peer = new WirePeer(connect(port, '127.0.0.1'), 'source', pageCount, ticket);
+    await peer.greet();
     const cancel = { migration, reason: 'the test has seen enough' };
     await callUnary(testbed.host('host-1'), 'cancelMigration', cancel, settings);
     expect((await outcome).phase).toBe(MigrationPhase.MIGRATION_PHASE_CANCELLED);
@@ -144,15 +142,16 @@ describe('a destination', () => {
     migration: string,
   ): Promise<{ peer: Promise<WirePeer>; prepared: Promise<unknown> }> {
     const peer = Promise.withResolvers<WirePeer>();
+    const ticket = testTicket(migration, { guest: spec.name, epoch: 1n });
     server = createServer((socket) => {
-      const made = new WirePeer(socket, 'destination', pageCount);
+      const made = new WirePeer(socket, 'destination', pageCount, ticket);
       peers.push(made);
       peer.resolve(made);
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as { port: number };
     const request = {
-      ...{ migration, spec, epoch: 1n, source: 'host-1', options, token: TOKEN },
+      ...{ migration, spec, epoch: 1n, source: 'host-1', options, ticket },
       listening: { address: '127.0.0.1', port, bootId: bootId() },
     };
     const prepared = callUnary(testbed.host('host-2'), 'prepareIncoming', request, settings);
@@ -169,7 +168,10 @@ describe('a destination', () => {
     ['garbage', ({ socket }) => socket.write(Buffer.alloc(4096, 7))],
     [
       'a truncated page',
-      (peer) => peer.socket.end(Buffer.concat([peer.pagesHead(page(0, 1)), Buffer.alloc(9)])),
+      (peer) => {
+        peer.write(peer.pagesHead(page(0, 1)), Buffer.alloc(9));
+        peer.socket.end();
+      },
     ],
     ['an oversized table', (peer) => peer.sayForged('ROUND_END', { round: 1 }, 'tableBytes', OVERSIZED)],
     ['an oversized payload', (peer) => peer.sayForged('ROUND_END', { round: 1 }, 'payloadBytes', OVERSIZED)],
@@ -183,8 +185,7 @@ describe('a destination', () => {
     const before = await hostStats('host-2');
     const { peer: accepted, prepared } = await playSource(migration);
     const peer = await accepted;
-    await peer.hear('HELLO');
-    peer.say('WELCOME', {});
+    await peer.sayWelcome();
     await prepared;
     tell(peer);
     const { phase } = await callUnary(testbed.host('host-2'), 'getIncoming', { migration }, settings);

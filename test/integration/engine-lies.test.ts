@@ -15,13 +15,12 @@ import { OutgoingMigration } from '../../hosts/migration/outgoing.ts';
 import { RunKind } from '../../hosts/migration/wire.ts';
 import type { SourceOutcome } from '../../proto/generated/godwit/v1/host.ts';
 import { MigrationPhase } from '../../proto/generated/godwit/v1/migration.ts';
-import { guestSpec, MIGRATION, optionsOf, THREADS, TOKEN, until } from './engine-pair.ts';
-import { WirePeer } from './wire-peer.ts';
+import { guestSpec, MIGRATION, optionsOf, THREADS, TICKET, until } from './engine-pair.ts';
+import { testTicket, WirePeer } from './wire-peer.ts';
 
 const { MIGRATION_PHASE_COMPLETED, MIGRATION_PHASE_FAILED } = MigrationPhase;
 const PAGE_COUNT = 256;
 const spec = guestSpec('uniform', 2000, 1, 1);
-const HELLO = { migration: MIGRATION, token: TOKEN, channel: 0, pageCount: PAGE_COUNT };
 const OVERSIZED = 0x7fffffff;
 
 describe('the source', () => {
@@ -53,8 +52,8 @@ describe('the source', () => {
       migration: MIGRATION,
       threads: THREADS,
       guest,
-      options: optionsOf('pre-copy', { postcopyPreempt: false }),
-      token: TOKEN,
+      options: optionsOf('pre-copy'),
+      ticket: TICKET,
     };
     outgoing = new OutgoingMigration(
       { ...settings, listenAddress: '127.0.0.1' },
@@ -71,8 +70,8 @@ describe('the source', () => {
     port = await listening.promise;
   }
 
-  function dial(): WirePeer {
-    const peer = new WirePeer(connect(port, '127.0.0.1'), 'source', PAGE_COUNT);
+  function dial(ticket = TICKET): WirePeer {
+    const peer = new WirePeer(connect(port, '127.0.0.1'), 'source', PAGE_COUNT, ticket);
     peers.push(peer);
     return peer;
   }
@@ -97,7 +96,7 @@ describe('the source', () => {
     ['READY before the devices’ state', (peer) => peer.say('READY', { installedAtMs: 1 })],
     ['RESUMED before COMMIT', (peer) => peer.say('RESUMED', { resumedAtMs: 1 })],
     ['LEDGER_DONE before the ledger', (peer) => peer.say('LEDGER_DONE', {})],
-    ['HELLO on a channel that has one', (peer) => peer.say('HELLO', HELLO)],
+    ['HELLO on a channel that has one', (peer) => peer.sayHello()],
     ['COMMIT, which is the source’s', (peer) => peer.say('COMMIT', {})],
     ['pages', (peer) => peer.sayPages({ firstPage: 0, pageCount: 1, kind: RunKind.DATA })],
     ['a table of 2 GiB', (peer) => peer.sayForged('ALIVE', {}, 'tableBytes', OVERSIZED)],
@@ -128,8 +127,7 @@ describe('the source', () => {
   ])('keeps its guest from a destination that says %s', async (_, lie) => {
     await listen();
     const peer = dial();
-    peer.say('HELLO', HELLO);
-    await peer.hear('WELCOME');
+    await peer.greet();
     peer.say('START', {});
     await lie(peer);
     const { phase, reason } = await outcome;
@@ -143,8 +141,7 @@ describe('the source', () => {
   test('does not pause its guest before the destination’s vCPUs stand by', async () => {
     await listen();
     const peer = dial();
-    peer.say('HELLO', HELLO);
-    await peer.hear('WELCOME');
+    await peer.greet();
     peer.say('START', {});
     const { body } = await peer.hear('ROUND_END');
     peer.say('ROUND_DONE', body);
@@ -160,8 +157,7 @@ describe('the source', () => {
   test('keeps its guest from a destination that leaves in the middle of a frame', async () => {
     await listen();
     const peer = dial();
-    peer.say('HELLO', HELLO);
-    await peer.hear('WELCOME');
+    await peer.greet();
     peer.socket.end(Buffer.from('GDWT'));
     expect((await outcome).phase).toBe(MIGRATION_PHASE_FAILED);
     await expectRunning();
@@ -170,19 +166,19 @@ describe('the source', () => {
   test('refuses and counts strangers, while the migration goes on', async () => {
     await listen();
     const silent = dial();
-    const strangers = [dial(), dial(), dial(), dial(), dial()] as const;
+    const guess = testTicket(MIGRATION, { secret: Buffer.alloc(32, 'a guess') });
+    const strangers = [dial(), dial(guess), dial(), dial(), dial()] as const;
     strangers[0].socket.write(Buffer.alloc(5000, 0xff));
-    strangers[1].say('HELLO', { ...HELLO, token: 'guess' });
-    strangers[2].say('HELLO', { ...HELLO, channel: 1 });
-    strangers[3].say('HELLO', { ...HELLO, pageCount: 3 });
+    strangers[1].sayHello();
+    strangers[2].sayHello({ channel: 1 });
+    strangers[3].sayHello({ pageCount: 3 });
     strangers[4].say('ALIVE', {});
     for (const { closed } of strangers) await closed;
     expect(outgoing.refused).toBe(5);
     const peer = dial();
-    peer.say('HELLO', HELLO);
-    await peer.hear('WELCOME');
+    await peer.greet();
     const second = dial();
-    second.say('HELLO', HELLO);
+    second.sayHello();
     await second.closed;
     expect(outgoing.refused).toBe(6);
     peer.say('START', {});
@@ -195,11 +191,10 @@ describe('the source', () => {
   test('lets no crowd of silent connections keep its destination out', async () => {
     await listen();
     const tooMany = 12;
-    const crowd = Array.from({ length: MOVER_LIMITS.pendingConnectionsMax + tooMany }, dial);
+    const crowd = Array.from({ length: MOVER_LIMITS.pendingConnectionsMax + tooMany }, () => dial());
     await Promise.all(crowd.map(({ socket }) => new Promise((resolve) => socket.once('connect', resolve))));
     const peer = dial();
-    peer.say('HELLO', HELLO);
-    await peer.hear('WELCOME');
+    await peer.greet();
     expect(outgoing.refused).toBeGreaterThanOrEqual(tooMany);
   });
 });
@@ -235,7 +230,7 @@ describe('the destination', () => {
     guest.control.tryHandover(HANDOVER.ABANDONED, HANDOVER.NONE);
     const accepted = Promise.withResolvers<WirePeer>();
     const listener = createServer((socket) =>
-      accepted.resolve(new WirePeer(socket, 'destination', PAGE_COUNT)),
+      accepted.resolve(new WirePeer(socket, 'destination', PAGE_COUNT, TICKET)),
     );
     server = listener;
     await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
@@ -244,8 +239,8 @@ describe('the destination', () => {
       migration: MIGRATION,
       threads: THREADS,
       guest,
-      options: optionsOf('pre-copy', { postcopyPreempt: false }),
-      token: TOKEN,
+      options: optionsOf('pre-copy'),
+      ticket: TICKET,
     };
     incoming = new IncomingMigration(
       { ...settings, source: 'host-1', sourceAddress: '127.0.0.1', sourcePort: port, sourceBootId: bootId() },
@@ -261,13 +256,12 @@ describe('the destination', () => {
     isConnected = incoming.connect();
     isConnected.catch(() => {});
     const peer = await accepted.promise;
-    await peer.hear('HELLO');
     return peer;
   }
 
   async function start(): Promise<WirePeer> {
     const peer = await accept();
-    peer.say('WELCOME', {});
+    await peer.sayWelcome();
     await peer.hear('START');
     await isConnected;
     return peer;
@@ -282,7 +276,10 @@ describe('the destination', () => {
 
   test.each<[string, (peer: WirePeer) => void]>([
     ['garbage', (peer) => void peer.socket.write(Buffer.alloc(10_000, 0xab))],
-    ['WELCOME twice', (peer) => peer.say('WELCOME', {})],
+    [
+      'WELCOME twice',
+      (peer) => peer.say('WELCOME', { publicKey: Buffer.alloc(32), proof: Buffer.alloc(32) }),
+    ],
     ['pages outside memory', (peer) => peer.sayPages({ ...page, firstPage: PAGE_COUNT })],
     ['a round that is not the next', (peer) => peer.say('ROUND_END', { round: 2 })],
     ['the devices’ state before any page', (peer) => sayDeviceState(peer)],

@@ -19,9 +19,10 @@ import {
 } from '../../proto/generated/godwit/v1/migration.ts';
 import { defaultMigrationOptions } from '../../proto/migration-options.ts';
 import type { FailpointName } from '../../proto/names.ts';
+import { testTicket } from './wire-peer.ts';
 
 export const MIGRATION = 'migration-1';
-export const TOKEN = 'secret';
+export const TICKET = testTicket(MIGRATION);
 const MEBIBYTE = 1024 * 1024;
 /** Each migration starts its own. */
 export const THREADS = new MoverThreads(false);
@@ -103,7 +104,7 @@ export class EnginePair {
     this.source = source;
     this.destination = destination;
     this.options = options;
-    const settings = { migration: MIGRATION, threads: THREADS, guest: source, options, token: TOKEN };
+    const settings = { migration: MIGRATION, threads: THREADS, guest: source, options, ticket: TICKET };
     this.outgoing = new OutgoingMigration(
       { ...settings, listenAddress: '127.0.0.1' },
       {
@@ -148,7 +149,7 @@ export class EnginePair {
    */
   async connect(port: number, bootIdOfSource = bootId()): Promise<void> {
     const { options, destination: guest } = this;
-    const settings = { migration: MIGRATION, guest, options, token: TOKEN, sourceAddress: '127.0.0.1' };
+    const settings = { migration: MIGRATION, guest, options, ticket: TICKET, sourceAddress: '127.0.0.1' };
     this.incoming = new IncomingMigration(
       { ...settings, threads: THREADS, source: 'host-1', sourcePort: port, sourceBootId: bootIdOfSource },
       {

@@ -11,7 +11,16 @@ import { OutgoingMigration } from '../../hosts/migration/outgoing.ts';
 import { HandoverStanding, type SourceOutcome } from '../../proto/generated/godwit/v1/host.ts';
 import { MigrationPhase, OnTimeout } from '../../proto/generated/godwit/v1/migration.ts';
 import { type FailpointName, SWITCH_FAILPOINTS } from '../../proto/names.ts';
-import { type Ends, EnginePair, guestSpec, holdAt, optionsOf, THREADS, until } from './engine-pair.ts';
+import {
+  type Ends,
+  EnginePair,
+  guestSpec,
+  holdAt,
+  optionsOf,
+  THREADS,
+  TICKET,
+  until,
+} from './engine-pair.ts';
 
 const { MIGRATION_PHASE_COMPLETED, MIGRATION_PHASE_FAILED, MIGRATION_PHASE_CANCELLED } = MigrationPhase;
 
@@ -251,7 +260,7 @@ describe('a mover that cannot do its work', () => {
       threads: THREADS,
       guest,
       options,
-      token: 'another',
+      ticket: TICKET,
       listenAddress: '127.0.0.1',
     };
     const refuse = () => Promise.reject(new Error('it never came so far'));

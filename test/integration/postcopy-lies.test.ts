@@ -14,12 +14,11 @@ import { OutgoingMigration } from '../../hosts/migration/outgoing.ts';
 import { RunKind, type Side } from '../../hosts/migration/wire.ts';
 import { HandoverStanding } from '../../proto/generated/godwit/v1/host.ts';
 import { type MigrationOptions, MigrationPhase } from '../../proto/generated/godwit/v1/migration.ts';
-import { guestSpec, MIGRATION, optionsOf, THREADS, TOKEN, until } from './engine-pair.ts';
+import { guestSpec, MIGRATION, optionsOf, THREADS, TICKET, until } from './engine-pair.ts';
 import { WirePeer } from './wire-peer.ts';
 
 const PAGE_COUNT = 256;
 const VCPUS = 8;
-const HELLO = { migration: MIGRATION, token: TOKEN, channel: 0, pageCount: PAGE_COUNT };
 const PAGE_ZERO = { firstPage: 0, pageCount: 1, kind: RunKind.DATA };
 
 let guest: Guest | undefined;
@@ -51,7 +50,7 @@ describe('the destination', () => {
     arriving.control.leaseUntilMs = Number.POSITIVE_INFINITY;
     const accepted = Promise.withResolvers<WirePeer>();
     const listener = createServer((socket) => {
-      const peer = new WirePeer(socket, 'destination', PAGE_COUNT);
+      const peer = new WirePeer(socket, 'destination', PAGE_COUNT, TICKET);
       peers.push(peer);
       if (peers.length > 1) again(peer);
       accepted.resolve(peer);
@@ -59,15 +58,14 @@ describe('the destination', () => {
     server = listener;
     await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
     const { port: sourcePort } = listener.address() as { port: number };
-    const settings = { migration: MIGRATION, threads: THREADS, guest: arriving, options, token: TOKEN };
+    const settings = { migration: MIGRATION, threads: THREADS, guest: arriving, options, ticket: TICKET };
     incoming = new IncomingMigration(
       { ...settings, source: 'host-1', sourceAddress: '127.0.0.1', sourcePort, sourceBootId: bootId() },
       { resumed: () => {}, commitMissing: async () => 'source', abandoned: () => {} },
     );
     const connected = incoming.connect();
     const peer = await accepted.promise;
-    await peer.hear('HELLO');
-    peer.say('WELCOME', {});
+    await peer.sayWelcome();
     await peer.hear('STANDBY');
     await connected;
     peer.say('ROUND_END', { round: 1 });
@@ -145,8 +143,10 @@ describe('the destination', () => {
     let connections = 0;
     const [peer, arriving] = await asleep(1000, (next) => {
       connections++;
-      next.say('WELCOME', {});
-      void next.hear('LACKING').then(() => next.socket.destroy());
+      void next
+        .sayWelcome()
+        .then(() => next.hear('LACKING'))
+        .then(() => next.socket.destroy());
     });
     peer.socket.destroy();
     const { phase, reason, report } = await incoming.finished();
@@ -208,9 +208,9 @@ describe('the source', () => {
   let port = 0;
 
   function call(): WirePeer {
-    const peer = new WirePeer(connect(port, '127.0.0.1'), 'source', PAGE_COUNT);
+    const peer = new WirePeer(connect(port, '127.0.0.1'), 'source', PAGE_COUNT, TICKET);
     peers.push(peer);
-    peer.say('HELLO', HELLO);
+    peer.sayHello();
     return peer;
   }
 
@@ -232,7 +232,7 @@ describe('the source', () => {
     void listening.promise.then((value) => {
       port = value;
     });
-    const settings = { migration: MIGRATION, threads: THREADS, guest: leaving, options, token: TOKEN };
+    const settings = { migration: MIGRATION, threads: THREADS, guest: leaving, options, ticket: TICKET };
     return new OutgoingMigration(
       { ...settings, listenAddress: '127.0.0.1' },
       {

@@ -13,7 +13,7 @@ import {
   MigrationPhase,
   PostcopyPush,
 } from '../../proto/generated/godwit/v1/migration.ts';
-import { type Ends, EnginePair, guestSpec, MIGRATION, optionsOf, TOKEN, until } from './engine-pair.ts';
+import { type Ends, EnginePair, guestSpec, optionsOf, TICKET, until } from './engine-pair.ts';
 import { WirePeer } from './wire-peer.ts';
 
 const { MIGRATION_PHASE_COMPLETED, MIGRATION_PHASE_FAILED } = MigrationPhase;
@@ -212,9 +212,8 @@ describe('when the link is lost while pages are missing', () => {
     await expect(moving.destination.audit()).rejects.toThrow('pages were lost with host-1');
     // The source keeps its pages for a destination that may come back. This one does, only to give up.
     await until(() => moving.progress?.phase === MigrationPhase.MIGRATION_PHASE_POSTCOPY_PAUSED);
-    const peer = new WirePeer(connect(await moving.port.promise, '127.0.0.1'), 'source', PAGES);
-    peer.say('HELLO', { migration: MIGRATION, token: TOKEN, channel: 0, pageCount: PAGES });
-    await peer.hear('WELCOME');
+    const peer = new WirePeer(connect(await moving.port.promise, '127.0.0.1'), 'source', PAGES, TICKET);
+    await peer.greet();
     peer.say('FAILURE', { reason: 'too late' });
     const outcome = await moving.outcome();
     expect(outcome.phase).toBe(MIGRATION_PHASE_FAILED);

@@ -1,10 +1,11 @@
 /**
  * One end of a migration's connection that says what a test wants, true or not, and hears what the other end
- * says.
+ * says. It holds the ticket, unless a test gives it another, and seals what it says once it is welcomed.
  */
 
 import type { Socket } from 'node:net';
 import { crc32 } from 'node:zlib';
+import { ChannelReceiver } from '../../hosts/migration/channel-receiver.ts';
 import { FrameDecoder } from '../../hosts/migration/frame-decoder.ts';
 import {
   type Body,
@@ -18,38 +19,95 @@ import {
   type PageRun,
   type Side,
 } from '../../hosts/migration/wire.ts';
+import { answerHello, type ConnectionKeys, Hello } from '../../hosts/transform/encryption/handshake.ts';
+import type { RecordSealer } from '../../hosts/transform/encryption/record-sealer.ts';
+import { Sealing } from '../../hosts/transform/encryption/sealing.ts';
+import type { Ticket } from '../../proto/generated/godwit/v1/host.ts';
+import { Encryption } from '../../proto/generated/godwit/v1/migration.ts';
 import { PAGE_BYTES } from '../../proto/page.ts';
+
+const SECRET_BYTES = 32;
+const AN_HOUR_MS = 3_600_000;
+
+/** A ticket that is good. */
+export function testTicket(migration: string, changes: Partial<Ticket> = {}): Ticket {
+  const purpose = { migration, guest: 'engine', epoch: 3n, source: 'host-1', destination: 'host-2' };
+  const secret = Buffer.alloc(SECRET_BYTES, 'the secret of this migration');
+  return { ...purpose, expiresAtMs: Date.now() + AN_HOUR_MS, secret, ...changes };
+}
 
 export class WirePeer {
   readonly socket: Socket;
   /** The sequence number of the next frame; a liar may change it. */
   sequence = 0;
   readonly closed: Promise<void>;
-  readonly #decoder: FrameDecoder;
+  readonly #pageCount: number;
+  readonly #ticket: Ticket;
+  readonly #sealing: Sealing;
+  readonly #receiver: ChannelReceiver;
   readonly #heard: Frame[] = [];
-  #missingBytes = 0;
+  #hello: Hello | undefined;
+  #sealer: RecordSealer | undefined;
   #wake = (): void => {};
 
   /** @param other which side the other end plays */
-  constructor(socket: Socket, other: Side, pageCount: number) {
+  constructor(socket: Socket, other: Side, pageCount: number, ticket: Ticket) {
     this.socket = socket;
-    this.#decoder = new FrameDecoder(other, { pageCount, channel: 0, channelCount: 1 });
+    this.#pageCount = pageCount;
+    this.#ticket = ticket;
+    this.#sealing = new Sealing(
+      other === 'source' ? 'destination' : 'source',
+      Encryption.ENCRYPTION_AES_256_GCM,
+    );
+    const decoder = new FrameDecoder(other, { pageCount, channel: 0, channelCount: 1 });
+    this.#receiver = new ChannelReceiver(decoder, {
+      received: () => {},
+      place: ({ payloadBytes }) => Buffer.alloc(payloadBytes),
+      frame: (frame) => this.#onFrame(frame),
+      failed: () => socket.destroy(),
+    });
     socket.on('error', () => {});
-    socket.on('data', (chunk) => this.#onData(chunk));
+    socket.on('data', (chunk) => this.#receiver.push(chunk));
     this.closed = new Promise((resolve) => {
       socket.once('close', () => resolve());
     });
   }
 
+  /** HELLO as a destination says it, proven by the ticket. What follows may be said once it is welcomed. */
+  sayHello({ channel = 0, pageCount = this.#pageCount } = {}): void {
+    const { encryption } = this.#sealing;
+    const binding = new Uint8Array(0);
+    const hello = new Hello({ ticket: this.#ticket, encryption, channel, pageCount, binding });
+    this.#hello = hello;
+    this.say('HELLO', { migration: this.#ticket.migration, channel, pageCount, ...hello.greeting });
+  }
+
+  /** HELLO, and its answer. */
+  async greet(): Promise<void> {
+    this.sayHello();
+    await this.hear('WELCOME');
+  }
+
+  /** WELCOME as a source says it, when HELLO has come. */
+  async sayWelcome(): Promise<void> {
+    const { body } = await this.hear('HELLO');
+    const { channel, pageCount } = body;
+    const { encryption } = this.#sealing;
+    const terms = { ticket: this.#ticket, encryption, channel, pageCount, binding: new Uint8Array(0) };
+    const { welcome, keys } = answerHello(terms, body);
+    this.say('WELCOME', welcome);
+    this.#seal(keys);
+  }
+
   say<T extends ControlType>(type: T, body: Body<T>, payload = Buffer.alloc(0)): void {
     const head = encodeControl(type, body, this.sequence++, payload.byteLength);
-    this.socket.write(Buffer.concat([head, payload]));
+    this.write(head, payload);
   }
 
   /** PAGES with a payload of ones. */
   sayPages(...runs: PageRun[]): void {
     const pages = runs.reduce((sum, { pageCount, kind }) => sum + (kind === 1 ? pageCount : 0), 0);
-    this.socket.write(Buffer.concat([this.pagesHead(...runs), Buffer.alloc(pages * PAGE_BYTES, 1)]));
+    this.write(this.pagesHead(...runs), Buffer.alloc(pages * PAGE_BYTES, 1));
   }
 
   /** What announces pages that a liar may then not send. */
@@ -62,7 +120,13 @@ export class WirePeer {
     const head = encodeControl(type, body, this.sequence++);
     head.writeUInt32LE(value, HEADER[field]);
     head.writeUInt32LE(crc32(head.subarray(0, HEADER.checksum)), HEADER.checksum);
-    this.socket.write(head);
+    this.write(head);
+  }
+
+  /** Bytes as they are, or in records once this end is welcomed. */
+  write(head: Buffer, payload?: Buffer): void {
+    const records = this.#sealer?.seal(head, payload) ?? [payload === undefined ? [head] : [head, payload]];
+    for (const record of records) this.socket.write(Buffer.concat(record));
   }
 
   /** The next frame of this type; others before it are passed over. */
@@ -78,32 +142,16 @@ export class WirePeer {
     }
   }
 
-  #onData(chunk: Buffer): void {
-    let rest = chunk;
-    while (rest.byteLength > 0) {
-      if (this.#missingBytes > 0) {
-        const skipped = Math.min(this.#missingBytes, rest.byteLength);
-        this.#missingBytes -= skipped;
-        rest = rest.subarray(skipped);
-        continue;
-      }
-      const space = this.#decoder.space();
-      const count = Math.min(space.byteLength, rest.byteLength);
-      space.set(rest.subarray(0, count));
-      this.#decoder.filled(count);
-      rest = rest.subarray(count);
-      this.#readHeads();
-    }
+  #onFrame(frame: Frame): void {
+    if (frame.type === 'WELCOME' && this.#hello !== undefined) this.#seal(this.#hello.welcomed(frame.body));
+    this.#heard.push(frame);
+    this.#wake();
   }
 
-  #readHeads(): void {
-    while (this.#missingBytes === 0) {
-      const decoded = this.#decoder.next();
-      if (decoded.kind !== 'frame') return;
-      const { payloadBytes } = decoded.frame;
-      this.#missingBytes = payloadBytes - this.#decoder.take(Buffer.alloc(payloadBytes));
-      this.#heard.push(decoded.frame);
-      this.#wake();
-    }
+  #seal(keys: ConnectionKeys): void {
+    const ends = this.#sealing.ends(keys);
+    if (ends === undefined) return;
+    this.#receiver.seal(ends.opener);
+    this.#sealer = ends.sealer;
   }
 }

@@ -246,10 +246,10 @@ describe('a frame is malformed', () => {
 
   test('when it is of another version, which is named', () => {
     const head = encodeControl('COMMIT', {}, 0);
-    head.writeUInt8(2, HEADER.version);
+    head.writeUInt8(1, HEADER.version);
     expect(lastOf(head)).toEqual({
       kind: 'malformed',
-      reason: 'the other side speaks version 2 of the wire protocol, this one 1',
+      reason: 'the other side speaks version 1 of the wire protocol, this one 2',
     });
   });
 

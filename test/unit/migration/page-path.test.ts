@@ -10,6 +10,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { BandwidthLimit } from '../../../hosts/migration/bandwidth-limit.ts';
 import { ChannelReceiver } from '../../../hosts/migration/channel-receiver.ts';
 import { ChannelSender } from '../../../hosts/migration/channel-sender.ts';
+import { FrameDecoder } from '../../../hosts/migration/frame-decoder.ts';
 import { PagePlacer } from '../../../hosts/migration/page-placer.ts';
 import { PageSender } from '../../../hosts/migration/page-sender.ts';
 import { ReceivedMemory } from '../../../hosts/migration/received-memory.ts';
@@ -56,21 +57,18 @@ async function makePath(channelCount: number, bytesPerS: number, pageCount = PAG
   let wake = (): void => {};
   for (let channel = 0; channel < channelCount; channel++) {
     const placer = new PagePlacer(received, new PageDecoder(received, {}));
-    const { onread } = new ChannelReceiver(
-      { pageCount, channel, channelCount },
-      {
-        received: () => {},
-        place: (frame) => placer.target(frame as Parameters<PagePlacer['target']>[0]),
-        frame: (frame) => {
-          if (frame.type === 'PAGES') placer.place(frame);
-          else if (++roundsEnded % channelCount === 0) wake();
-        },
-        failed: (error) => {
-          failure = error;
-          wake();
-        },
+    const { onread } = new ChannelReceiver(new FrameDecoder('source', { pageCount, channel, channelCount }), {
+      received: () => {},
+      place: (frame) => placer.target(frame as Parameters<PagePlacer['target']>[0]),
+      frame: (frame) => {
+        if (frame.type === 'PAGES') placer.place(frame);
+        else if (++roundsEnded % channelCount === 0) wake();
       },
-    );
+      failed: (error) => {
+        failure = error;
+        wake();
+      },
+    });
     const near = new Promise<Socket>((resolve) => {
       accepted = resolve;
     });

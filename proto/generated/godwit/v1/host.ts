@@ -183,17 +183,31 @@ export interface HostServiceStartMigrationRequest {
   guest: string;
   epoch: bigint;
   destination: string;
-  options:
-    | MigrationOptions
-    | undefined;
-  /** What the destination's connections must say. */
-  token: string;
+  options: MigrationOptions | undefined;
+  ticket: Ticket | undefined;
 }
 
 export interface HostServiceStartMigrationResponse {
   event: { $case: "listening"; value: SourceListening } | { $case: "progress"; value: MigrationProgress } | //
   /** The last message: the source keeps or has freed the guest. */
   { $case: "outcome"; value: SourceOutcome } | undefined;
+}
+
+/**
+ * What two hosts prove to each other on every connection of a migration, and make their keys with (docs/wire.md). The
+ * coordinator makes one for each migration and gives it to its two hosts, and to nobody else.
+ */
+export interface Ticket {
+  migration: string;
+  guest: string;
+  /** That the guest has at the source. */
+  epoch: bigint;
+  source: string;
+  destination: string;
+  /** Unix time, ms. Until then the migration must have been set up; what is set up may go on. */
+  expiresAtMs: number;
+  /** 32 random bytes. Never in a log, a record, an error or on a data connection. */
+  secret: Buffer;
 }
 
 /** Where the destination is to connect. */
@@ -220,7 +234,7 @@ export interface HostServicePrepareIncomingRequest {
   source: string;
   listening: SourceListening | undefined;
   options: MigrationOptions | undefined;
-  token: string;
+  ticket: Ticket | undefined;
 }
 
 export interface HostServicePrepareIncomingResponse {
@@ -1195,7 +1209,7 @@ export const HostServiceAuditGuestResponse: MessageFns<HostServiceAuditGuestResp
 };
 
 function createBaseHostServiceStartMigrationRequest(): HostServiceStartMigrationRequest {
-  return { migration: "", guest: "", epoch: 0n, destination: "", options: undefined, token: "" };
+  return { migration: "", guest: "", epoch: 0n, destination: "", options: undefined, ticket: undefined };
 }
 
 export const HostServiceStartMigrationRequest: MessageFns<HostServiceStartMigrationRequest> = {
@@ -1218,8 +1232,8 @@ export const HostServiceStartMigrationRequest: MessageFns<HostServiceStartMigrat
     if (message.options !== undefined) {
       MigrationOptions.encode(message.options, writer.uint32(42).fork()).join();
     }
-    if (message.token !== "") {
-      writer.uint32(50).string(message.token);
+    if (message.ticket !== undefined) {
+      Ticket.encode(message.ticket, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -1282,7 +1296,7 @@ export const HostServiceStartMigrationRequest: MessageFns<HostServiceStartMigrat
               break;
             }
 
-            message.token = reader.string();
+            message.ticket = Ticket.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -1304,7 +1318,7 @@ export const HostServiceStartMigrationRequest: MessageFns<HostServiceStartMigrat
       epoch: isSet(object.epoch) ? BigInt(object.epoch) : 0n,
       destination: isSet(object.destination) ? globalThis.String(object.destination) : "",
       options: isSet(object.options) ? MigrationOptions.fromJSON(object.options) : undefined,
-      token: isSet(object.token) ? globalThis.String(object.token) : "",
+      ticket: isSet(object.ticket) ? Ticket.fromJSON(object.ticket) : undefined,
     };
   },
 
@@ -1325,8 +1339,8 @@ export const HostServiceStartMigrationRequest: MessageFns<HostServiceStartMigrat
     if (message.options !== undefined) {
       obj.options = MigrationOptions.toJSON(message.options);
     }
-    if (message.token !== "") {
-      obj.token = message.token;
+    if (message.ticket !== undefined) {
+      obj.ticket = Ticket.toJSON(message.ticket);
     }
     return obj;
   },
@@ -1347,7 +1361,9 @@ export const HostServiceStartMigrationRequest: MessageFns<HostServiceStartMigrat
     message.options = (object.options !== undefined && object.options !== null)
       ? MigrationOptions.fromPartial(object.options)
       : undefined;
-    message.token = object.token ?? "";
+    message.ticket = (object.ticket !== undefined && object.ticket !== null)
+      ? Ticket.fromPartial(object.ticket)
+      : undefined;
     return message;
   },
 };
@@ -1474,6 +1490,178 @@ export const HostServiceStartMigrationResponse: MessageFns<HostServiceStartMigra
         break;
       }
     }
+    return message;
+  },
+};
+
+function createBaseTicket(): Ticket {
+  return { migration: "", guest: "", epoch: 0n, source: "", destination: "", expiresAtMs: 0, secret: Buffer.alloc(0) };
+}
+
+export const Ticket: MessageFns<Ticket> = {
+  encode(message: Ticket, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.migration !== "") {
+      writer.uint32(10).string(message.migration);
+    }
+    if (message.guest !== "") {
+      writer.uint32(18).string(message.guest);
+    }
+    if (message.epoch !== 0n) {
+      if (BigInt.asUintN(64, message.epoch) !== message.epoch) {
+        throw new globalThis.Error("value provided for field message.epoch of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.epoch);
+    }
+    if (message.source !== "") {
+      writer.uint32(34).string(message.source);
+    }
+    if (message.destination !== "") {
+      writer.uint32(42).string(message.destination);
+    }
+    if (message.expiresAtMs !== 0) {
+      writer.uint32(49).double(message.expiresAtMs);
+    }
+    if (message.secret.length !== 0) {
+      writer.uint32(58).bytes(message.secret);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Ticket {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTicket();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.migration = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.guest = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.epoch = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.source = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.destination = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.expiresAtMs = reader.double();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.secret = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Ticket {
+    return {
+      migration: isSet(object.migration) ? globalThis.String(object.migration) : "",
+      guest: isSet(object.guest) ? globalThis.String(object.guest) : "",
+      epoch: isSet(object.epoch) ? BigInt(object.epoch) : 0n,
+      source: isSet(object.source) ? globalThis.String(object.source) : "",
+      destination: isSet(object.destination) ? globalThis.String(object.destination) : "",
+      expiresAtMs: isSet(object.expiresAtMs)
+        ? globalThis.Number(object.expiresAtMs)
+        : isSet(object.expires_at_ms)
+        ? globalThis.Number(object.expires_at_ms)
+        : 0,
+      secret: isSet(object.secret) ? Buffer.from(bytesFromBase64(object.secret)) : Buffer.alloc(0),
+    };
+  },
+
+  toJSON(message: Ticket): unknown {
+    const obj: any = {};
+    if (message.migration !== "") {
+      obj.migration = message.migration;
+    }
+    if (message.guest !== "") {
+      obj.guest = message.guest;
+    }
+    if (message.epoch !== 0n) {
+      obj.epoch = message.epoch.toString();
+    }
+    if (message.source !== "") {
+      obj.source = message.source;
+    }
+    if (message.destination !== "") {
+      obj.destination = message.destination;
+    }
+    if (message.expiresAtMs !== 0) {
+      obj.expiresAtMs = floatToJson(message.expiresAtMs);
+    }
+    if (message.secret.length !== 0) {
+      obj.secret = base64FromBytes(message.secret);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Ticket>, I>>(base?: I): Ticket {
+    return Ticket.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Ticket>, I>>(object: I): Ticket {
+    const message = createBaseTicket();
+    message.migration = object.migration ?? "";
+    message.guest = object.guest ?? "";
+    message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
+    message.source = object.source ?? "";
+    message.destination = object.destination ?? "";
+    message.expiresAtMs = object.expiresAtMs ?? 0;
+    message.secret = object.secret ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -1687,7 +1875,15 @@ export const SourceOutcome: MessageFns<SourceOutcome> = {
 };
 
 function createBaseHostServicePrepareIncomingRequest(): HostServicePrepareIncomingRequest {
-  return { migration: "", spec: undefined, epoch: 0n, source: "", listening: undefined, options: undefined, token: "" };
+  return {
+    migration: "",
+    spec: undefined,
+    epoch: 0n,
+    source: "",
+    listening: undefined,
+    options: undefined,
+    ticket: undefined,
+  };
 }
 
 export const HostServicePrepareIncomingRequest: MessageFns<HostServicePrepareIncomingRequest> = {
@@ -1713,8 +1909,8 @@ export const HostServicePrepareIncomingRequest: MessageFns<HostServicePrepareInc
     if (message.options !== undefined) {
       MigrationOptions.encode(message.options, writer.uint32(50).fork()).join();
     }
-    if (message.token !== "") {
-      writer.uint32(58).string(message.token);
+    if (message.ticket !== undefined) {
+      Ticket.encode(message.ticket, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -1785,7 +1981,7 @@ export const HostServicePrepareIncomingRequest: MessageFns<HostServicePrepareInc
               break;
             }
 
-            message.token = reader.string();
+            message.ticket = Ticket.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -1808,7 +2004,7 @@ export const HostServicePrepareIncomingRequest: MessageFns<HostServicePrepareInc
       source: isSet(object.source) ? globalThis.String(object.source) : "",
       listening: isSet(object.listening) ? SourceListening.fromJSON(object.listening) : undefined,
       options: isSet(object.options) ? MigrationOptions.fromJSON(object.options) : undefined,
-      token: isSet(object.token) ? globalThis.String(object.token) : "",
+      ticket: isSet(object.ticket) ? Ticket.fromJSON(object.ticket) : undefined,
     };
   },
 
@@ -1832,8 +2028,8 @@ export const HostServicePrepareIncomingRequest: MessageFns<HostServicePrepareInc
     if (message.options !== undefined) {
       obj.options = MigrationOptions.toJSON(message.options);
     }
-    if (message.token !== "") {
-      obj.token = message.token;
+    if (message.ticket !== undefined) {
+      obj.ticket = Ticket.toJSON(message.ticket);
     }
     return obj;
   },
@@ -1857,7 +2053,9 @@ export const HostServicePrepareIncomingRequest: MessageFns<HostServicePrepareInc
     message.options = (object.options !== undefined && object.options !== null)
       ? MigrationOptions.fromPartial(object.options)
       : undefined;
-    message.token = object.token ?? "";
+    message.ticket = (object.ticket !== undefined && object.ticket !== null)
+      ? Ticket.fromPartial(object.ticket)
+      : undefined;
     return message;
   },
 };
@@ -4888,6 +5086,14 @@ export const HostServiceClient = makeGenericClientConstructor(
   service: typeof HostServiceService;
   serviceName: string;
 };
+
+function bytesFromBase64(b64: string): Uint8Array {
+  return Uint8Array.from(globalThis.Buffer.from(b64, "base64"));
+}
+
+function base64FromBytes(arr: Uint8Array): string {
+  return globalThis.Buffer.from(arr).toString("base64");
+}
 
 function floatToJson(value: number | null | undefined): number | string | null | undefined {
   return typeof value === "number" && !globalThis.Number.isFinite(value) ? globalThis.String(value) : value;
