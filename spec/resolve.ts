@@ -23,6 +23,7 @@ import { answersRequests, type ResolvedClients, resolveClients } from './clients
 import { plainOptions } from './migration-plain.ts';
 import type { ResolvedNetwork } from './network-plan.ts';
 import { linksIn, type NetworkSections, saysNothing } from './network-sections.ts';
+import type { Plain } from './plain-values.ts';
 import type { Path } from './problems.ts';
 import { type RatePoint, readRateTrace } from './rate-trace.ts';
 import type { FabricKind, PhaseSection, Spec, WorkloadSection } from './schema.ts';
@@ -226,7 +227,8 @@ function variantsOf(migration: Spec['migration']): MigrationVariant[] {
   return combinationsOf(migration).map(({ section, varied }) => {
     const options = migrationOptions(section, roundsUnsaid);
     const plain = plainOptions(options);
-    const name = varied.map((key) => `${key}=${String(plain[key])}`).join(' ');
+    const text = (value: Plain): string => (typeof value === 'string' ? value : JSON.stringify(value));
+    const name = varied.map((key) => `${key}=${text(plain[key])}`).join(' ');
     return { technique: section.technique, name, options };
   });
 }
