@@ -102,9 +102,10 @@ function connectParts(store: OwnershipStore, hosts: HostClients, leaseMs: number
   const placement = new Placement({ registry, store, watch, moves: () => migrations.moves() });
   const common = { clock, events, hosts, placement, registry, store, watch, witness };
   const hasEnded = (migration: string): boolean => migrations.hasEnded(migration);
+  const sourceOf = (guest: string) => migrations.sourceOf(guest);
   const progressOf = (guest: string) => migrations.progressOf(guest);
   const isArriving = (guest: string): boolean => migrations.isArriving(guest);
-  const guests = new Guests({ ...common, migrationOf, progressOf, isArriving, hasEnded });
+  const guests = new Guests({ ...common, migrationOf, sourceOf, progressOf, isArriving, hasEnded });
   const migrations = new Migrations({ ...common, guests });
   const drains = new Drains({ ...common, guests, migrations });
   const networks = new Networks({ events, hosts, placement });

@@ -30,6 +30,8 @@ export interface GuestsModules {
   witness: Witness;
   /** The migration that moves a guest now. */
   migrationOf: (guest: string) => string | undefined;
+  /** The host from which that migration moves it. */
+  sourceOf: (guest: string) => string | undefined;
   /** How that migration stands. */
   progressOf: (guest: string) => MigrationProgress | undefined;
   /** Whether it runs at the destination of that migration already, while pages of it are on their way. */
@@ -108,15 +110,20 @@ export class Guests {
 
   /** Whoever serves pages of a guest that is destroyed where it runs might not hear of it: the link may be lost. */
   async #clearSource(guest: string, owner: string): Promise<void> {
-    const { hosts, registry, migrationOf } = this.#modules;
+    const { hosts, registry, migrationOf, sourceOf } = this.#modules;
     const why = `guest "${guest}" was destroyed`;
-    const others = registry.hosts().filter(({ host, held }) => host !== owner && held.has(guest));
+    // Of a migration that an earlier coordinator began only the host knows.
+    const isServing = ({ host, held }: KnownHost): boolean =>
+      host !== owner && (host === sourceOf(guest) || held.has(guest));
     await Promise.all(
-      others.map(({ address, held }) => {
-        const migration = migrationOf(guest) ?? held.get(guest)?.migration ?? '';
-        // A host that serves nothing says so; one that is silent finds out by its own deadline.
-        return hosts.cancelMigration(address, migration, why, true).catch(() => {});
-      }),
+      registry
+        .hosts()
+        .filter(isServing)
+        .map(({ address, held }) => {
+          const migration = migrationOf(guest) ?? held.get(guest)?.migration ?? '';
+          // A host that serves nothing says so; one that is silent finds out by its own deadline.
+          return hosts.cancelMigration(address, migration, why, true).catch(() => {});
+        }),
     );
   }
 

@@ -86,9 +86,7 @@ export class Migrations {
       await this.#modules.hosts.recoverMigration(orphan.address, orphan.migration);
       return;
     }
-    const { registry, store } = this.#modules;
-    const owner = store.guest(target)?.owner ?? '';
-    const failure = registry.find(owner)?.held.get(target)?.failure ?? '';
+    const failure = this.#moving(target) === undefined ? this.#failureOf(target) : '';
     if (failure !== '') {
       const message = `guest "${target}" cannot be recovered: ${failure}; it can only be destroyed`;
       throw new RpcError('FAILED_PRECONDITION', message);
@@ -107,17 +105,22 @@ export class Migrations {
 
   /** The migration that moves a guest now, or undefined. */
   migrationOf(guest: string): string | undefined {
-    return [...this.#running.values()].find(({ plan }) => plan.guest === guest)?.name;
+    return this.#moving(guest)?.name;
+  }
+
+  /** The host from which it does. */
+  sourceOf(guest: string): string | undefined {
+    return this.#moving(guest)?.plan.source.host;
   }
 
   /** How the migration stands that moves a guest now, if anything is known of it. */
   progressOf(guest: string): MigrationProgress | undefined {
-    return [...this.#running.values()].find(({ plan }) => plan.guest === guest)?.progress;
+    return this.#moving(guest)?.progress;
   }
 
   /** Whether a guest certainly runs at the destination of its migration, though pages of it may be on their way. */
   isArriving(guest: string): boolean {
-    const migration = [...this.#running.values()].find(({ plan }) => plan.guest === guest);
+    const migration = this.#moving(guest);
     const record = this.#modules.store.guest(guest);
     if (migration === undefined || record === undefined || record.handover !== undefined) return false;
     return migration.hasLatePages && record.owner === migration.plan.destination.host;
@@ -134,6 +137,20 @@ export class Migrations {
   async close(): Promise<void> {
     this.#closing.abort();
     await Promise.allSettled([...this.#running.values()].map(({ ended }) => ended));
+  }
+
+  /** Why a guest that does not move can run no more, as its host or the end of its last migration says; or empty. */
+  #failureOf(guest: string): string {
+    const { registry, store } = this.#modules;
+    const owner = store.guest(guest)?.owner ?? '';
+    const held = registry.find(owner)?.held.get(guest)?.failure ?? '';
+    const last = [...this.#ended.values()].findLast((report) => report.guest === guest);
+    const isFailed = last?.phase === MigrationPhase.MIGRATION_PHASE_FAILED && last.destination === owner;
+    return held === '' && isFailed ? last.reason : held;
+  }
+
+  #moving(guest: string): Migration | undefined {
+    return [...this.#running.values()].find(({ plan }) => plan.guest === guest);
   }
 
   async #forgetAtEnd(migration: Migration): Promise<void> {

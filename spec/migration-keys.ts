@@ -1,15 +1,15 @@
 /** Which keys of a spec's migration say something, given its technique, push and recovery. The others are refused. */
 
 import type { Technique } from '../proto/names.ts';
-import type { Spec } from './schema.ts';
+import type { PUSHES, RECOVERIES, Spec } from './schema.ts';
 
 export type MigrationKey = Exclude<keyof Spec['migration'], 'technique' | 'from' | 'to' | 'all-at-once'>;
 
 /** What decides which keys say something, each with one value. */
 export interface Deciding {
   readonly technique: Technique;
-  readonly push: 'none' | 'sequential' | 'bubbling';
-  readonly recovery: 'automatic' | 'manual';
+  readonly push: (typeof PUSHES)[number];
+  readonly recovery: (typeof RECOVERIES)[number];
 }
 
 /** stop-and-copy takes pre-copy's keys, so that the one can be put in the other's place; they change nothing. */
@@ -51,7 +51,7 @@ export function migrationKeys(migrations: readonly Deciding[]): MigrationKey[] {
   return MIGRATION_KEYS.filter((key) => migrations.some((migration) => usesKey(migration, key)));
 }
 
-/** Whether techniques push anything. */
+/** Whether a technique pushes anything. */
 export function hasPush(technique: Technique): boolean {
   return SWITCHED.includes(technique);
 }

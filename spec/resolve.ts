@@ -25,6 +25,7 @@ import type { MigrationKey } from './migration-keys.ts';
 import { plainOptions } from './migration-plain.ts';
 import type { ResolvedNetwork } from './network-plan.ts';
 import { linksIn, type NetworkSections, saysNothing } from './network-sections.ts';
+import type { Plain } from './plain-values.ts';
 import type { Path } from './problems.ts';
 import { type RatePoint, readRateTrace } from './rate-trace.ts';
 import type { FabricKind, PhaseSection, Spec, WorkloadSection } from './schema.ts';
@@ -229,8 +230,10 @@ function variantsOf(migration: Spec['migration']): MigrationVariant[] {
   return combinationsOf(migration).map(({ section, varied }) => {
     const options = migrationOptions(section, roundsUnsaid);
     const plain = plainOptions(options);
-    const textOf = (key: MigrationKey): string =>
-      key === 'transforms' ? transformsName(transformsOf(options)) : String(plain[key]);
+    const textOf = (key: MigrationKey): string => {
+      const value: Plain = key === 'transforms' ? transformsName(transformsOf(options)) : plain[key];
+      return typeof value === 'string' ? value : JSON.stringify(value);
+    };
     const name = varied.map((key) => `${key}=${textOf(key)}`).join(' ');
     return { technique: section.technique, name, options };
   });

@@ -131,8 +131,11 @@ async function runTrials(
   { version, display, signal }: RunSurroundings,
 ): Promise<ResultRecord> {
   const client = new TestbedClient(coordinator);
-  const name = ({ variant, trial, trialCount, guest }: TrialLabel): string =>
-    `${variantText({ technique: variant.technique, variant: variant.name || null })}${trialCount === 1 ? '' : ` ${trial}/${trialCount}`}${guest === undefined ? '' : ` ${guest}`}`;
+  const name = ({ variant, trial, trialCount, guest = '' }: TrialLabel): string => {
+    const what = variantText({ technique: variant.technique, variant: variant.name || null });
+    const which = trialCount === 1 ? '' : `${trial}/${trialCount}`;
+    return [what, which, guest].filter((text) => text !== '').join(' ');
+  };
   try {
     // Nobody there: told once, before any trial.
     await client.hosts();

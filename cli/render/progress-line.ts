@@ -39,8 +39,9 @@ export function phaseText(phase: MigrationPhase): string {
 export function progressText(progress: MigrationProgress): string {
   const { round, roundPages, roundPagesSent, remainingMs, arrival } = progress;
   const parts = [phaseText(progress.phase)];
-  // Rounds are over when the guest runs at the destination.
-  if (round > 0 && arrival === undefined) parts.push(`round ${round}`);
+  // They are over when the guest runs at the destination.
+  const hasRounds = progress.phase < MigrationPhase.MIGRATION_PHASE_POSTCOPY_ACTIVE;
+  if (round > 0 && hasRounds) parts.push(`round ${round}`);
   if (roundPages > 0n) {
     const share = (Number(roundPagesSent) / Number(roundPages)) * 100;
     parts.push(`${percentText(share)} of ${bytesText(Number(roundPages) * PAGE_BYTES)}`);

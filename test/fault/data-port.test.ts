@@ -20,7 +20,8 @@ import { endAllProcesses, waitFor } from '../support/processes.ts';
 import { guestSpec, LONG_LEASE_MS, Testbed } from '../support/testbed.ts';
 
 const OVERSIZED = 0x7fffffff;
-const options = defaultMigrationOptions('pre-copy');
+// One connection, whose other end each test plays.
+const options = { ...defaultMigrationOptions('pre-copy'), postcopyPreempt: false };
 const settings = { what: 'playing the coordinator', deadlineMs: DEADLINES_MS.guestWork };
 const pageCountOf = (memoryBytes: bigint): number => Number(memoryBytes) / PAGE_BYTES;
 

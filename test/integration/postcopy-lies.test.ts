@@ -173,7 +173,7 @@ describe('the destination', () => {
   });
 
   test.each<[string, string, (peer: WirePeer) => void]>([
-    ['of a pre-copy', 'pre-copy', (peer) => peer.say('MISSING', { pages: PAGE_COUNT })],
+    ['of a stop-and-copy', 'stop-and-copy', (peer) => peer.say('MISSING', { pages: PAGE_COUNT })],
     [
       'that it says twice',
       'post-copy',

@@ -3,7 +3,12 @@ import { expect, test } from 'vitest';
 import { UsageError } from '../../../cli/exit.ts';
 import { guestFlagGiven, guestFromFlags, migrationFromFlags } from '../../../cli/flags-to-spec.ts';
 import { RateUnit } from '../../../proto/generated/godwit/v1/guest.ts';
-import { OnTimeout, PostcopyBubble, PostcopyPush } from '../../../proto/generated/godwit/v1/migration.ts';
+import {
+  OnTimeout,
+  PostcopyBubble,
+  PostcopyPush,
+  PostcopyRecovery,
+} from '../../../proto/generated/godwit/v1/migration.ts';
 import { defaultMigrationOptions } from '../../../proto/migration-options.ts';
 
 test('a migration without flags has the defaults of pre-copy', () => {
@@ -30,13 +35,20 @@ test('flags of post-copy and hybrid have the form of a spec', () => {
     bubble: 'forward',
     accessedFirst: true,
   };
-  const more = { postcopyPreempt: 'false', maxPostcopyBandwidth: '8mbit', switchAfter: '2s', hotSet: '0.1' };
+  const more = {
+    recovery: 'manual',
+    postcopyPreempt: 'false',
+    maxPostcopyBandwidth: '8mbit',
+    switchAfter: '2s',
+    hotSet: '0.1',
+  };
   expect(migrationFromFlags({ ...values, ...more })).toMatchObject({
     technique: 'hybrid',
     push: PostcopyPush.POSTCOPY_PUSH_BUBBLING,
     pivots: 3,
     bubble: PostcopyBubble.POSTCOPY_BUBBLE_FORWARD,
     accessedFirst: true,
+    recovery: PostcopyRecovery.POSTCOPY_RECOVERY_MANUAL,
     postcopyPreempt: false,
     maxPostcopyBandwidthBytesPerS: 1_000_000,
     switchAfterRounds: 0,

@@ -97,6 +97,27 @@ describe('the progress line', () => {
   });
 });
 
+describe('the progress line of a post-copy', () => {
+  const arrival = { missingPages: 192n, faults: 1234n, blocktimeMs: 56, waitingVcpus: 0, paused: false };
+  const late = { round: 2, dirtyRatePagesPerS: 0, expectedDowntimeMs: 0, postcopyPushedPages: 60n, arrival };
+
+  test('says what was pushed, how often vCPUs waited and how long, and who switched it when', () => {
+    const phase = MigrationPhase.MIGRATION_PHASE_POSTCOPY_ACTIVE;
+    const text = progressText(progress({ ...late, phase, postcopyRequests: 4n, switchRequestedMs: 1200 }));
+    expect(text).toBe(
+      'postcopy-active  25.0 % of 1.00 MiB  ETA 2.50 s  pushed 60 of 256 missing pages  1,234 faults  ' +
+        'blocktime 56.0 ms  4 requests  1.50 GiB/s  sent 3.00 MiB  switched by hand after 1.20 s',
+    );
+  });
+
+  test('says that the link is lost, what to do, and who waits', () => {
+    const phase = MigrationPhase.MIGRATION_PHASE_POSTCOPY_PAUSED;
+    const paused = { ...arrival, paused: true, waitingVcpus: 2 };
+    const text = progressText(progress({ ...late, phase, remainingMs: 0, arrival: paused }));
+    expect(text).toMatch(/^postcopy-paused .*no link: see `godwit recover`.* 2 vCPUs wait /);
+  });
+});
+
 describe('the progress display', () => {
   test('draws one line anew on a terminal, cut to its width', () => {
     const { stream, written } = screen(true, 20);

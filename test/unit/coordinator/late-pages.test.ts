@@ -19,7 +19,11 @@ import {
   HostServiceStartMigrationResponse,
   SourceOutcome,
 } from '../../../proto/generated/godwit/v1/host.ts';
-import { MigrationPhase, type MigrationReport } from '../../../proto/generated/godwit/v1/migration.ts';
+import {
+  MigrationPhase,
+  MigrationProgress,
+  type MigrationReport,
+} from '../../../proto/generated/godwit/v1/migration.ts';
 import { defaultMigrationOptions } from '../../../proto/migration-options.ts';
 import type { MessageStream } from '../../../proto/rpc.ts';
 import { guestSpec } from './guest-specs.ts';
@@ -38,9 +42,14 @@ type Answer = HostServiceGetIncomingResponse | RpcError;
 
 class PlayedHosts extends HostClients {
   asked = 0;
+  /** The source waits for this before it hands the guest over, if it is told to. */
+  readonly #switched = Promise.withResolvers<void>();
   readonly #lastWord: LastWord;
   readonly #answers: Answer[];
   readonly #handOver: (migration: string) => void;
+  /** Whether the migration is switched by hand, and what the source answers to that. */
+  isSwitched = false;
+  switchAnswer: RpcError | undefined;
 
   constructor(lastWord: LastWord, answers: Answer[], handOver: (migration: string) => void) {
     super();
@@ -56,11 +65,19 @@ class PlayedHosts extends HostClients {
     } satisfies MessageStream<HostServiceStartMigrationResponse>;
   }
 
+  override async switchMigration(): Promise<void> {
+    this.#switched.resolve();
+    if (this.switchAnswer !== undefined) throw this.switchAnswer;
+  }
+
   async *#move(migration: string): AsyncGenerator<HostServiceStartMigrationResponse> {
+    const value = MigrationProgress.fromPartial({ phase: MigrationPhase.MIGRATION_PHASE_ACTIVE });
+    yield HostServiceStartMigrationResponse.create({ event: { $case: 'progress', value } });
+    if (this.isSwitched) await this.#switched.promise;
     this.#handOver(migration);
     if (this.#lastWord instanceof RpcError) throw this.#lastWord;
-    const value = SourceOutcome.fromPartial(this.#lastWord);
-    yield HostServiceStartMigrationResponse.create({ event: { $case: 'outcome', value } });
+    const outcome = SourceOutcome.fromPartial(this.#lastWord);
+    yield HostServiceStartMigrationResponse.create({ event: { $case: 'outcome', value: outcome } });
   }
 
   override async guestStats() {
@@ -75,11 +92,24 @@ class PlayedHosts extends HostClients {
   }
 }
 
-async function migrate(
-  technique: string,
-  lastWord: LastWord,
-  ...answers: Answer[]
-): Promise<MigrationReport & { asked: number }> {
+function migrate(technique: string, lastWord: LastWord, ...answers: Answer[]) {
+  return play({ technique, lastWord, answers });
+}
+
+interface Play {
+  readonly technique: string;
+  readonly lastWord: LastWord;
+  readonly answers: Answer[];
+  /** The source's answer to a switch by hand, or "yes". */
+  readonly switched?: RpcError | 'yes';
+}
+
+async function play({
+  technique,
+  lastWord,
+  answers,
+  switched,
+}: Play): Promise<MigrationReport & { asked: number }> {
   let nowMs = 0;
   const clock: Clock = {
     nowMs: () => nowMs,
@@ -109,7 +139,13 @@ async function migrate(
   const modules = { clock, events, hosts, registry, store, watch, witness };
   const options = defaultMigrationOptions(technique);
   const plan = { guest: 'web', record: store.guest('web')!, source, destination, options };
-  const report = await new Migration(modules, plan, new AbortController().signal).ended;
+  const migration = new Migration(modules, plan, new AbortController().signal);
+  if (switched !== undefined) {
+    hosts.isSwitched = true;
+    hosts.switchAnswer = switched === 'yes' ? undefined : switched;
+    await migration.switchToPostCopy().catch(() => {});
+  }
+  const report = await migration.ended;
   return { ...report, asked: hosts.asked };
 }
 
@@ -157,3 +193,15 @@ test('a destination is asked again while pages may come, and no longer than the 
 test('a guest that is whole when it is handed over needs nobody who says so', async () => {
   expect(await migrate('pre-copy', broken, late)).toMatchObject({ owner: 'b', phase: completed, asked: 1 });
 });
+
+test.each<[string, RpcError | 'yes', MigrationPhase]>([
+  ['was switched', 'yes', failed],
+  ['may have been switched: the answer was lost', late, failed],
+  ['was not: it came too late', new RpcError('FAILED_PRECONDITION', 'being paused'), completed],
+])(
+  'a pre-copy that %s by hand needs somebody who says so only if pages followed',
+  async (_, switched, phase) => {
+    const report = await play({ technique: 'pre-copy', lastWord: broken, answers: [gone], switched });
+    expect(report).toMatchObject({ owner: 'b', phase });
+  },
+);
