@@ -8,8 +8,9 @@ import { afterAll, afterEach, beforeEach, expect, it } from 'vitest';
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import { GuestState } from '../../proto/generated/godwit/v1/guest.ts';
 import { MigrationPhase, PostcopyPush } from '../../proto/generated/godwit/v1/migration.ts';
+import { defaultMigrationOptions } from '../../proto/migration-options.ts';
 import type { FailpointName } from '../../proto/names.ts';
-import { callUnary } from '../../proto/rpc.ts';
+import { callStream, callUnary } from '../../proto/rpc.ts';
 import { expectRunsOnlyOn, heldAt, release } from '../support/one-copy.ts';
 import { endAllProcesses, waitFor } from '../support/processes.ts';
 import { guestSpec, type RunningMigration, Testbed } from '../support/testbed.ts';
@@ -61,10 +62,34 @@ it('is neither moved on, audited nor cancelled, but can be paused and resumed', 
     return /\d+ of its pages are still at host-1/.test(error);
   };
   await waitFor(settled, 'an audit to be refused for the pages that are missing');
+  // Whoever asks the hosts themselves is told the same.
+  const { epoch } = await testbed.guest(GUEST);
+  const options = defaultMigrationOptions('pre-copy');
+  const onwards = { migration: 'm-onwards', guest: GUEST, epoch, destination: 'host-3', options, token: '' };
+  const moved = callStream(host, 'startMigration', onwards, call)[Symbol.asyncIterator]().next();
+  await expect(moved).rejects.toThrow(/cannot be moved now: [1-9]\d* pages of it are still at host-1/);
+  await expect(callUnary(testbed.host('host-1'), 'destroyGuest', { guest: GUEST }, call)).rejects.toThrow(
+    `migration "${name}" has it (serving)`,
+  );
   const cancel = callUnary(testbed.host('host-1'), 'cancelMigration', { migration: name, reason: '' }, call);
   await expect(cancel).rejects.toThrow('past its commit point');
   await callUnary(host, 'pauseGuest', { guest: GUEST }, call);
   await callUnary(host, 'resumeGuest', { guest: GUEST }, call);
+});
+
+it('keeps its room at both hosts: what does not fit beside it is refused, and stays where it is', async () => {
+  const memoryBytes = 254n * 1024n * 1024n;
+  const large = guestSpec('large', { memoryBytes, content: { ...guestSpec('').content!, zero: 0.7 } });
+  await testbed.createGuest(large, 'host-3');
+  await spread(HOUR_MS);
+  // By the witness's record host-1 is empty. The host knows better, when the migration has begun.
+  const { phase, reason, owner } = await testbed.migrate('large', 'host-1', { technique: 'post-copy' }).ended;
+  expect(phase).toBe(MigrationPhase.MIGRATION_PHASE_FAILED);
+  expect(reason).toMatch(/"large" needs \d+ bytes of memory, \d+ of \d+ are free on this host/);
+  expect(owner).toBe('host-3');
+  await expect(testbed.migrate('large', 'host-2').ended).rejects.toThrow('no room for guest "large"');
+  expect((await testbed.guest('large')).state).toBe(GuestState.GUEST_STATE_RUNNING);
+  expect(await testbed.guest(GUEST)).toMatchObject({ owner: 'host-2', lost: '' });
 });
 
 it('can be destroyed, and its pages are freed at the other host as well', async () => {
