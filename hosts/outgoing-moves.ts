@@ -126,9 +126,10 @@ export class OutgoingMoves {
     if (entry.migration !== undefined)
       throw cannot(`migration "${entry.migration}" is moving it; wait or cancel it`);
     if (entry.tenure !== 'owned') throw cannot(`it is ${entry.tenure} on this host`);
-    if (!entry.guest.ledgerKnown) throw cannot('its last move is not over yet: the ledger has not come');
+    // The ledger comes behind the last page.
     const { missingPages } = entry.guest.control;
     if (missingPages > 0) throw cannot(`${missingPages} pages of it are still at ${entry.pagesAt}`);
+    if (!entry.guest.ledgerKnown) throw cannot('its last move is not over yet: the ledger has not come');
     if (!entry.guest.running)
       throw cannot('it does not run; resume it first, since a paused guest has no downtime');
     if (entry.epoch !== request.epoch) {

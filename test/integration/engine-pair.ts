@@ -66,7 +66,8 @@ export async function until(condition: () => boolean): Promise<void> {
 /** What lies between the two sides of a pair. */
 export interface Relay {
   readonly port: number;
-  readonly cut: () => void;
+  /** Cuts now, and lets nobody connect for a while. */
+  readonly cut: (forMs?: number) => void;
   /** Cuts once the source has sent so many bytes, and lets nobody connect for a while then. */
   readonly cutAfter: (byteCount: number, forMs: number) => void;
   /** Lets connect again, before that while is over. */
@@ -182,9 +183,9 @@ export class EnginePair {
     let bytesLeft = Number.POSITIVE_INFINITY;
     let downMs = 0;
     let downUntilMs = 0;
-    const cut = (): void => {
+    const cut = (forMs = 0): void => {
       bytesLeft = Number.POSITIVE_INFINITY;
-      downUntilMs = nowMs() + downMs;
+      downUntilMs = nowMs() + forMs;
       for (const socket of sockets.splice(0)) socket.destroy();
     };
     const server = createServer((near) => {
@@ -199,7 +200,7 @@ export class EnginePair {
       far.on('close', () => near.destroy());
       far.on('data', ({ byteLength }) => {
         bytesLeft -= byteLength;
-        if (bytesLeft <= 0) cut();
+        if (bytesLeft <= 0) cut(downMs);
       });
       near.pipe(far);
       far.pipe(near);

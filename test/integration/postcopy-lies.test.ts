@@ -158,6 +158,31 @@ describe('the destination', () => {
     expect(report.postcopy?.recoveries).toBe(connections);
   });
 
+  test('asks again on a new link, once, for the page that eight vCPUs wait for', async () => {
+    const [peer, arriving] = await asleep(600_000, (next) => {
+      void next
+        .sayWelcome()
+        .then(() => next.hear('REQUEST'))
+        .then(({ body }) => {
+          expect(body).toEqual({ pages: [0] });
+          next.sayPages(PAGE_ZERO);
+        });
+    });
+    await arriving.pause();
+    peer.socket.destroy();
+    await arriving.resume();
+    const { operations } = arriving.series.counts();
+    await until(() => arriving.series.counts().operations > operations + 10_000);
+    await arriving.destroy();
+    const { report } = await incoming.finished();
+    expect(report.postcopy).toMatchObject({
+      requests: 2n,
+      faults: BigInt(VCPUS),
+      placedPages: 1n,
+      recoveries: 1,
+    });
+  });
+
   test('refuses a page that is here, which the guest has written since', async () => {
     const [peer, arriving] = await asleep();
     peer.sayPages(PAGE_ZERO);
@@ -293,6 +318,10 @@ describe('the source', () => {
     peer.say('RESUMED', { resumedAtMs: 1 });
     peer.say('REQUEST', { pages: [8] });
     await peer.closed;
+    const beyond = await dial();
+    beyond.say('LACKING', { firstPage: 0, bitmap: new Uint8Array(32) });
+    beyond.say('REQUEST', { pages: [PAGE_COUNT + 7] });
+    await beyond.closed;
     const again = await dial();
     again.say('LACKING', { firstPage: 0, bitmap: new Uint8Array(32).fill(1) });
     await again.closed;
@@ -302,6 +331,6 @@ describe('the source', () => {
     expect(phase).toBe(MigrationPhase.MIGRATION_PHASE_FAILED);
     expect(reason).toContain('did not get all its pages: the destination gave up: that will do');
     expect(report?.postcopy?.missingPages).toBe(1n);
-    expect(outgoing.refused).toBe(2);
+    expect(outgoing.refused).toBe(3);
   });
 });

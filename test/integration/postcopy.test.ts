@@ -13,7 +13,7 @@ import {
   MigrationPhase,
   PostcopyPush,
 } from '../../proto/generated/godwit/v1/migration.ts';
-import { type Ends, EnginePair, guestSpec, optionsOf, TICKET, until } from './engine-pair.ts';
+import { type Ends, EnginePair, guestSpec, holdAt, optionsOf, TICKET, until } from './engine-pair.ts';
 import { WirePeer } from './wire-peer.ts';
 
 const { MIGRATION_PHASE_COMPLETED, MIGRATION_PHASE_FAILED } = MigrationPhase;
@@ -155,6 +155,28 @@ describe('while pages are missing', () => {
       await moving.destination.resume();
     }
     expectOnce(await moving.ends(), PAGES);
+    await expectMoved(moving);
+  });
+
+  test('and the link is down, eight vCPUs that all wait can be paused, and go on when it is back', async () => {
+    const options = optionsOf('post-copy', { failpoints: holdAt('postcopy-paused') });
+    const moving = await make(guestSpec('uniform', 20_000, 8), options);
+    const relay = await moving.relay(await moving.listen());
+    relay.cutAfter(300_000, 0);
+    await moving.connect(relay.port);
+    const { destination, outgoing } = moving;
+    await until(() => moving.progress?.failpoint === 'postcopy-paused' && allAsleep(destination));
+    await destination.pause();
+    expect(outgoing.cancel('too late')).toBe(false);
+    await expect(destination.audit()).rejects.toThrow(/\d+ pages of it have not come yet/);
+    const { operations } = destination.series.counts();
+    await destination.resume();
+    expect(allAsleep(destination)).toBe(true);
+    expect(destination.series.counts().operations).toBe(operations);
+    outgoing.releaseFailpoint();
+    const { outcome, result } = await moving.ends();
+    expect(outcome).toMatchObject({ phase: MIGRATION_PHASE_COMPLETED, reason: '' });
+    expect(result.report.postcopy).toMatchObject({ recoveries: 1, placedPages: BigInt(PAGES) });
     await expectMoved(moving);
   });
 

@@ -7,14 +7,20 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { MigrationPhase } from '../../proto/generated/godwit/v1/migration.ts';
+import { GuestState, type WorkloadSpec } from '../../proto/generated/godwit/v1/guest.ts';
+import {
+  type MigrationOptions,
+  MigrationPhase,
+  PostcopyPush,
+} from '../../proto/generated/godwit/v1/migration.ts';
 import {
   LinkDirection,
   type LinkFault,
   LinkFaultKind,
   type NetworkShape,
 } from '../../proto/generated/godwit/v1/network.ts';
-import { type FailpointName, SWITCH_FAILPOINTS } from '../../proto/names.ts';
+import { hasLatePages } from '../../proto/migration-options.ts';
+import { type FailpointName, SWITCH_FAILPOINTS, TECHNIQUES } from '../../proto/names.ts';
 import { NO_FAULT, UNSHAPED_LINK, unshapedNetwork } from '../../proto/network-shape.ts';
 import { callUnary } from '../../proto/rpc.ts';
 import { DESTINATION, expectRunsOnlyOn, HOSTS, heldAt, release, SOURCE } from '../support/one-copy.ts';
@@ -32,6 +38,15 @@ const SLOW: NetworkShape = {
 /** How long a migration must stand still on a link that is down; what is left of it would take a tenth. */
 const DOWN_MS = 500;
 const LOST = /the data connection to the destination was lost .*; migrate again when/;
+/** Those whose guest runs before all its pages have come, and where they can be met then on one link. */
+const LATE_TECHNIQUES = TECHNIQUES.filter((technique) => hasLatePages({ technique }));
+const WHILE_LATE: readonly FailpointName[] = ['postcopy-active', 'before-complete', 'after-complete'];
+const LATE_CASES = LATE_TECHNIQUES.flatMap((technique) =>
+  WHILE_LATE.flatMap((point) => [100, 2000].map((cutMs) => [technique, point, cutMs] as const)),
+);
+/** Half of the guest is never touched; of a hybrid the half that the first round has not sent. */
+const LEAVES_PAGES: Partial<WorkloadSpec> = { hot: 1 };
+const LATE = { ...PATIENT, switchAfterRounds: 0, switchAfterShare: 0.5, recoveryLimitMs: 1000 };
 const AFTER_COMMIT: readonly FailpointName[] = ['after-commit', 'before-resume'];
 
 const { LINK_FAULT_KIND_CUT, LINK_FAULT_KIND_HALF_OPEN, LINK_FAULT_KIND_STALL, LINK_FAULT_KIND_RESET } =
@@ -89,16 +104,20 @@ function useTestbed(leaseMs: number, env: Readonly<Record<string, string>> = {})
   });
 }
 
-async function createGuest(): Promise<string> {
+async function createGuest(workload: Partial<WorkloadSpec> = {}): Promise<string> {
   const guest = `moving-${++guestCount}`;
-  await testbed.createGuest(guestSpec(guest, { memoryBytes: 2n * 1024n * 1024n }), SOURCE);
+  const spec = guestSpec(guest, { memoryBytes: 2n * 1024n * 1024n });
+  await testbed.createGuest({ ...spec, workload: { ...spec.workload!, ...workload } }, SOURCE);
   guests.push(guest);
   return guest;
 }
 
-async function heldGuestAt(point: FailpointName): Promise<[RunningMigration, name: string]> {
+async function heldGuestAt(
+  point: FailpointName,
+  options: Partial<MigrationOptions> = point === 'round-2' ? PACED : PATIENT,
+): Promise<[RunningMigration, name: string]> {
   const guest = await createGuest();
-  const migration = await heldAt(testbed, guest, point, point === 'round-2' ? PACED : PATIENT);
+  const migration = await heldAt(testbed, guest, point, options);
   return [migration, await migration.name()];
 }
 
@@ -213,6 +232,30 @@ describe('at every point', () => {
   });
 });
 
+describe('while pages are missing', () => {
+  useTestbed(LONG_LEASE_MS);
+
+  test.each(LATE_CASES)(
+    '%s: at %s a cut of %i ms holds the migration, which goes on',
+    async (...[technique, point, cutMs]) => {
+      const [migration, name] = await heldGuestAt(point, { ...PATIENT, technique });
+      await setFault(CUT);
+      await release(testbed, point, name);
+      await expectStandsStill(migration, cutMs);
+      await setFault(NO_FAULT);
+      await expectWentOn(migration);
+    },
+  );
+
+  test.each(LATE_TECHNIQUES)('%s: a reset loses no page', async (technique) => {
+    const [migration, name] = await heldGuestAt('postcopy-active', { ...PATIENT, technique });
+    await setFault(RESET);
+    await expectNoFault();
+    await release(testbed, 'postcopy-active', name);
+    await expectWentOn(migration);
+  });
+});
+
 describe('with the deadlines of a fast machine', () => {
   // The longest that this patience allows.
   useTestbed(30_000, { GODWIT_PATIENCE: '1' });
@@ -240,6 +283,35 @@ describe('with the deadlines of a fast machine', () => {
     const late = testbed.migrate(await createGuest(), DESTINATION);
     await expectStayed(late, /connect.*: nothing came within 20000 ms/);
     await expectStayed(migration, /the destination has been silent for 30000 ms; it owes/);
+  });
+
+  test('a cut that lasts while pages are missing costs these pages, and no host waits for ever', async () => {
+    const migrations = await Promise.all(
+      LATE_TECHNIQUES.map(async (technique) => {
+        const push = PostcopyPush.POSTCOPY_PUSH_NONE;
+        const guest = await createGuest(LEAVES_PAGES);
+        const migration = testbed.migrate(guest, DESTINATION, { ...LATE, technique, push });
+        await waitFor(
+          () => migration.progress?.phase === MigrationPhase.MIGRATION_PHASE_POSTCOPY_ACTIVE,
+          `${technique} to run the guest at the destination`,
+        );
+        return migration;
+      }),
+    );
+    await setFault(CUT);
+    for (const migration of migrations) {
+      const { guest, phase, reason, owner } = await migration.ended;
+      expect(phase).toBe(MigrationPhase.MIGRATION_PHASE_FAILED);
+      expect(reason).toMatch(
+        /^[1-9]\d* pages were lost with host-1: the source has been silent for 30000 ms/,
+      );
+      expect(owner).toBe(DESTINATION);
+      await waitFor(
+        async () => (await testbed.guest(guest)).state === GuestState.GUEST_STATE_FAILED,
+        'the guest to be told as failed',
+      );
+      expect(await testbed.operations(SOURCE, guest), 'the pages at the source').toBe(undefined);
+    }
   });
 
   test('a cut that loses COMMIT: the witness hands the guest over while the link is down', async () => {
