@@ -139,7 +139,8 @@ export class DestinationSide {
       {
         welcome: () => this.#onWelcome(),
         complete: () => this.paging.whenComplete(),
-        lost: (error) => this.#refuse(error),
+        refused: (error) => this.#refuse(error),
+        lost: (error) => this.#lose(error),
       },
     );
   }
