@@ -158,7 +158,8 @@ export class DestinationSide {
       {
         welcome: () => this.#whenWelcomed(),
         complete: () => this.paging.whenComplete(),
-        lost: (error) => this.#refuse(error),
+        refused: (error) => this.#refuse(error),
+        lost: (error) => this.#lose(error),
       },
     );
   }

@@ -93,6 +93,7 @@ class FaultThread {
     // Before others can find that it is here.
     for (const { pageCount } of pages.runs) this.#counts.placedPages += pageCount;
     this.#missing.placed(pages.runs);
+    if (pages.payloadBytes > 0) this.#channel?.sender.send('PLACED', { bytes: pages.payloadBytes });
     if (this.#missing.count === 0) this.#post({ type: 'complete' });
   }
 

@@ -59,7 +59,13 @@ export const MOVER_LIMITS = {
   /** Pages that are pushed between two looks at what is demanded. */
   pushPagesMax: 32,
   /** What the push has sent and the destination not yet placed: a demanded page may wait behind it. */
-  pushWindowBytesMin: MEBIBYTE / 4,
+  pushWindowBytesMin: MEBIBYTE / 16,
+  /** While nothing has been measured. */
+  pushWindowBytesFirst: MEBIBYTE / 4,
+  /** What may be on its way on a short link whose queue is empty nevertheless. */
+  pushSpareBytesMax: 2 * MEBIBYTE,
+  /** So long a demanded page may wait behind the push. */
+  pushQueueMsMax: 0.5,
   pushWindowBytesMax: 64 * MEBIBYTE,
   /** A shorter time says nothing about a rate: what was placed is told in bursts. */
   pushRateMsMin: 10,

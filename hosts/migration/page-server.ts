@@ -51,6 +51,10 @@ export class PageServer {
   /** How much may be on its way on these connections, and the pages with content that had been sent before. */
   #window = new PushWindow();
   #countedPages: number;
+  /** When those demanded pages were sent, on the priority channel, that have not been placed. */
+  #demandedAtMs: number[] = [];
+  /** When what has not been counted yet was begun: it may be placed before this thread is back from sending it. */
+  #sendingSinceMs = 0;
   /** Pages that were sent before the switch. */
   readonly #earlierPages: number;
   /** Of connections that were lost. */
@@ -149,6 +153,9 @@ export class PageServer {
     main.answer('ALIVE', () => {});
     const asks = this.#connections.priority ?? main;
     asks.answer('REQUEST', (body) => this.#onRequest(asks, body));
+    this.#demandedAtMs = [];
+    const { priority } = this.#connections;
+    priority?.answer('PLACED', () => this.#onDemandedPlaced(priority));
     main.answer('PLACED', ({ bytes }) => this.#onPlaced(main, bytes));
     main.answer('COMPLETE', () => complete.resolve());
     main.answer('FAILURE', ({ reason }) => main.lose(new NobodyThere(`the destination gave up: ${reason}`)));
@@ -183,13 +190,25 @@ export class PageServer {
     this.#wake();
   }
 
-  /** On the priority channel it is no part of the push: nobody tells when it is placed. */
+  /** On the priority channel it is no part of the push, but a measure of what that does. */
   #sendDemanded(page: number): void {
     const { priority } = this.#connections;
     this.#countSent();
+    this.#sendingSinceMs = nowMs();
     this.#pageSender.sendOne(page, priority?.sender);
-    if (priority === undefined) this.#countSent();
-    else this.#countedPages = this.#pageSender.counts.dataPages;
+    if (priority === undefined) {
+      this.#countSent();
+      return;
+    }
+    const { dataPages } = this.#pageSender.counts;
+    if (dataPages > this.#countedPages) this.#demandedAtMs.push(this.#sendingSinceMs);
+    this.#countedPages = dataPages;
+  }
+
+  #onDemandedPlaced(priority: SourceChannel): void {
+    const sentAtMs = this.#demandedAtMs.shift();
+    if (sentAtMs !== undefined) this.#window.waited(nowMs() - sentAtMs);
+    else priority.lose(new WireViolation('PLACED tells of a demanded page that was not sent'));
   }
 
   #onPlaced(main: SourceChannel, bytes: number): void {
@@ -202,7 +221,7 @@ export class PageServer {
   /** What has been sent since the last time is on its way. */
   #countSent(): void {
     const { dataPages } = this.#pageSender.counts;
-    this.#window.sent((dataPages - this.#countedPages) * PAGE_BYTES, nowMs());
+    this.#window.sent((dataPages - this.#countedPages) * PAGE_BYTES, this.#sendingSinceMs);
     this.#countedPages = dataPages;
   }
 
@@ -214,6 +233,7 @@ export class PageServer {
       signal.throwIfAborted();
       if (this.#lost !== undefined) throw this.#lost;
       const count = this.#takeNext(batch);
+      this.#sendingSinceMs = nowMs();
       if (count === 0) await this.#demanded();
       else await this.#pageSender.send(batch.subarray(0, count).sort(), 0, count, () => true);
       this.#countSent();

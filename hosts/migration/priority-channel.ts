@@ -13,7 +13,9 @@ export interface PriorityChannelHooks {
   welcome(): void;
   /** The last missing page has come on it. */
   complete(): void;
-  /** The connection, or its thread, is lost; a WireViolation was refused. */
+  /** What came on it is not allowed. */
+  refused(error: WireViolation): void;
+  /** The connection, or its thread, is lost. */
   lost(error: Error): void;
 }
 
@@ -65,6 +67,7 @@ export class PriorityChannel {
     if (message.type === 'welcome') {
       this.isWelcomed = true;
       hooks.welcome();
-    } else hooks.lost(message.isRefused ? new WireViolation(message.reason) : new Error(message.reason));
+    } else if (message.isRefused) hooks.refused(new WireViolation(message.reason));
+    else hooks.lost(new Error(message.reason));
   }
 }

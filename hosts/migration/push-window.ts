@@ -1,16 +1,21 @@
 /**
- * How much of the push may be on its way at once. A demanded page has to wait behind what is queued between the
- * hosts, in sockets, in the link's queue and in the destination's thread, on a connection of its own as well: so
- * the push keeps those queues short. It goes on as the destination tells what it has placed, and lets as much be
- * on its way as keeps the link busy: some of the product of its rate and its round trip, both as they are measured
- * (BBR; Cardwell et al., ACM Queue 2016). Pure; times are ms of one clock.
+ * How much of the push may be on its way at once. It goes on as the destination tells what it has placed, and lets as
+ * much be on its way as keeps the link busy: twice the product of its rate and its round trip, both as they are measured
+ * (BBR; Cardwell et al., ACM Queue 2016), or, where that is little, as much as threads need that do not get to run at
+ * once.
+ *
+ * How much that is, is told by the demanded pages: on a connection of their own they wait with the push in the link's
+ * queue and nowhere else. Where there is such a queue, less is pushed at once; where there is none, because something
+ * else than the link limits, more (after LEDBAT, RFC 6817). Pure; times are ms of one clock.
  */
 
 import { MOVER_LIMITS } from './limits.ts';
 
-/** Two would do on a link; threads that do not get to run at once need as much again. */
-const PRODUCTS_ON_THEIR_WAY = 4;
-const { pushWindowBytesMin, pushWindowBytesMax, pushWindowPeriodMs, pushRateMsMin } = MOVER_LIMITS;
+const PRODUCTS_ON_THEIR_WAY = 2;
+/** A thread that had to wait makes one of these long, a queue all of them. */
+const WAITS = 8;
+const { pushWindowBytesFirst, pushWindowBytesMin, pushSpareBytesMax, pushQueueMsMax } = MOVER_LIMITS;
+const { pushWindowBytesMax, pushWindowPeriodMs, pushRateMsMin } = MOVER_LIMITS;
 
 /** Something that was sent, for as long as it has not been placed. */
 interface Flight {
@@ -37,6 +42,13 @@ export class PushWindow {
   #rateFrom = { atMs: 0, placedBytes: 0 };
   /** Until this has been placed, little is sent: the round trip is measured without a queue of our own. */
   #drainUntilBytes = 0;
+
+  /** What may be on its way however little the link needs. */
+  #spareBytes: number = pushWindowBytesFirst;
+  /** Of the demanded pages: the shortest wait of all, and of the last ones. */
+  #leastWaitMs = Number.POSITIVE_INFINITY;
+  #lastWaitMs = Number.POSITIVE_INFINITY;
+  #waits = 0;
 
   /** Whether to wait until more has been placed. */
   get isFull(): boolean {
@@ -74,7 +86,20 @@ export class PushWindow {
     const bytesPerMs = Math.max(this.#best.bytesPerMs, this.#earlier.bytesPerMs);
     const roundTripMs = Math.min(this.#best.roundTripMs, this.#earlier.roundTripMs);
     const bytes = bytesPerMs === 0 ? 0 : PRODUCTS_ON_THEIR_WAY * bytesPerMs * roundTripMs;
-    return Math.min(Math.max(bytes, pushWindowBytesMin), pushWindowBytesMax);
+    return Math.min(Math.max(bytes, this.#spareBytes), pushWindowBytesMax);
+  }
+
+  /** A demanded page, which does not wait in the push's connection, was placed so long after it had been sent. */
+  waited(durationMs: number): void {
+    this.#leastWaitMs = Math.min(this.#leastWaitMs, durationMs);
+    this.#lastWaitMs = Math.min(this.#lastWaitMs, durationMs);
+    this.#waits++;
+    if (this.#waits < WAITS) return;
+    const isQueued = this.#lastWaitMs - this.#leastWaitMs > pushQueueMsMax;
+    const bytes = this.#spareBytes * (isQueued ? 1 / 2 : 3 / 2);
+    this.#spareBytes = Math.min(Math.max(bytes, pushWindowBytesMin), pushSpareBytesMax);
+    this.#waits = 0;
+    this.#lastWaitMs = Number.POSITIVE_INFINITY;
   }
 
   #beginPeriod(nowMs: number): void {
