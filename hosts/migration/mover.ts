@@ -1,6 +1,6 @@
 /**
  * A mover's thread, of either side. It loads what both sides need, and then waits for its work: so that a host
- * can keep one ready (mover-threads.ts), and a migration need not wait for a thread's start.
+ * can keep one ready (../ready-threads.ts), and a migration need not wait for a thread's start.
  */
 
 import { flushCompileCache } from 'node:module';
