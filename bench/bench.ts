@@ -7,7 +7,7 @@
 import { parseArgs } from 'node:util';
 import { barrier } from './barrier.ts';
 import { endOnInterrupt } from './children.ts';
-import { clientGap } from './client-gap.ts';
+import { containerClientGap, namespaceClientGap, processClientGap } from './client-gap.ts';
 import { downtime } from './downtime.ts';
 import { footprint } from './footprint.ts';
 import { harvest } from './harvest.ts';
@@ -35,18 +35,26 @@ const PARTS: Readonly<Record<string, readonly Part[]>> = {
   footprint: [footprint],
   pacing: [pacing],
   postcopy: [postcopy],
-  'client-gap': [clientGap],
+  'client-gap-process': [processClientGap],
+  'client-gap-netns': [namespaceClientGap],
+  'client-gap-docker': [containerClientGap],
 };
+
+/** By the whole name, or by how several begin: `client-gap` is all of its kinds. */
+function partsOf(name: string): string[] {
+  return Object.keys(PARTS).filter((part) => part === name || part.startsWith(`${name}-`));
+}
 
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: { only: { type: 'string', multiple: true } } });
-  const names = values.only ?? Object.keys(PARTS);
-  const unknown = names.filter((name) => !(name in PARTS));
+  const wanted = values.only ?? Object.keys(PARTS);
+  const unknown = wanted.filter((name) => partsOf(name).length === 0);
   if (unknown.length > 0) {
     console.error(`--only ${unknown.join(', ')}: there are ${Object.keys(PARTS).join(', ')}`);
     process.exitCode = 2;
     return;
   }
+  const names = [...new Set(wanted.flatMap(partsOf))];
   endOnInterrupt();
   const now = commit();
   const rows: PartRow[] = earlierRows(now).filter(({ part }) => !names.includes(part));

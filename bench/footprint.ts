@@ -1,6 +1,7 @@
 /** What host processes take of the machine's memory: without guests, and beside their guest while it moves. */
 
 import { readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { startProcessFabric } from '../fabric/process-fabric.ts';
 import { inRounds } from './rounds.ts';
 import { type Row, row, rowAtMost } from './row.ts';
@@ -8,6 +9,8 @@ import { runSpec, sizeProblem } from './run-spec.ts';
 
 const HOSTS = 3;
 const IDLE_TARGET_MIB = 120;
+/** By then the threads that a host keeps ready have started, which are most of it. */
+const SETTLED_MS = 5000;
 const LEASE_MS = 10_000;
 const ROUNDS = 3;
 const MOVED_MIB = 4096;
@@ -34,6 +37,7 @@ async function idleRow(): Promise<Row> {
     leaseMs: LEASE_MS,
   });
   try {
+    await sleep(SETTLED_MS);
     const values = fabric.hosts().map(({ pid }) => residentMib(pid));
     const about = { work: 'a registered host without guests', measure: 'resident memory', unit: 'MiB' };
     return rowAtMost(about, values, IDLE_TARGET_MIB);

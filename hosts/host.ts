@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { serve } from '../proto/rpc.ts';
 import { CoordinatorLink } from './coordinator-link.ts';
 import { drainHost, type LeftGuest } from './drain.ts';
+import { returnStartMemory } from './guest/memory-return.ts';
 import { removeStaleAddresses } from './guest-nic/guest-address.ts';
 import { GuestNics } from './guest-nics.ts';
 import { GuestTable } from './guest-table.ts';
@@ -13,8 +14,8 @@ import { HostStatistics } from './host-stats.ts';
 import { IncomingMoves } from './incoming-moves.ts';
 import { Lease } from './lease.ts';
 import { LinkProbes } from './link-probes.ts';
-import { MoverThreads } from './migration/mover-threads.ts';
 import { OutgoingMoves } from './outgoing-moves.ts';
+import { ReadyThreads } from './ready-threads.ts';
 import { hostService } from './service.ts';
 
 export interface HostSettings {
@@ -50,6 +51,7 @@ export interface Host {
 
 /** Starts a host; when this answers, it is registered and its lease runs. */
 export async function startHost(settings: HostSettings): Promise<Host> {
+  returnStartMemory();
   await removeStaleAddresses(settings.device);
   const table = new GuestTable(settings.capacityBytes);
   const statistics = new HostStatistics(table);
@@ -74,7 +76,7 @@ export async function startHost(settings: HostSettings): Promise<Host> {
     alwaysNic: settings.alwaysNic,
     data,
   });
-  const threads = new MoverThreads(true);
+  const threads = new ReadyThreads(['mover', 'guest']);
   const nics = new GuestNics(network, settings.device);
   const { name: host } = settings;
   const outgoing = new OutgoingMoves({ host, table, desk, link, statistics, network, threads });

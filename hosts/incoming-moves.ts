@@ -21,8 +21,8 @@ import type { HostNetwork } from './host-network.ts';
 import type { HostStatistics } from './host-stats.ts';
 import type { Lease } from './lease.ts';
 import { IncomingMigration } from './migration/incoming.ts';
-import type { MoverThreads } from './migration/mover-threads.ts';
 import type { Endpoint, NetworkPath } from './network-path.ts';
+import type { ReadyThreads } from './ready-threads.ts';
 import { mustHoldTicket } from './ticket-check.ts';
 
 interface IncomingParts {
@@ -33,7 +33,7 @@ interface IncomingParts {
   readonly lease: Lease;
   readonly statistics: HostStatistics;
   readonly network: HostNetwork;
-  readonly threads: MoverThreads;
+  readonly threads: ReadyThreads;
   readonly nics: GuestNics;
 }
 
@@ -63,7 +63,7 @@ export class IncomingMoves {
   readonly #lease: Lease;
   readonly #statistics: HostStatistics;
   readonly #network: HostNetwork;
-  readonly #threads: MoverThreads;
+  readonly #threads: ReadyThreads;
   readonly #nics: GuestNics;
   readonly #moves = new Map<string, IncomingMove>();
 
@@ -94,7 +94,7 @@ export class IncomingMoves {
     const { spec } = preparation;
     const entry = await this.#table.add(spec, 'incoming', request.epoch, async () =>
       // Should it come to run here, it will be under the next epoch.
-      Guest.incoming(spec, await this.#nics.settingsOrProblem(spec, request.epoch + 1n)),
+      Guest.incoming(spec, await this.#nics.settingsOrProblem(spec, request.epoch + 1n), this.#threads.take),
     );
     entry.migration = request.migration;
     entry.pagesAt = request.source;

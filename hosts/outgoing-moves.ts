@@ -18,9 +18,9 @@ import type { GuestTable, HeldEntry } from './guest-table.ts';
 import type { HandoverDesk, Side } from './handover-desk.ts';
 import type { HostNetwork } from './host-network.ts';
 import type { HostStatistics } from './host-stats.ts';
-import type { MoverThreads } from './migration/mover-threads.ts';
 import { OutgoingMigration } from './migration/outgoing.ts';
 import type { NetworkPath } from './network-path.ts';
+import type { ReadyThreads } from './ready-threads.ts';
 import { mustHoldTicket } from './ticket-check.ts';
 
 /** What the migration's caller hears while it runs. */
@@ -37,7 +37,7 @@ interface OutgoingParts {
   readonly link: CoordinatorLink;
   readonly statistics: HostStatistics;
   readonly network: HostNetwork;
-  readonly threads: MoverThreads;
+  readonly threads: ReadyThreads;
 }
 
 /** How much of the guest's past goes into the report as "before the migration". */
@@ -50,7 +50,7 @@ export class OutgoingMoves {
   readonly #link: CoordinatorLink;
   readonly #statistics: HostStatistics;
   readonly #network: HostNetwork;
-  readonly #threads: MoverThreads;
+  readonly #threads: ReadyThreads;
   readonly #running = new Map<string, OutgoingMigration>();
   /** Of the guests that run elsewhere and have pages here: resolves when they have none any more. */
   readonly #serving = new Map<string, PromiseWithResolvers<void>>();

@@ -22,6 +22,7 @@ const importsAllowed: Readonly<Record<string, readonly string[]>> = {
     'proto/guest-spec.ts',
     'proto/names.ts',
     'proto/page.ts',
+    'proto/rate-unit.ts',
   ],
   spec: ['proto/', 'workloads/'],
   hosts: ['proto/', 'workloads/'],

@@ -8,8 +8,8 @@
  * sums to exactly the guest's units (Hermite's identity).
  */
 
-import { RateUnit } from '../proto/generated/godwit/v1/guest.ts';
 import { ANSWERING_WORKLOADS } from '../proto/names.ts';
+import { RateUnit } from '../proto/rate-unit.ts';
 import { phasesOf, phaseTimeline } from './phases.ts';
 import { readTrace } from './trace.ts';
 import type { WorkloadContext } from './workload.ts';

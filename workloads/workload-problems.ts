@@ -3,10 +3,11 @@
  * anything starts, a host before it makes a guest, both by workloadProblems in registry.ts.
  */
 
-import { RateUnit, type WorkloadPhase, type WorkloadSpec } from '../proto/generated/godwit/v1/guest.ts';
+import type { WorkloadPhase, WorkloadSpec } from '../proto/generated/godwit/v1/guest.ts';
 import { RESPONSE_BODY_BYTES_MAX } from '../proto/guest-request.ts';
 import { ANSWERING_WORKLOADS, PHASE_WORKLOADS } from '../proto/names.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
+import { RateUnit } from '../proto/rate-unit.ts';
 import { phaseRateFactor, phasesOf } from './phases.ts';
 import { readTrace, TRACE_ENTRY_BYTES } from './trace.ts';
 import type { WorkloadField } from './workload.ts';

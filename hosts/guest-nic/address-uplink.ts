@@ -87,8 +87,7 @@ export class AddressUplink implements Uplink {
       requireAddressSettings(device);
       // Before the address: if another uplink has it here, it keeps it.
       await sockets.listen(network.address, network.port);
-      // Without it the first clients wait a little longer.
-      await rehearseSockets().catch(() => {});
+      await rehearseSockets();
       this.#parts = { address: await GuestAddress.start(network.address, device), sockets };
       port.ready();
     } catch (error) {

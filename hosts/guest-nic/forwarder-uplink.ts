@@ -11,7 +11,6 @@ import { errorText } from '../../proto/errors.ts';
 import {
   decodeForwarderFrame,
   encodeFrame,
-  FORWARDER_FLOW_BYTES,
   FORWARDER_FRAME_BYTES_MAX,
   FORWARDER_WINDOW,
   FORWARDER_WIRE_VERSION,
@@ -21,9 +20,9 @@ import {
   type HostFrame,
 } from '../../proto/forwarder-wire.ts';
 import type { GuestNetwork } from '../../proto/generated/godwit/v1/guest.ts';
-import { REQUEST_BYTES } from '../../proto/guest-request.ts';
 import { MessageSplitter, SplitEnd, sendMessage, withLength } from '../../proto/message-stream.ts';
 import type { Endpoint } from '../network-path.ts';
+import { rehearseFrames } from './rehearsal.ts';
 import type { Flow, NicPort, Uplink } from './uplink.ts';
 
 const LIMITS = {
@@ -43,9 +42,6 @@ export interface ForwarderUplinkSettings {
   /** Where the forwarder is, as reached through the host's NIC. */
   readonly dial: Endpoint;
 }
-
-/** Enough for the code to be compiled. */
-const REHEARSALS = 200;
 
 interface Request {
   readonly number: number;
@@ -282,22 +278,5 @@ export class ForwarderUplink implements Uplink {
     if (this.#socket === undefined || this.#arrived === this.#arrivedSaid) return;
     this.#arrivedSaid = this.#arrived;
     this.#say({ kind: 'taken', number: this.#arrived });
-  }
-}
-
-/** Reads and writes frames that nobody sends, so that the first ones after a move find their code compiled. */
-function rehearseFrames(): void {
-  const splitter = new MessageSplitter(FORWARDER_FRAME_BYTES_MAX);
-  const flow = Buffer.alloc(FORWARDER_FLOW_BYTES);
-  for (let round = 0; round < REHEARSALS; round++) {
-    const message = Buffer.alloc(REQUEST_BYTES);
-    splitter.push(withLength(encodeFrame({ kind: 'request', flow, message })));
-    const bytes = splitter.next();
-    const frame = typeof bytes === 'string' ? undefined : decodeForwarderFrame(bytes);
-    if (frame?.kind !== 'request' || flowNumber(frame.flow) !== 0)
-      throw new Error('a frame was not understood');
-    withLength(encodeFrame({ kind: 'response', flow, message }));
-    withLength(encodeFrame({ kind: 'taken', number: round }));
-    withLength(encodeFrame({ kind: 'announce', epoch: 0n, round }));
   }
 }

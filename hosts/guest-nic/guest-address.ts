@@ -14,7 +14,7 @@ import { networkInterfaces } from 'node:os';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
-import { run } from '../network/tc.ts';
+import { run } from '../network/run-command.ts';
 
 /** What the shell is called among the processes. */
 const SHELL_NAME = 'godwit-address';

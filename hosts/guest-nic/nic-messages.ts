@@ -1,9 +1,11 @@
-/** What a NIC's thread is started with, what it says, and what it is told. Types only. */
+/** What a NIC's thread is given, what it says, and what it is told. Types only. */
 
 import type { SharedGuest } from '../guest/shared-guest.ts';
 import type { UplinkSettings } from './uplinks.ts';
 
-export interface NicWorkerData {
+/** A guest's thread that gets it is the NIC's. */
+export interface NicWork {
+  readonly role: 'nic';
   readonly shared: SharedGuest;
   readonly uplink: UplinkSettings;
 }
@@ -16,5 +18,5 @@ export type FromNic =
   /** It touches nothing of the guest any more; the thread ends when what it sent last has gone. */
   | { readonly type: 'closed' };
 
-/** There is one thing to be told: to close. */
+/** After its work there is one thing to be told: to close. */
 export type ToNic = 'close';

@@ -1,17 +1,16 @@
 /**
- * A guest's NIC as the main thread owns it: starts its thread, hears of its troubles, and ends it. Whatever
+ * A guest's NIC as the main thread owns it: gives its thread the work, hears of its troubles, and ends it. Whatever
  * becomes of the thread, the guest goes on: without clients, and that is said once, in the host's log.
  */
 
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import { errorText } from '../../proto/errors.ts';
 import type { SharedGuest } from '../guest/shared-guest.ts';
 import type { Endpoint } from '../network-path.ts';
 import { PROBLEM_CHARACTERS_MAX } from './limits.ts';
-import type { FromNic, NicWorkerData, ToNic } from './nic-messages.ts';
+import type { FromNic, NicWork, ToNic } from './nic-messages.ts';
 
-const THREAD_FILE = new URL('./nic-thread.ts', import.meta.url);
 const CLOSE: ToNic = 'close';
 
 /** What a host gives to the NIC of a guest. */
@@ -37,17 +36,19 @@ export class NicOwner {
   #problem = '';
 
   /**
+   * @param worker a guest's thread, which waits for its work
    * @param shared of a guest whose spec has a network
    * @param ended called once when the thread is no more, by `end` or not
    */
-  constructor(shared: SharedGuest, settings: GuestNicSettings, ended: () => void) {
+  constructor(worker: Worker, shared: SharedGuest, settings: GuestNicSettings, ended: () => void) {
     const { name: guest, network } = shared.spec;
     if (network === undefined) throw new Error(`guest ${guest} has no network`);
     this.#guest = guest;
     this.#settings = settings;
     const { epoch, dial, device } = settings;
-    const workerData: NicWorkerData = { shared, uplink: { guest, network, epoch, dial, device } };
-    this.#worker = new Worker(THREAD_FILE, { workerData, name: `NIC of guest ${guest}` });
+    const work: NicWork = { role: 'nic', shared, uplink: { guest, network, epoch, dial, device } };
+    this.#worker = worker;
+    worker.postMessage(work);
     this.#standing.promise.catch(() => {});
     let cause: unknown;
     this.#worker.on('message', (message: FromNic) => this.#onMessage(message));

@@ -8,6 +8,7 @@ import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import type { AuditReport, GuestSpec } from '../../proto/generated/godwit/v1/guest.ts';
 import { workloadPageCount } from '../../proto/guest-network.ts';
 import { type GuestNicSettings, NicOwner } from '../guest-nic/nic-owner.ts';
+import { startThread, type TakeThread } from '../ready-threads.ts';
 import { ControlBlock } from './control-block.ts';
 import { GuestAudit } from './guest-audit.ts';
 import { returnMemorySoon } from './memory-return.ts';
@@ -40,22 +41,24 @@ export class Guest {
   #lackedNic = '';
   #ended: Promise<void> | undefined;
 
-  private constructor(spec: GuestSpec, ledger: 'known' | 'awaited', nic: GuestNicSettings | undefined) {
+  private constructor(
+    spec: GuestSpec,
+    ledger: 'known' | 'awaited',
+    nic: GuestNicSettings | undefined,
+    take: TakeThread,
+  ) {
     this.spec = spec;
     const shared = allocateGuest(spec);
     this.control = new ControlBlock(shared.control, spec.vcpuCount);
     this.series = new OperationSeries(shared, () => !this.running);
     const audit = new GuestAudit(shared, this.control, ledger, this.#ending.signal);
+    // The NIC first, to have a thread that is ready: it has more to do until it stands by.
+    const owner = nic && new NicOwner(take('guest'), shared, nic, () => this.control.markNicEnded());
     const threads: VcpuThread[] = [];
     for (let vcpu = 0; vcpu < spec.vcpuCount; vcpu++) {
-      threads.push(new VcpuThread(shared, vcpu, (error) => this.#threadEnded(vcpu, error)));
+      threads.push(new VcpuThread(take('guest'), shared, vcpu, (error) => this.#threadEnded(vcpu, error)));
     }
-    this.#parts = {
-      shared,
-      audit,
-      threads,
-      nic: nic && new NicOwner(shared, nic, () => this.control.markNicEnded()),
-    };
+    this.#parts = { shared, audit, threads, nic: owner };
   }
 
   /**
@@ -66,7 +69,7 @@ export class Guest {
    *   nothing of it is left
    */
   static async create(spec: GuestSpec, nic?: GuestNicSettings): Promise<Guest> {
-    const guest = await Guest.#make(spec, 'known', nic);
+    const guest = await Guest.#make(spec, 'known', nic, startThread);
     await guest.#begin(async () => {
       const clients = guest.#parts?.nic?.standing();
       await Promise.all([guest.#parked(DEADLINES_MS.threadStart), guest.#fill(), clients]);
@@ -81,11 +84,16 @@ export class Guest {
    * it first runs. Its NIC will stand by (`waitNic`); should it not, that is said in the log and by `nicProblem`.
    *
    * @param nic an error: why it has none; the guest comes without clients
+   * @param take where its threads come from
    * @throws when the memory cannot be had
    */
-  static async incoming(spec: GuestSpec, nic?: GuestNicSettings | Error): Promise<Guest> {
-    if (!(nic instanceof Error)) return await Guest.#make(spec, 'awaited', nic);
-    const guest = await Guest.#make(spec, 'awaited', undefined);
+  static async incoming(
+    spec: GuestSpec,
+    nic?: GuestNicSettings | Error,
+    take: TakeThread = startThread,
+  ): Promise<Guest> {
+    if (!(nic instanceof Error)) return await Guest.#make(spec, 'awaited', nic, take);
+    const guest = await Guest.#make(spec, 'awaited', undefined, take);
     guest.#lackedNic = nic.message;
     guest.control.markNicEnded();
     return guest;
@@ -95,9 +103,10 @@ export class Guest {
     spec: GuestSpec,
     ledger: 'known' | 'awaited',
     nic: GuestNicSettings | undefined,
+    take: TakeThread,
   ): Promise<Guest> {
     try {
-      return new Guest(spec, ledger, spec.network && nic);
+      return new Guest(spec, ledger, spec.network && nic, take);
     } catch (error) {
       await nic?.release();
       throw error;

@@ -1,26 +1,25 @@
-/** The main thread's hold on one vCPU's worker thread: it starts it, notices when it dies, and ends it. */
+/** The main thread's hold on one vCPU's worker thread: gives it its work, notices when it dies, and ends it. */
 
 import { inspect } from 'node:util';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import type { SharedGuest } from './shared-guest.ts';
-import type { VcpuWorkerData } from './worker-messages.ts';
-
-const VCPU_FILE = new URL('./vcpu.ts', import.meta.url);
+import type { VcpuWork } from './worker-messages.ts';
 
 export class VcpuThread {
   readonly #worker: Worker;
   readonly #exited: Promise<void>;
 
   /**
+   * @param worker a guest's thread, which waits for its work
    * @param ended is called once when the thread has ended, by command or not, with what it threw or its exit
    *   code
    */
-  constructor(shared: SharedGuest, vcpu: number, ended: (error: Error) => void) {
+  constructor(worker: Worker, shared: SharedGuest, vcpu: number, ended: (error: Error) => void) {
     const name = `vCPU ${vcpu} of guest ${shared.spec.name}`;
-    const workerData: VcpuWorkerData = { shared, vcpu };
-    const worker = new Worker(VCPU_FILE, { workerData, name });
+    const work: VcpuWork = { role: 'vcpu', shared, vcpu };
     this.#worker = worker;
+    worker.postMessage(work);
     let cause: Error | undefined;
     worker.once('error', (error) => {
       cause = error instanceof Error ? error : new Error(inspect(error));

@@ -1,10 +1,9 @@
 /**
- * A worker thread that is one vCPU: safepoint, the requests of clients that wait, a batch of the operations
- * that are due, sleep until the next is due. It begins parked, and loads the state that came with the guest, if
- * any, when it first runs. It ends by command; an error ends it too, and its owner (guest.ts) hears of it.
+ * What a guest's thread (guest-thread.ts) does as one vCPU: safepoint, the requests of clients that wait, a batch of
+ * the operations that are due, sleep until the next is due. It begins parked, and loads the state that came with the
+ * guest, if any, when it first runs. It ends by command; an error ends it too, and its owner (guest.ts) hears of it.
  */
 
-import { workerData } from 'node:worker_threads';
 import { workloadPageCount } from '../../proto/guest-network.ts';
 import { createSchedule, createWorkload } from '../../workloads/registry.ts';
 import type { Schedule } from '../../workloads/schedule.ts';
@@ -27,7 +26,7 @@ import { VcpuControl } from './vcpu-control.ts';
 import { VcpuEnded } from './vcpu-faults.ts';
 import { VcpuMemory } from './vcpu-memory.ts';
 import { decodeVcpuState, encodeVcpuState } from './vcpu-state.ts';
-import type { VcpuWorkerData } from './worker-messages.ts';
+import type { VcpuWork } from './worker-messages.ts';
 
 class Vcpu {
   readonly #shared: SharedGuest;
@@ -184,9 +183,11 @@ class Vcpu {
    */
   #warmUp(): void {
     this.#load(this.#save());
-    if (this.#server !== undefined) rehearseRequests(this.#shared.spec);
+    if (this.#server !== undefined) rehearseRequests(this.#shared.spec.workload!.kind);
   }
 }
 
-const { shared, vcpu } = workerData as VcpuWorkerData;
-new Vcpu(shared, vcpu).run();
+/** Until the vCPU is told to end; the thread does nothing else meanwhile. */
+export function runVcpu({ shared, vcpu }: VcpuWork): void {
+  new Vcpu(shared, vcpu).run();
+}

@@ -2,8 +2,9 @@
 
 import type { SharedGuest } from './shared-guest.ts';
 
-/** vcpu.ts: answers nothing; its state is in the control block. */
-export interface VcpuWorkerData {
+/** A guest's thread that gets it is a vCPU: answers nothing; its state is in the control block. */
+export interface VcpuWork {
+  readonly role: 'vcpu';
   readonly shared: SharedGuest;
   readonly vcpu: number;
 }

@@ -17,15 +17,15 @@ import { bootId, nowMs } from '../clock.ts';
 import { HANDOVER, VCPU_STATE } from '../guest/control-layout.ts';
 import { readFaultStatistics } from '../guest/fault-statistics.ts';
 import type { Guest } from '../guest/guest.ts';
+import type { ReadyThreads } from '../ready-threads.ts';
 import type { FromDestinationMover, MoverWork, ToDestinationMover } from './messages.ts';
 import { MoverThread } from './mover-thread.ts';
-import type { MoverThreads } from './mover-threads.ts';
 import { progressBoard } from './progress-board.ts';
 import type { Side } from './wire.ts';
 
 export interface IncomingSettings {
   readonly migration: string;
-  readonly threads: MoverThreads;
+  readonly threads: ReadyThreads;
   /** Of Guest.incoming; its control block's `leaseUntilMs` is kept up to date. */
   readonly guest: Guest;
   readonly options: MigrationOptions;
@@ -100,7 +100,7 @@ export class IncomingMigration {
         sharesClock: sourceBootId === bootId(),
       },
     };
-    this.#thread = new MoverThread(threads.take(), work, {
+    this.#thread = new MoverThread(threads.take('mover'), work, {
       message: (message) => this.#onMessage(message),
       exited: (error) => void this.#onEnd(error.message),
     });

@@ -35,12 +35,6 @@ export interface DestinationMoverData extends MoverData {
   readonly sharesClock: boolean;
 }
 
-/** What a mover's thread is started with. */
-export interface MoverThreadData {
-  /** It is to be kept ready: nobody waits for it yet. */
-  readonly isReadied: boolean;
-}
-
 /** The first message to a mover's thread: which side it is, and all that it needs. */
 export type MoverWork =
   | { readonly side: 'source'; readonly data: SourceMoverData }

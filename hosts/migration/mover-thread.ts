@@ -17,7 +17,7 @@ export class MoverThread<To, From> {
   readonly #worker: Worker;
 
   /**
-   * @param worker from MoverThreads: it waits for its work
+   * @param worker from ReadyThreads: it waits for its work
    */
   constructor(worker: Worker, work: MoverWork, hooks: MoverThreadHooks<From>) {
     this.#worker = worker;

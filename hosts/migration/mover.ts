@@ -1,13 +1,14 @@
 /**
  * A mover's thread, of either side. It loads what both sides need, and then waits for its work: so that a host
- * can keep one ready (mover-threads.ts), and a migration need not wait for a thread's start. One that is kept ready
+ * can keep one ready (../ready-threads.ts), and a migration need not wait for a thread's start. One that is kept ready
  * rehearses meanwhile.
  */
 
 import { flushCompileCache } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
+import type { ThreadStart } from '../ready-threads.ts';
 import { DestinationMover } from './destination-mover.ts';
-import type { MoverThreadData, MoverWork } from './messages.ts';
+import type { MoverWork } from './messages.ts';
 import { rehearse } from './rehearsal.ts';
 import { SourceMover } from './source-mover.ts';
 
@@ -19,7 +20,7 @@ port.once('message', (work: MoverWork) => {
   isAwaited = true;
   waiting.resolve(work);
 });
-if ((workerData as MoverThreadData).isReadied) await rehearse(() => isAwaited);
+if ((workerData as ThreadStart).isKeptReady) await rehearse(() => isAwaited);
 // So that the next thread finds what this one had to compile; writes nothing when it had nothing to.
 flushCompileCache();
 const work = await waiting.promise;

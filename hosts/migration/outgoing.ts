@@ -17,18 +17,18 @@ import { PAGE_BYTES } from '../../proto/page.ts';
 import { nowMs } from '../clock.ts';
 import { HANDOVER, HOLD } from '../guest/control-layout.ts';
 import type { Guest } from '../guest/guest.ts';
+import type { ReadyThreads } from '../ready-threads.ts';
 import { remainingMs } from './estimates.ts';
 import { MOVER_LIMITS } from './limits.ts';
 import type { FromSourceMover, MoverWork, ToSourceMover } from './messages.ts';
 import { MoverThread } from './mover-thread.ts';
-import type { MoverThreads } from './mover-threads.ts';
 import { progressBoard } from './progress-board.ts';
 import { SwitchRequest } from './switch-request.ts';
 import type { Side } from './wire.ts';
 
 export interface OutgoingSettings {
   readonly migration: string;
-  readonly threads: MoverThreads;
+  readonly threads: ReadyThreads;
   readonly guest: Guest;
   readonly options: MigrationOptions;
   readonly ticket: Ticket;
@@ -103,7 +103,7 @@ export class OutgoingMigration {
         acceptedAtMs: this.#acceptedAtMs,
       },
     };
-    const thread = new MoverThread<ToSourceMover, FromSourceMover>(threads.take(), work, {
+    const thread = new MoverThread<ToSourceMover, FromSourceMover>(threads.take('mover'), work, {
       message: (message) => this.#onMessage(message),
       exited: (error) => this.#onExit(error),
     });

@@ -3,11 +3,10 @@
  * then nothing of the shape is left on the device.
  */
 
-import { execFile } from 'node:child_process';
-import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import { errorText } from '../../proto/errors.ts';
 import type { NetworkShape } from '../../proto/generated/godwit/v1/network.ts';
 import { networkShapeProblems } from '../../proto/network-shape.ts';
+import { run } from './run-command.ts';
 import { type Command, type TcDevice, tcCommands, tcRemoveCommands } from './tc-commands.ts';
 
 /** What the kernel and ip answer when there is nothing to take away. */
@@ -63,21 +62,6 @@ export async function tcDevice(name: string, namespace?: string): Promise<TcDevi
   const [link] = JSON.parse(text) as { mtu: number }[];
   if (link === undefined) throw new Error(`there is no device ${name} in ${namespace ?? 'this namespace'}`);
   return { name, mtu: link.mtu, ...within };
-}
-
-/**
- * Runs a command to its end and answers what it printed. @throws Error with the command and what it answered
- */
-export function run([file, ...args]: Command): Promise<string> {
-  return new Promise((resolve, reject) => {
-    execFile(file!, args, { timeout: DEADLINES_MS.query }, (error, stdout, stderr) => {
-      if (error === null) resolve(stdout);
-      else {
-        const answer = stderr.trim().replaceAll('\n', ' ') || errorText(error);
-        reject(new Error(`${[file, ...args].join(' ')}: ${answer}`, { cause: error }));
-      }
-    });
-  });
 }
 
 /** Runs a command that takes something away; that it is not there is no error. @throws Error as run() */

@@ -8,8 +8,8 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { bootId, nowMs } from '../../hosts/clock.ts';
 import { Guest } from '../../hosts/guest/guest.ts';
 import { IncomingMigration, type IncomingResult } from '../../hosts/migration/incoming.ts';
-import { MoverThreads } from '../../hosts/migration/mover-threads.ts';
 import { OutgoingMigration } from '../../hosts/migration/outgoing.ts';
+import { ReadyThreads } from '../../hosts/ready-threads.ts';
 import { type GuestSpec, RateUnit, WorkloadSpec } from '../../proto/generated/godwit/v1/guest.ts';
 import type { SourceOutcome } from '../../proto/generated/godwit/v1/host.ts';
 import {
@@ -25,7 +25,7 @@ export const MIGRATION = 'migration-1';
 export const TICKET = testTicket(MIGRATION);
 const MEBIBYTE = 1024 * 1024;
 /** Each migration starts its own. */
-export const THREADS = new MoverThreads(false);
+export const THREADS = new ReadyThreads([]);
 
 /** A small guest. */
 export function guestSpec(kind: string, rate: number, vcpuCount = 1, mebibytes = 4): GuestSpec {

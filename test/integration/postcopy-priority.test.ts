@@ -11,7 +11,7 @@ import { IncomingMigration } from '../../hosts/migration/incoming.ts';
 import { OutgoingMigration } from '../../hosts/migration/outgoing.ts';
 import { RunKind } from '../../hosts/migration/wire.ts';
 import { PostcopyPush } from '../../proto/generated/godwit/v1/migration.ts';
-import { guestSpec, MIGRATION, optionsOf, THREADS, TOKEN, until } from './engine-pair.ts';
+import { guestSpec, MIGRATION, optionsOf, THREADS, TICKET, until } from './engine-pair.ts';
 import { WirePeer } from './wire-peer.ts';
 
 const PAGE_COUNT = 256;
@@ -44,18 +44,15 @@ describe('the destination', () => {
     arriving.control.leaseUntilMs = Number.POSITIVE_INFINITY;
     const greeted = [Promise.withResolvers<WirePeer>(), Promise.withResolvers<WirePeer>()] as const;
     const listener = createServer((socket) => {
-      const peer = new WirePeer(socket, 'destination', PAGE_COUNT);
+      const peer = new WirePeer(socket, 'destination', PAGE_COUNT, TICKET);
       peers.push(peer);
-      void peer.hear('HELLO').then(({ body }) => {
-        peer.say('WELCOME', {});
-        greeted[body.channel as 0 | 1].resolve(peer);
-      });
+      void peer.sayWelcome().then((channel) => greeted[channel as 0 | 1].resolve(peer));
     });
     server = listener;
     await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
     const { port: sourcePort } = listener.address() as { port: number };
     const options = optionsOf('post-copy', { recoveryLimitMs: 0 });
-    const settings = { migration: MIGRATION, threads: THREADS, guest: arriving, options, token: TOKEN };
+    const settings = { migration: MIGRATION, threads: THREADS, guest: arriving, options, ticket: TICKET };
     incoming = new IncomingMigration(
       { ...settings, source: 'host-1', sourceAddress: '127.0.0.1', sourcePort, sourceBootId: bootId() },
       { resumed: () => {}, commitMissing: async () => 'source', abandoned: () => {} },
@@ -111,7 +108,7 @@ describe('the source', () => {
         threads: THREADS,
         guest: leaving,
         options,
-        token: TOKEN,
+        ticket: TICKET,
         listenAddress: '127.0.0.1',
       },
       {
@@ -127,9 +124,9 @@ describe('the source', () => {
     const port = await listening.promise;
     const dial = (): WirePeer[] =>
       [0, 1].map((channel) => {
-        const peer = new WirePeer(connect(port, '127.0.0.1'), 'source', PAGE_COUNT);
+        const peer = new WirePeer(connect(port, '127.0.0.1'), 'source', PAGE_COUNT, TICKET);
         peers.push(peer);
-        peer.say('HELLO', { migration: MIGRATION, token: TOKEN, channel, pageCount: PAGE_COUNT });
+        peer.sayHello({ channel });
         return peer;
       });
     const [main, priority] = dial();

@@ -88,8 +88,8 @@ export class WirePeer {
     await this.hear('WELCOME');
   }
 
-  /** WELCOME as a source says it, when HELLO has come. */
-  async sayWelcome(): Promise<void> {
+  /** WELCOME as a source says it, when HELLO has come. Answers which channel it was. */
+  async sayWelcome(): Promise<number> {
     const { body } = await this.hear('HELLO');
     const { channel, pageCount } = body;
     const { encryption } = this.#sealing;
@@ -97,6 +97,7 @@ export class WirePeer {
     const { welcome, keys } = answerHello(terms, body);
     this.say('WELCOME', welcome);
     this.#seal(keys);
+    return channel;
   }
 
   say<T extends ControlType>(type: T, body: Body<T>, payload = Buffer.alloc(0)): void {

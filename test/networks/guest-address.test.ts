@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { Fabric } from '../../fabric/fabric.ts';
 import { startNetnsFabric } from '../../fabric/netns-fabric.ts';
 import { kernelFeatures, trialProblem } from '../../hosts/network/kernel-features.ts';
-import { run } from '../../hosts/network/tc.ts';
+import { run } from '../../hosts/network/run-command.ts';
 import { resultRecordSchema } from '../../records/result-record.ts';
 import {
   descendants,

@@ -6,7 +6,8 @@
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from 'vitest';
 import { kernelFeatures } from '../../hosts/network/kernel-features.ts';
-import { run, TcShaper, tcDevice } from '../../hosts/network/tc.ts';
+import { run } from '../../hosts/network/run-command.ts';
+import { TcShaper, tcDevice } from '../../hosts/network/tc.ts';
 import type { LinkShape, NetworkShape } from '../../proto/generated/godwit/v1/network.ts';
 import { UNSHAPED_LINK, unshapedNetwork } from '../../proto/network-shape.ts';
 import { endAllProcesses, StartedProcess } from '../support/processes.ts';
