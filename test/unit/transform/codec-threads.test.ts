@@ -26,18 +26,19 @@ async function ready(compressionThreads: number): Promise<[PagePath, PageEncoder
   path = await PagePath.make({ pageCount: PAGE_COUNT, transforms });
   const encoder = path.encoder as PageEncoder;
   for (;;) {
-    const coded = encoder.encode(batchOf(1), LINK);
+    const coded = encode(encoder, 1);
     await coded;
     if (coded instanceof Promise) return [path, encoder];
     await new Promise(setImmediate);
   }
 }
 
-/** Pages that compress to a half. */
-function batchOf(pageCount: number): PageBatch {
+/** A batch of pages that compress to a half. */
+function encode(encoder: PageEncoder, pageCount: number): ReturnType<PageEncoder['encode']> {
   const bytes = batchBuffer();
   fillHalf(bytes);
-  return new PageBatch(0, MovePhase.RUNNING, [{ firstPage: 0, pageCount, kind: RunKind.DATA }], bytes);
+  const runs = [{ firstPage: 0, pageCount, kind: RunKind.DATA }];
+  return encoder.encode(new PageBatch(0, MovePhase.RUNNING, runs, bytes), LINK);
 }
 
 function fillHalf(memory: Uint8Array): void {
@@ -66,21 +67,21 @@ test('batches of a channel leave in their order, whichever is coded first', asyn
 
 test('what a thread that died had been given is coded all the same', async () => {
   const [, encoder] = await ready(1);
-  const here = encoder.encode(batchOf(64), LINK);
-  const then = encoder.encode(batchOf(64), LINK);
+  const here = encode(encoder, 64);
+  const then = encode(encoder, 64);
   expect(here).toBeInstanceOf(Promise);
   await encoder.close();
   const [first, second] = await Promise.all([here, then]);
   expect(first.payload.byteLength).toBeLessThan(first.decodedBytes);
   expect(Buffer.compare(first.payload, second.payload)).toBe(0);
   expect(encoder.isFull).toBe(false);
-  expect(encoder.encode(batchOf(64), LINK)).not.toBeInstanceOf(Promise);
+  expect(encode(encoder, 64)).not.toBeInstanceOf(Promise);
 });
 
 test('threads that have enough to do are waited for', async () => {
   const [, encoder] = await ready(1);
   expect(encoder.isFull).toBe(false);
-  const codings = [encoder.encode(batchOf(64), LINK), encoder.encode(batchOf(64), LINK)];
+  const codings = [encode(encoder, 64), encode(encoder, 64)];
   expect(encoder.isFull).toBe(true);
   await encoder.room();
   expect(encoder.isFull).toBe(false);
