@@ -185,6 +185,7 @@ export function resolveTransforms(list: TransformList): Transforms {
 
 function compressionOptions(given: NonNullable<Options['compression']>): Partial<Transforms> {
   if (typeof given === 'string') return { compression: compressionOf(given) };
+  if (given.codec === 'none') return {};
   return {
     compression: compressionOf(given.codec),
     compressionLevel: given.level ?? 0,

@@ -15,6 +15,7 @@ import {
   UNKNOWN,
 } from './measures.ts';
 import { tableText } from './table.ts';
+import { transformTable } from './transform-table.ts';
 import { variantText } from './variant-text.ts';
 
 const HEADS = ['TECHNIQUE', 'TRIALS', 'TOTAL TIME', 'DOWNTIME'];
@@ -37,6 +38,7 @@ export function summaryText(trials: readonly TrialRecord[]): string {
   const tables = [
     tableText(heads, rows, 1),
     ...postcopyTable(groups),
+    ...transformTable(groups),
     ...clientTable(trials),
     ...linkTable(trials),
   ];
