@@ -47,12 +47,7 @@ export class HeldContents {
   /** A page holds this content now. It takes the place of what was known of it, or, in a full line, of another. */
   put(hash: PageHash, guest: number, page: number): void {
     const words = this.#words;
-    const line = (hash.low & this.#lineMask) * LINE_WORDS;
-    let place = this.#find(hash) ?? line + (hash.high % WAYS) * ENTRY_WORDS;
-    for (let way = 0; way < WAYS && words[place + 2] !== 0; way++) {
-      const offset = line + way * ENTRY_WORDS;
-      if (words[offset + 2] === 0) place = offset;
-    }
+    const place = this.#find(hash) ?? this.#room(hash);
     words[place] = hash.low;
     words[place + 1] = hash.high;
     words[place + 2] = guest;
@@ -63,6 +58,15 @@ export class HeldContents {
   delete(hash: PageHash): void {
     const place = this.#find(hash);
     if (place !== undefined) this.#words[place + 2] = 0;
+  }
+
+  /** An empty place of the hash's line, or the one that is to be given up for it. */
+  #room({ low, high }: PageHash): number {
+    const line = (low & this.#lineMask) * LINE_WORDS;
+    for (let place = line; place < line + LINE_WORDS; place += ENTRY_WORDS) {
+      if (this.#words[place + 2] === 0) return place;
+    }
+    return line + (high % WAYS) * ENTRY_WORDS;
   }
 
   #find({ low, high }: PageHash): number | undefined {

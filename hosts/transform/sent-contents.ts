@@ -35,19 +35,10 @@ export class SentContents {
 
   /** Puts a hash in; a full line loses one for it. */
   add(hash: PageHash): void {
-    const words = this.#words;
     if (this.#find(hash) !== undefined) return;
-    const line = (hash.low & this.#lineMask) * LINE_WORDS;
-    let place = line + (hash.high % WAYS) * HASH_WORDS;
-    for (let way = 0; way < WAYS; way++) {
-      const offset = line + way * HASH_WORDS;
-      if (words[offset] === 0 && words[offset + 1] === 0) {
-        place = offset;
-        break;
-      }
-    }
-    words[place] = hash.low;
-    words[place + 1] = hash.high;
+    const place = this.#room(hash);
+    this.#words[place] = hash.low;
+    this.#words[place + 1] = hash.high;
   }
 
   /** The destination did not have it. */
@@ -58,7 +49,19 @@ export class SentContents {
     this.#words[place + 1] = 0;
   }
 
+  /** An empty place of the hash's line, or the one that is to be given up for it. */
+  #room({ low, high }: PageHash): number {
+    const words = this.#words;
+    const line = (low & this.#lineMask) * LINE_WORDS;
+    for (let place = line; place < line + LINE_WORDS; place += HASH_WORDS) {
+      if (words[place] === 0 && words[place + 1] === 0) return place;
+    }
+    return line + (high % WAYS) * HASH_WORDS;
+  }
+
   #find({ low, high }: PageHash): number | undefined {
+    // That is how an empty place looks.
+    if (low === 0 && high === 0) return undefined;
     const words = this.#words;
     const line = (low & this.#lineMask) * LINE_WORDS;
     for (let place = line; place < line + LINE_WORDS; place += HASH_WORDS) {

@@ -23,7 +23,9 @@ export class XbzrleCache {
    */
   constructor(cacheBytes: number, pageCount: number) {
     if (!Number.isInteger(Math.log2(cacheBytes / PAGE_BYTES)) || cacheBytes < PAGE_BYTES) {
-      throw new Error(`a cache for deltas of ${cacheBytes} bytes: it must be a power of two, from ${PAGE_BYTES} on`);
+      throw new Error(
+        `a cache for deltas of ${cacheBytes} bytes: it must be a power of two, from ${PAGE_BYTES} on`,
+      );
     }
     const places = Math.min(cacheBytes / PAGE_BYTES, 2 ** Math.ceil(Math.log2(pageCount)));
     this.#pages = new Uint8Array(places * PAGE_BYTES);

@@ -5,12 +5,7 @@
 
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import {
-  applyXbzrle,
-  encodeXbzrle,
-  XBZRLE_OVERFLOW,
-  xbzrleProblem,
-} from '../../hosts/transform/xbzrle.ts';
+import { applyXbzrle, encodeXbzrle, XBZRLE_OVERFLOW, xbzrleProblem } from '../../hosts/transform/xbzrle.ts';
 import { XbzrleCache } from '../../hosts/transform/xbzrle-cache.ts';
 import { PAGE_BYTES } from '../../proto/page.ts';
 
@@ -50,23 +45,29 @@ describe('XBZRLE', () => {
 
   test('gives back every page, at any alignment, or says that the encoding is too long', () => {
     fc.assert(
-      fc.property(changes, fc.nat(255), fc.nat(3), fc.integer({ min: 0, max: PAGE_BYTES }), (list, seed, shift, room) => {
-        const previous = new Uint8Array(PAGE_BYTES + shift).subarray(shift);
-        previous.set(patterned(seed));
-        const current = changed(previous, list);
-        const into = new Uint8Array(room + 1);
-        into[room] = 0xaa;
-        const length = encodeXbzrle(previous, current, into.subarray(0, room));
-        expect(into[room]).toBe(0xaa);
-        if (length === XBZRLE_OVERFLOW) {
-          expect(encodeXbzrle(previous, current, new Uint8Array(2 * PAGE_BYTES))).toBeGreaterThan(room);
-          return;
-        }
-        const encoding = into.subarray(0, length);
-        expect(xbzrleProblem(encoding)).toBeUndefined();
-        applyXbzrle(encoding, previous);
-        expect(Buffer.compare(previous, current)).toBe(0);
-      }),
+      fc.property(
+        changes,
+        fc.nat(255),
+        fc.nat(3),
+        fc.integer({ min: 0, max: PAGE_BYTES }),
+        (list, seed, shift, room) => {
+          const previous = new Uint8Array(PAGE_BYTES + shift).subarray(shift);
+          previous.set(patterned(seed));
+          const current = changed(previous, list);
+          const into = new Uint8Array(room + 1);
+          into[room] = 0xaa;
+          const length = encodeXbzrle(previous, current, into.subarray(0, room));
+          expect(into[room]).toBe(0xaa);
+          if (length === XBZRLE_OVERFLOW) {
+            expect(encodeXbzrle(previous, current, new Uint8Array(2 * PAGE_BYTES))).toBeGreaterThan(room);
+            return;
+          }
+          const encoding = into.subarray(0, length);
+          expect(xbzrleProblem(encoding)).toBeUndefined();
+          applyXbzrle(encoding, previous);
+          expect(Buffer.compare(previous, current)).toBe(0);
+        },
+      ),
       { numRuns: 300 },
     );
   });
@@ -75,7 +76,13 @@ describe('XBZRLE', () => {
     const page = patterned(1);
     const into = new Uint8Array(PAGE_BYTES);
     expect(encodeXbzrle(page, page.slice(), into)).toBe(0);
-    expect(encodeXbzrle(page, page.map((byte) => ~byte), into)).toBe(XBZRLE_OVERFLOW);
+    expect(
+      encodeXbzrle(
+        page,
+        page.map((byte) => ~byte),
+        into,
+      ),
+    ).toBe(XBZRLE_OVERFLOW);
   });
 
   test('never takes an encoding that would leave the page or that lacks bytes', () => {
