@@ -3,7 +3,12 @@
  * gives the same experiment.
  */
 
-import { RateUnit, type WorkloadPhase, type WorkloadSpec } from '../proto/generated/godwit/v1/guest.ts';
+import {
+  type ContentModel,
+  RateUnit,
+  type WorkloadPhase,
+  type WorkloadSpec,
+} from '../proto/generated/godwit/v1/guest.ts';
 import {
   FailpointAction,
   type MigrationOptions,
@@ -23,7 +28,8 @@ import { phaseKeys, workloadKeys } from './workload-keys.ts';
 
 export function toPlain(resolved: ResolvedSpec): PlainMapping {
   const { guest, fabric, techniques } = resolved;
-  const content = guest.content ?? { zero: 0, duplicate: 0, shared: 0, compressible: 0 };
+  const noContent = { zero: 0, duplicate: 0, shared: 0, compressible: 0 };
+  const { imageBytes, ...shares }: ContentModel = guest.content ?? noContent;
   return {
     name: resolved.name,
     seed: resolved.seed,
@@ -37,7 +43,7 @@ export function toPlain(resolved: ResolvedSpec): PlainMapping {
       memory: size.format(Number(guest.memoryBytes)),
       vcpus: guest.vcpuCount,
       'device-state': size.format(Number(guest.deviceStateBytes)),
-      content: { ...content },
+      content: { ...shares, ...(imageBytes !== undefined && { image: size.format(Number(imageBytes)) }) },
       ...(guest.workload && { workload: plainWorkload(guest.workload, resolved.traceFile) }),
     },
     migration: {
