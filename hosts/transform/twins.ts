@@ -48,8 +48,8 @@ export class Twins {
   }
 
   /** Their dirty marks were taken off: the destination has older ones until they are sent. */
-  collected(pages: Uint32Array, pageCount: number): void {
-    for (let index = 0; index < pageCount; index++) this.#sentRounds[pages[index] as number] = NOT_SENT;
+  collected(pages: Uint32Array): void {
+    for (const page of pages) this.#sentRounds[page] = NOT_SENT;
   }
 
   /**

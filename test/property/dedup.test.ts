@@ -83,7 +83,7 @@ function play(
   for (const [index, { before, between, sent, order }] of rounds.entries()) {
     const number = index + 1;
     const count = pageTable.collectDirty(pages);
-    twins.collected(pages, count);
+    twins.collected(pages.subarray(0, count));
     const queues: Message[][] = Array.from({ length: channels }, () => []);
     const deliver = (channel: number): void => {
       const message = queues[channel]?.shift();
