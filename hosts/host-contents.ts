@@ -6,20 +6,15 @@
 
 import { PAGE_BYTES } from '../proto/page.ts';
 import type { Guest } from './guest/guest.ts';
+import type { ContentsLender, Loan } from './migration/incoming.ts';
 import type { ToDestinationMover } from './migration/messages.ts';
 import { HeldContents } from './transform/held-contents.ts';
-import type { LentContents, LentGuest } from './transform/other-guests.ts';
+import type { LentGuest } from './transform/other-guests.ts';
 
 /** More contents than this push each other out of the index. */
 const CONTENTS_MAX = 2 ** 22;
 
-/** What a mover has been lent, until it gives it back. */
-export interface Loan {
-  readonly lent: LentContents;
-  giveBack(): void;
-}
-
-export class HostContents {
+export class HostContents implements ContentsLender {
   readonly #capacityBytes: number;
   /** Made when it is first asked for. */
   #contents: SharedArrayBuffer | undefined;

@@ -11,8 +11,10 @@ import type {
 } from '../proto/generated/godwit/v1/host.ts';
 import type { MigrationOptions, MigrationProgress } from '../proto/generated/godwit/v1/migration.ts';
 import { migrationOptionsProblems } from '../proto/migration-options.ts';
+import { comparesGuests, transformsOf } from '../proto/transforms.ts';
 import { bootId, nowMs } from './clock.ts';
 import type { CoordinatorLink } from './coordinator-link.ts';
+import type { Gangs, Membership } from './gangs.ts';
 import type { GuestTable, HeldEntry } from './guest-table.ts';
 import type { HandoverDesk, Side } from './handover-desk.ts';
 import type { HostNetwork } from './host-network.ts';
@@ -28,6 +30,7 @@ export interface OutgoingListener {
 }
 
 interface OutgoingParts {
+  readonly gangs: Gangs;
   readonly table: GuestTable;
   readonly desk: HandoverDesk;
   readonly link: CoordinatorLink;
@@ -46,17 +49,19 @@ export class OutgoingMoves {
   readonly #statistics: HostStatistics;
   readonly #network: HostNetwork;
   readonly #threads: MoverThreads;
+  readonly #gangs: Gangs;
   readonly #running = new Map<string, OutgoingMigration>();
   /** Of the guests that run elsewhere and have pages here: resolves when they have none any more. */
   readonly #serving = new Map<string, PromiseWithResolvers<void>>();
 
-  constructor({ table, desk, link, statistics, network, threads }: OutgoingParts) {
+  constructor({ table, desk, link, statistics, network, threads, gangs }: OutgoingParts) {
     this.#table = table;
     this.#desk = desk;
     this.#link = link;
     this.#statistics = statistics;
     this.#network = network;
     this.#threads = threads;
+    this.#gangs = gangs;
   }
 
   find(migration: string): OutgoingMigration | undefined {
@@ -87,10 +92,12 @@ export class OutgoingMoves {
     const { series } = entry.guest;
     const seriesFromMs = Math.max(acceptedAtMs - SERIES_BEFORE_MS, series.runningSinceMs ?? acceptedAtMs);
     let path: NetworkPath | undefined;
+    let gang: Membership | undefined;
     let outgoing: OutgoingMigration | undefined;
     try {
       path = await this.#network.openPath(request.destination);
-      outgoing = this.#outgoing(request, entry, options!, path, listener);
+      if (comparesGuests(transformsOf(options!))) gang = this.#gangs.join(request.destination);
+      outgoing = this.#outgoing(request, entry, { options: options!, gang: gang?.sent }, path, listener);
       this.#running.set(migration, outgoing);
       this.#desk.open(migration, 'source', outgoing);
       const outcome = await outgoing.run();
@@ -98,6 +105,7 @@ export class OutgoingMoves {
       if (report !== undefined) report.series = series.since(seriesFromMs);
       return outcome;
     } finally {
+      gang?.leave();
       await path?.close();
       this.#running.delete(migration);
       this.#serving.get(migration)?.resolve();
@@ -133,7 +141,7 @@ export class OutgoingMoves {
   #outgoing(
     request: HostServiceStartMigrationRequest,
     entry: HeldEntry,
-    options: MigrationOptions,
+    how: { readonly options: MigrationOptions; readonly gang: SharedArrayBuffer | undefined },
     path: NetworkPath,
     listener: OutgoingListener,
   ): OutgoingMigration {
@@ -143,7 +151,7 @@ export class OutgoingMoves {
         migration,
         threads: this.#threads,
         guest: entry.guest,
-        options,
+        ...how,
         token,
         listenAddress: path.listenAddress,
       },

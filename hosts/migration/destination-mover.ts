@@ -100,6 +100,12 @@ export class DestinationMover {
       case 'resume':
         this.#side.resume();
         break;
+      case 'guest-came':
+        this.#side.shares?.guestCame(message.guest);
+        break;
+      case 'guest-gone':
+        this.#side.shares?.guestGone(message.id);
+        break;
     }
   }
 

@@ -11,7 +11,7 @@
  */
 
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
-import type { TransformReport } from '../../proto/generated/godwit/v1/migration.ts';
+import { DedupScope, type TransformReport } from '../../proto/generated/godwit/v1/migration.ts';
 import { hasLatePages } from '../../proto/migration-options.ts';
 import { transformsOf } from '../../proto/transforms.ts';
 import { nowMs } from '../clock.ts';
@@ -31,9 +31,10 @@ import { MOVER_LIMITS } from './limits.ts';
 import type { DestinationMoverData } from './messages.ts';
 import { PagePlacer } from './page-placer.ts';
 import type { ChannelGeometry } from './page-runs.ts';
-import { bitmapBytesOf } from './page-set.ts';
+import { bitmapBytesOf, NO_PAGE } from './page-set.ts';
 import type { ProgressBoard } from './progress-board.ts';
 import { ReceivedMemory } from './received-memory.ts';
+import { SharedArrival } from './shared-arrival.ts';
 import type { Silence } from './silence.ts';
 import {
   type Body,
@@ -42,6 +43,7 @@ import {
   type Frame,
   isPageFrame,
   type PageFrame,
+  RunKind,
   wireText,
 } from './wire.ts';
 
@@ -71,6 +73,8 @@ export class DestinationSide {
   lost = Promise.withResolvers<never>();
   /** What comes when the guest runs here already. */
   readonly paging: DemandPaging;
+  /** What goes between this guest and others of this host, if that was asked for. */
+  readonly shares: SharedArrival | undefined;
   readonly times = { installedAtMs: 0, commitReceivedAtMs: 0, resumedAtMs: 0 };
   readonly clock = { offsetMs: 0, errorMs: 0 };
   /** All bytes so far; the report has what came up to COMMIT, without the ledger. */
@@ -111,8 +115,15 @@ export class DestinationSide {
     this.#control = new ControlBlock(shared.control, spec.vcpuCount);
     this.#pageCount = pageCountOf(spec);
     this.#memory = new ReceivedMemory(shared.memory);
-    const context = { transforms: transformsOf(data.options), shared, received: this.#memory };
-    this.#decoder = new PageDecoder(this.#memory, restorersOf(context));
+    const shares = data.lent && new SharedArrival(data.lent, this.#memory, data.options.channels);
+    const context = {
+      transforms: transformsOf(data.options),
+      received: this.#memory,
+      digests: shares?.restorer,
+    };
+    const placed = shares && ((page: number, content: Uint8Array) => shares.placed(page, content));
+    this.#decoder = new PageDecoder(this.#memory, restorersOf(context), placed);
+    this.shares = shares;
     this.paging = new DemandPaging(shared);
     this.#ledgerReceiver = new LedgerReceiver(shared.base, this.#pageCount);
     const stateBytes = Number(spec.deviceStateBytes) + spec.vcpuCount * VCPU_STATE_BYTES;
@@ -126,6 +137,8 @@ export class DestinationSide {
   async connect(): Promise<void> {
     await this.#open();
     if (!this.#data.sharesClock) await this.#measureClock();
+    const { dedup } = transformsOf(this.#data.options);
+    if (dedup === DedupScope.DEDUP_SCOPE_HOST) await this.shares?.offer(this.#main.sender);
     this.#stage = 'moving';
     this.#main.sender.send('START', {});
   }
@@ -372,6 +385,8 @@ export class DestinationSide {
       case 'LACKING':
       case 'STANDBY':
       case 'PLACED':
+      case 'WANTED':
+      case 'OFFER':
         // The decoder refuses them first, since they are the destination's.
         throw notNow(frame.type);
     }
@@ -391,6 +406,7 @@ export class DestinationSide {
     }
     channel.round = round;
     channel.isInRound = false;
+    this.shares?.roundEnded(channel.index, channel.sender);
     channel.sender.send('ROUND_DONE', { round });
     this.#whenWhole();
   }
@@ -426,12 +442,21 @@ export class DestinationSide {
   /** Everything is here when the final round has ended on every channel. */
   #whenWhole(): void {
     if (this.#channels.some(({ round }) => round !== this.#finalRound)) return;
+    this.#mustLackNothing();
     if (!this.#control.tryHandover(HANDOVER.NONE, HANDOVER.READY)) return;
     this.#stage = 'ready';
     const installedAtMs = nowMs();
     this.times.installedAtMs = installedAtMs;
     this.#main.sender.send('READY', { installedAtMs });
     this.whole.resolve();
+  }
+
+  /** What came as a digest and was wanted is here by now, or comes to the running guest. @throws WireViolation */
+  #mustLackNothing(): void {
+    const { lacking } = this.#memory;
+    for (let page = lacking.atOrAfter(0); page !== NO_PAGE; page = lacking.atOrAfter(page + 1)) {
+      if (!this.paging.isMissing(page)) throw new WireViolation(`page ${page} was wanted and has not come`);
+    }
   }
 
   #onCommit(): void {
@@ -469,6 +494,7 @@ export class DestinationSide {
   #mayBring(channel: DestinationChannel, frame: PageFrame): void {
     if (this.paging.isActive && this.#isWhole) {
       this.paging.mustLack(frame);
+      mustBePlain(frame);
       return;
     }
     this.#mayMove(channel, frame.type);
@@ -494,4 +520,12 @@ export class DestinationSide {
 
 function notNow(type: Frame['type']): WireViolation {
   return new WireViolation(`${type} is not allowed now`);
+}
+
+/** The guest runs here and writes its pages: none can be made of another one, or of what it held before. */
+function mustBePlain({ runs }: PageFrame): void {
+  for (const { firstPage, kind } of runs) {
+    if (kind === RunKind.DATA || kind === RunKind.ZERO) continue;
+    throw new WireViolation(`page ${firstPage} of the running guest came as a run of kind ${kind}`);
+  }
 }

@@ -14,6 +14,7 @@ import {
 import { bootId, nowMs } from '../clock.ts';
 import { HANDOVER } from '../guest/control-layout.ts';
 import type { Guest } from '../guest/guest.ts';
+import type { LentContents } from '../transform/other-guests.ts';
 import type { FromDestinationMover, MoverWork, ToDestinationMover } from './messages.ts';
 import { MoverThread } from './mover-thread.ts';
 import type { MoverThreads } from './mover-threads.ts';
@@ -32,6 +33,19 @@ export interface IncomingSettings {
   readonly sourceAddress: string;
   readonly sourcePort: number;
   readonly sourceBootId: string;
+  /** Lends what other guests of this host hold, when the guest is to be compared with them. */
+  readonly contents?: ContentsLender | undefined;
+}
+
+/** The host's contents as an incoming migration sees them; each of its movers is told what comes and goes. */
+export interface ContentsLender {
+  lend(guest: Guest, tell: (message: ToDestinationMover) => void): Loan;
+}
+
+/** What a mover has been lent, until it gives it back. */
+export interface Loan {
+  readonly lent: LentContents;
+  giveBack(): void;
 }
 
 export interface IncomingHooks {
@@ -57,6 +71,7 @@ export class IncomingMigration {
   readonly #connected = Promise.withResolvers<void>();
   readonly #finished = Promise.withResolvers<IncomingResult>();
   #thread: MoverThread<ToDestinationMover, FromDestinationMover> | undefined;
+  #loan: Loan | undefined;
   #isConnected = false;
   #ledgerArrived = false;
   #failpoint = '';
@@ -82,6 +97,7 @@ export class IncomingMigration {
   async connect(): Promise<void> {
     const { migration, threads, guest, options, token, sourceAddress, sourcePort, sourceBootId } =
       this.#settings;
+    this.#loan = this.#settings.contents?.lend(guest, (message) => this.#thread?.post(message));
     const work: MoverWork = {
       side: 'destination',
       data: {
@@ -93,6 +109,7 @@ export class IncomingMigration {
         sourceAddress,
         sourcePort,
         sharesClock: sourceBootId === bootId(),
+        lent: this.#loan?.lent,
       },
     };
     this.#thread = new MoverThread(threads.take(), work, {
@@ -192,6 +209,7 @@ export class IncomingMigration {
   async #onEnd(reason: string): Promise<void> {
     if (this.#threadEnded) return;
     this.#threadEnded = true;
+    this.#loan?.giveBack();
     const { control } = this.#settings.guest;
     // It may have died between resuming the guest and saying so.
     if (control.handover() === HANDOVER.RESUMED && this.#fate === undefined) this.#onResumed(nowMs());

@@ -31,6 +31,8 @@ export interface OutgoingSettings {
   readonly options: MigrationOptions;
   /** What the destination's connections must say. */
   readonly token: string;
+  /** Of SentContents: what the guests that leave with this one have sent, when they are to be compared. */
+  readonly gang?: SharedArrayBuffer | undefined;
   /** An address of this host, on which an ephemeral port is opened. */
   readonly listenAddress: string;
 }
@@ -85,7 +87,7 @@ export class OutgoingMigration {
 
   /** Does the migration to its end. Never rejects for what happens on the way: the outcome tells. */
   async run(): Promise<SourceOutcome> {
-    const { migration, threads, guest, options, token, listenAddress } = this.#settings;
+    const { migration, threads, guest, options, token, gang, listenAddress } = this.#settings;
     const wasRunning = (guest.control.holds() & HOLD.PAUSE) === 0;
     const work: MoverWork = {
       side: 'source',
@@ -94,6 +96,7 @@ export class OutgoingMigration {
         shared: guest.shared,
         options,
         token,
+        gang,
         board: this.#board.shared,
         listenAddress,
         acceptedAtMs: this.#acceptedAtMs,

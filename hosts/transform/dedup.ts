@@ -80,11 +80,7 @@ export class Dedup implements TransformStage {
     });
   }
 
-  /**
-   * The destination has not got what it was told a digest of.
-   *
-   * @returns false when this page did not go as a digest in the round that runs, or was refused already: that is a lie
-   */
+  /** The destination has not got the content whose digest it was sent. */
   refused(page: number): boolean {
     if (this.#refusable === NONE || this.#digestRounds[page] !== this.#refusable) return false;
     this.#digestRounds[page] = NONE;

@@ -45,9 +45,10 @@ export class Delta implements TransformStage {
     });
   }
 
-  /** What was sent of a page did not become its content at the destination. */
-  refused(page: number): void {
+  /** It was another stage's: what the destination holds now is not known. */
+  refused(page: number): boolean {
     this.#cache.drop(page);
+    return false;
   }
 
   report(): ReturnType<TransformStage['report']> {

@@ -31,7 +31,7 @@ export class DigestRestorer implements PageRestorer {
     const end = offset + CONTENT_NAME_BYTES;
     const name = payload.subarray(offset, end);
     if (!this.#resolve(page, name)) {
-      this.#received.lack(page);
+      this.#received.lacking.add(page);
       this.#unresolved.set(page, Buffer.from(name));
     }
     return end;
@@ -49,7 +49,7 @@ export class DigestRestorer implements PageRestorer {
       if (!isOnChannel(page)) continue;
       this.#unresolved.delete(page);
       // It may have come by other means since.
-      if (this.#received.lacks(page) && !this.#resolve(page, name)) wanted.push(page);
+      if (this.#received.lacking.has(page) && !this.#resolve(page, name)) wanted.push(page);
     }
     return wanted;
   }
