@@ -121,8 +121,7 @@ export class DestinationSide {
       received: this.#memory,
       digests: shares?.restorer,
     };
-    const placed = shares && ((page: number, content: Uint8Array) => shares.placed(page, content));
-    this.#decoder = new PageDecoder(this.#memory, restorersOf(context), placed);
+    this.#decoder = new PageDecoder(this.#memory, restorersOf(context));
     this.shares = shares;
     this.paging = new DemandPaging(shared);
     this.#ledgerReceiver = new LedgerReceiver(shared.base, this.#pageCount);
@@ -331,7 +330,10 @@ export class DestinationSide {
     }
     this.#mayBring(channel, frame);
     placer.place(frame);
-    if (!this.#isWhole) return;
+    if (!this.#isWhole) {
+      this.shares?.placed(frame);
+      return;
+    }
     this.paging.placed(frame);
     const bytes = contentBytesOf(frame);
     if (bytes > 0) this.#main.sender.send('PLACED', { bytes });

@@ -9,16 +9,18 @@ import { type LentContents, type LentGuest, OtherGuests } from '../transform/oth
 import type { ChannelSender } from './channel-sender.ts';
 import { MOVER_LIMITS, WIRE_LIMITS } from './limits.ts';
 import type { ReceivedMemory } from './received-memory.ts';
-import { channelOf } from './wire.ts';
+import { channelOf, type PageFrame, RunKind } from './wire.ts';
 
 const HASH_BYTES = 8;
 
 export class SharedArrival {
   readonly restorer: DigestRestorer;
+  readonly #received: ReceivedMemory;
   readonly #others: OtherGuests;
   readonly #channelCount: number;
 
   constructor(lent: LentContents, received: ReceivedMemory, channelCount: number) {
+    this.#received = received;
     this.#others = new OtherGuests(lent);
     this.restorer = new DigestRestorer(received, this.#others);
     this.#channelCount = channelCount;
@@ -34,9 +36,14 @@ export class SharedArrival {
     this.#others.gone(id);
   }
 
-  /** A page has come as it is, and others may want its content. */
-  placed(page: number, content: Uint8Array): void {
-    this.#others.placed(page, content);
+  /** The pages of a frame are in place. Others may want the contents that have come as they are. */
+  placed({ runs }: PageFrame): void {
+    for (const { firstPage, pageCount, kind } of runs) {
+      if (kind !== RunKind.DATA) continue;
+      for (let page = firstPage; page < firstPage + pageCount; page++) {
+        this.#others.placed(page, this.#received.pages(page, 1));
+      }
+    }
   }
 
   /** Tells the source the hashes of what other guests here hold: hints, that may be past when they are used. */

@@ -47,7 +47,7 @@ export class OtherGuests {
     this.#memories.delete(id);
   }
 
-  /** A page of the guest that moves was placed, and is there for others. @param content that nobody changes meanwhile */
+  /** A page of the guest that moves was placed, and is there for others. */
   placed(page: number, content: Uint8Array): void {
     hashPage(content, this.#hash);
     this.#contents.put(this.#hash, this.#self, page);

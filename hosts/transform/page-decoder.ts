@@ -13,19 +13,14 @@ import { decodePayload } from './codecs/registry.ts';
 import type { PageRestorer, PageRestorers } from './page-restorer.ts';
 import { TransformMeasure } from './transform-measure.ts';
 
-type PageObserver = (page: number, content: Uint8Array) => void;
-
 export class PageDecoder {
   readonly #memory: ReceivedMemory;
   readonly #restorers: PageRestorers;
-  readonly #placed: PageObserver | undefined;
   readonly #measure = new TransformMeasure('compression', '');
 
-  /** @param placed called for each page that came as it is, with its content */
-  constructor(memory: ReceivedMemory, restorers: PageRestorers, placed?: PageObserver) {
+  constructor(memory: ReceivedMemory, restorers: PageRestorers) {
     this.#memory = memory;
     this.#restorers = restorers;
-    this.#placed = placed;
   }
 
   /** Places a frame's pages. @throws WireViolation for a payload that cannot be what the frame says */
@@ -84,10 +79,6 @@ export class PageDecoder {
       end += pageCount * PAGE_BYTES;
       // Not Buffer.copy: it takes its offsets modulo 4 GiB (Node 24).
       this.#memory.open(firstPage, pageCount).set(decoded.subarray(start, end));
-      for (let index = 0; index < pageCount && this.#placed !== undefined; index++) {
-        const offset = start + index * PAGE_BYTES;
-        this.#placed(firstPage + index, decoded.subarray(offset, offset + PAGE_BYTES));
-      }
     } else {
       const restorer = this.#restorer(kind);
       for (let page = firstPage; page < firstPage + pageCount; page++)
