@@ -20,15 +20,15 @@ export interface StageContext {
   readonly shared: SharedGuest;
   readonly channelCount: number;
   /** Of SentContents: what the gang has sent, and what the destination offers; as far as the scope of dedup has them. */
-  readonly gang: SharedArrayBuffer | undefined;
-  readonly offered: SharedArrayBuffer | undefined;
+  readonly gang?: SharedArrayBuffer | undefined;
+  readonly offered?: SharedArrayBuffer | undefined;
 }
 
 export interface RestorerContext {
   readonly transforms: Transforms;
   readonly received: ReceivedMemory;
   /** What takes contents from other guests, when that was asked for. */
-  readonly digests: PageRestorer | undefined;
+  readonly digests?: PageRestorer | undefined;
 }
 
 /** In the order in which batches pass them. */

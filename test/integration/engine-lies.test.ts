@@ -9,12 +9,16 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { bootId } from '../../hosts/clock.ts';
 import { HANDOVER } from '../../hosts/guest/control-layout.ts';
 import { Guest } from '../../hosts/guest/guest.ts';
+import { HostContents } from '../../hosts/host-contents.ts';
 import { IncomingMigration } from '../../hosts/migration/incoming.ts';
 import { MOVER_LIMITS } from '../../hosts/migration/limits.ts';
 import { OutgoingMigration } from '../../hosts/migration/outgoing.ts';
 import { RunKind } from '../../hosts/migration/wire.ts';
+import { SentContents } from '../../hosts/transform/sent-contents.ts';
 import type { SourceOutcome } from '../../proto/generated/godwit/v1/host.ts';
-import { MigrationPhase } from '../../proto/generated/godwit/v1/migration.ts';
+import { DedupScope, MigrationPhase } from '../../proto/generated/godwit/v1/migration.ts';
+import { PAGE_BYTES } from '../../proto/page.ts';
+import { DEFAULT_TRANSFORMS } from '../../proto/transforms.ts';
 import { guestSpec, MIGRATION, optionsOf, THREADS, TOKEN, until } from './engine-pair.ts';
 import { WirePeer } from './wire-peer.ts';
 
@@ -23,6 +27,12 @@ const PAGE_COUNT = 256;
 const spec = guestSpec('uniform', 2000, 1, 1);
 const HELLO = { migration: MIGRATION, token: TOKEN, channel: 0, pageCount: PAGE_COUNT };
 const OVERSIZED = 0x7fffffff;
+/** All that a liar may abuse. */
+const transforms = {
+  ...DEFAULT_TRANSFORMS,
+  dedup: DedupScope.DEDUP_SCOPE_GANG,
+  deltaCacheBytes: BigInt(PAGE_COUNT * PAGE_BYTES),
+};
 
 describe('the source', () => {
   let guest: Guest;
@@ -53,7 +63,8 @@ describe('the source', () => {
       migration: MIGRATION,
       threads: THREADS,
       guest,
-      options: optionsOf('pre-copy'),
+      options: optionsOf('pre-copy', { transforms }),
+      gang: SentContents.allocate(1),
       token: TOKEN,
     };
     outgoing = new OutgoingMigration(
@@ -98,6 +109,8 @@ describe('the source', () => {
     ['RESUMED before COMMIT', (peer) => peer.say('RESUMED', { resumedAtMs: 1 })],
     ['LEDGER_DONE before the ledger', (peer) => peer.say('LEDGER_DONE', {})],
     ['HELLO on a channel that has one', (peer) => peer.say('HELLO', HELLO)],
+    ['WANTED of a page that did not go as a digest', (peer) => peer.say('WANTED', { pages: [3] })],
+    ['OFFER, which nobody asked for', (peer) => peer.say('OFFER', { hashes: Buffer.alloc(8) })],
     ['COMMIT, which is the source’s', (peer) => peer.say('COMMIT', {})],
     ['pages', (peer) => peer.sayPages({ firstPage: 0, pageCount: 1, kind: RunKind.DATA })],
     ['a table of 2 GiB', (peer) => peer.sayForged('ALIVE', {}, 'tableBytes', OVERSIZED)],
@@ -209,6 +222,7 @@ describe('the destination', () => {
   let guest: Guest;
   let server: Server | undefined;
   let incoming: IncomingMigration;
+  const contents = new HostContents(PAGE_COUNT * PAGE_BYTES);
   const abandoned: string[] = [];
   const asked: string[] = [];
   let isConnected: Promise<void>;
@@ -244,7 +258,8 @@ describe('the destination', () => {
       migration: MIGRATION,
       threads: THREADS,
       guest,
-      options: optionsOf('pre-copy'),
+      options: optionsOf('pre-copy', { transforms }),
+      contents,
       token: TOKEN,
     };
     incoming = new IncomingMigration(
@@ -279,6 +294,11 @@ describe('the destination', () => {
   }
 
   const page = { firstPage: 3, pageCount: 1, kind: RunKind.DATA };
+  /** Behind those that other lies fill. */
+  const fresh = { firstPage: 200, pageCount: 1 };
+  const copy = { ...fresh, kind: RunKind.COPY };
+  const delta = { ...fresh, kind: RunKind.DELTA };
+  const digest = { ...fresh, kind: RunKind.DIGEST };
 
   test.each<[string, (peer: WirePeer) => void]>([
     ['garbage', (peer) => void peer.socket.write(Buffer.alloc(10_000, 0xab))],
@@ -319,6 +339,25 @@ describe('the destination', () => {
         sayDeviceState(peer);
       },
     ],
+    ['a copy of a page that has not come', (peer) => peer.sayCoded([copy], Buffer.of(100, 0, 0, 0))],
+    ['a copy of a page of nobody’s', (peer) => peer.sayCoded([copy], Buffer.of(0, 0, 0, 0xff))],
+    ['a delta of a page that has not come', (peer) => peer.sayCoded([delta], Buffer.of(3, 0, 1, 1, 9))],
+    [
+      'a delta that leaves its page',
+      (peer) => {
+        peer.sayPages({ ...fresh, kind: RunKind.DATA });
+        peer.sayCoded([delta], Buffer.of(5, 0, 0xff, 0x1f, 2, 1, 1));
+      },
+    ],
+    ['half a digest', (peer) => peer.sayCoded([digest], Buffer.alloc(12))],
+    [
+      'a digest that nobody here has, and then the pause',
+      (peer) => {
+        peer.sayCoded([digest], Buffer.alloc(24, 7));
+        peer.say('ROUND_END', { round: 1 });
+        sayDeviceState(peer, [0], 5000);
+      },
+    ],
     [
       'the same frame twice',
       (peer) => {
@@ -338,6 +377,19 @@ describe('the destination', () => {
     expect(abandoned).toEqual([reason]);
     expect(asked).toEqual([]);
     expect(guest.running).toBe(false);
+  });
+
+  test('wants a page whose digest nobody here has, and is ready when it has come', async () => {
+    const peer = await start();
+    peer.sayCoded([digest], Buffer.alloc(24, 7));
+    peer.say('ROUND_END', { round: 1 });
+    expect((await peer.hear('WANTED')).body).toEqual({ pages: [fresh.firstPage] });
+    expect((await peer.hear('ROUND_DONE')).body).toEqual({ round: 1 });
+    peer.sayPages({ ...fresh, kind: RunKind.DATA });
+    peer.say('ROUND_END', { round: 2 });
+    sayDeviceState(peer, [0], 5000);
+    await peer.hear('READY');
+    expect(new Uint8Array(guest.shared.memory, fresh.firstPage * PAGE_BYTES)[0]).toBe(1);
   });
 
   test('does not come up with a source that sends pages before WELCOME', async () => {

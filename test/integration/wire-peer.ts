@@ -10,6 +10,7 @@ import {
   type Body,
   type ControlFrame,
   type ControlType,
+  encodeCoded,
   encodeControl,
   encodePages,
   type Frame,
@@ -17,6 +18,7 @@ import {
   HEADER,
   type PageRun,
   type Side,
+  WireCodec,
 } from '../../hosts/migration/wire.ts';
 import { PAGE_BYTES } from '../../proto/page.ts';
 
@@ -50,6 +52,13 @@ export class WirePeer {
   sayPages(...runs: PageRun[]): void {
     const pages = runs.reduce((sum, { pageCount, kind }) => sum + (kind === 1 ? pageCount : 0), 0);
     this.socket.write(Buffer.concat([this.pagesHead(...runs), Buffer.alloc(pages * PAGE_BYTES, 1)]));
+  }
+
+  /** CODED, not compressed, with any payload. */
+  sayCoded(runs: readonly PageRun[], payload: Buffer): void {
+    const { byteLength } = payload;
+    const head = { runs, codec: WireCodec.NONE, decodedBytes: byteLength, payloadBytes: byteLength };
+    this.socket.write(Buffer.concat([encodeCoded(head, this.sequence++), payload]));
   }
 
   /** What announces pages that a liar may then not send. */
