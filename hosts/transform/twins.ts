@@ -21,6 +21,10 @@ import type { PageHash } from './page-hash.ts';
 
 /** In `#sentRounds`: not sent since it was last collected. */
 const NOT_SENT = 0;
+const ENTRY_WORDS = 2;
+/** The entries where a hash may be. */
+const WAYS = 4;
+const LINE_WORDS = WAYS * ENTRY_WORDS;
 /** Odd, so that channels lie far apart: 2^32 divided by the golden ratio. */
 const SPREAD = 0x9e3779b1;
 /** What `find` answers when there is none. */
@@ -32,7 +36,7 @@ export class Twins {
   readonly #channelOf: (page: number) => number;
   /** The round in which each page was sent as bytes that the destination then has. */
   readonly #sentRounds: Uint32Array;
-  /** The page that was last sent on a channel with a hash, and one; 0 for none. */
+  /** Entries of two words: the upper half of a hash, and the page that was last sent with it and one; 0 for none. */
   readonly #candidates: Uint32Array;
 
   /**
@@ -44,7 +48,9 @@ export class Twins {
     this.#pageTable = pageTable;
     this.#channelOf = channelOf;
     this.#sentRounds = new Uint32Array(pageTable.pageCount);
-    this.#candidates = new Uint32Array(2 ** Math.ceil(Math.log2(pageTable.pageCount)));
+    // Half empty when no page is like another, so that few push each other out.
+    const lines = 2 ** Math.ceil(Math.log2((2 * pageTable.pageCount) / WAYS));
+    this.#candidates = new Uint32Array(lines * LINE_WORDS);
   }
 
   /** Their dirty marks were taken off: the destination has older ones until they are sent. */
@@ -60,8 +66,9 @@ export class Twins {
    * @param round that runs; all before it were placed
    */
   find(page: number, content: Uint8Array, hash: PageHash, round: number): number {
-    const twin = (this.#candidates[this.#slot(page, hash)] as number) - 1;
-    if (twin < 0 || twin === page) return NO_TWIN;
+    const place = this.#place(page, hash);
+    const twin = place === undefined ? NO_TWIN : (this.#candidates[place + 1] as number) - 1;
+    if (twin === NO_TWIN || twin === page) return NO_TWIN;
     const sentRound = this.#sentRounds[twin] as number;
     if (sentRound === NOT_SENT) return NO_TWIN;
     if (sentRound === round && this.#channelOf(twin) !== this.#channelOf(page)) return NO_TWIN;
@@ -78,11 +85,32 @@ export class Twins {
 
   /** Among pages of this content it is the one to be found. */
   offer(page: number, hash: PageHash): void {
-    this.#candidates[this.#slot(page, hash)] = page + 1;
+    const place = this.#place(page, hash) ?? this.#room(page, hash);
+    this.#candidates[place] = hash.high;
+    this.#candidates[place + 1] = page + 1;
+  }
+
+  /** The entry of a hash, if there is one. */
+  #place(page: number, hash: PageHash): number | undefined {
+    const line = this.#line(page, hash);
+    for (let place = line; place < line + LINE_WORDS; place += ENTRY_WORDS) {
+      if (this.#candidates[place] === hash.high && this.#candidates[place + 1] !== 0) return place;
+    }
+    return undefined;
+  }
+
+  /** An empty entry of the hash's line, or the one that is to be given up for it. */
+  #room(page: number, hash: PageHash): number {
+    const line = this.#line(page, hash);
+    for (let place = line; place < line + LINE_WORDS; place += ENTRY_WORDS) {
+      if (this.#candidates[place + 1] === 0) return place;
+    }
+    return line + (hash.high % WAYS) * ENTRY_WORDS;
   }
 
   /** Each channel finds its own: what another has sent in the same round is no twin yet. */
-  #slot(page: number, { low }: PageHash): number {
-    return (low + Math.imul(this.#channelOf(page), SPREAD)) & (this.#candidates.length - 1);
+  #line(page: number, { low }: PageHash): number {
+    const lines = this.#candidates.length / LINE_WORDS;
+    return ((low + Math.imul(this.#channelOf(page), SPREAD)) & (lines - 1)) * LINE_WORDS;
   }
 }
