@@ -5,6 +5,7 @@
  */
 
 import { connect, createServer, type Server } from 'node:net';
+import { deflateRawSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { bootId } from '../../hosts/clock.ts';
 import { HANDOVER } from '../../hosts/guest/control-layout.ts';
@@ -13,12 +14,12 @@ import { HostContents } from '../../hosts/host-contents.ts';
 import { IncomingMigration } from '../../hosts/migration/incoming.ts';
 import { MOVER_LIMITS } from '../../hosts/migration/limits.ts';
 import { OutgoingMigration } from '../../hosts/migration/outgoing.ts';
-import { RunKind } from '../../hosts/migration/wire.ts';
+import { type PageRun, RunKind, WireCodec } from '../../hosts/migration/wire.ts';
 import { SentContents } from '../../hosts/transform/sent-contents.ts';
 import type { SourceOutcome } from '../../proto/generated/godwit/v1/host.ts';
-import { DedupScope, MigrationPhase } from '../../proto/generated/godwit/v1/migration.ts';
+import { DedupScope, MigrationPhase, type Transforms } from '../../proto/generated/godwit/v1/migration.ts';
 import { PAGE_BYTES } from '../../proto/page.ts';
-import { DEFAULT_TRANSFORMS } from '../../proto/transforms.ts';
+import { comparesGuests, DEFAULT_TRANSFORMS } from '../../proto/transforms.ts';
 import { guestSpec, MIGRATION, optionsOf, THREADS, TOKEN, until } from './engine-pair.ts';
 import { WirePeer } from './wire-peer.ts';
 
@@ -245,7 +246,7 @@ describe('the destination', () => {
   });
 
   /** A source that a test plays, to which the destination has said HELLO. */
-  async function accept(): Promise<WirePeer> {
+  async function accept(used: Transforms): Promise<WirePeer> {
     guest.control.tryHandover(HANDOVER.ABANDONED, HANDOVER.NONE);
     const accepted = Promise.withResolvers<WirePeer>();
     const listener = createServer((socket) =>
@@ -258,8 +259,8 @@ describe('the destination', () => {
       migration: MIGRATION,
       threads: THREADS,
       guest,
-      options: optionsOf('pre-copy', { transforms }),
-      contents,
+      options: optionsOf('pre-copy', { transforms: used }),
+      ...(comparesGuests(used) && { contents }),
       token: TOKEN,
     };
     incoming = new IncomingMigration(
@@ -280,12 +281,17 @@ describe('the destination', () => {
     return peer;
   }
 
-  async function start(): Promise<WirePeer> {
-    const peer = await accept();
+  async function start(used: Transforms = transforms): Promise<WirePeer> {
+    const peer = await accept(used);
     peer.say('WELCOME', {});
     await peer.hear('START');
     await isConnected;
     return peer;
+  }
+
+  /** A page that was not compressed, with any body. */
+  function sayCoded(peer: WirePeer, run: PageRun, body: Buffer): void {
+    peer.sayCoded({ runs: [run], codec: WireCodec.NONE, decodedBytes: body.byteLength }, body);
   }
 
   /** The devices' state of this guest, as a source would send it. */
@@ -304,6 +310,16 @@ describe('the destination', () => {
     ['garbage', (peer) => void peer.socket.write(Buffer.alloc(10_000, 0xab))],
     ['WELCOME twice', (peer) => peer.say('WELCOME', {})],
     ['pages outside memory', (peer) => peer.sayPages({ ...page, firstPage: PAGE_COUNT })],
+    [
+      'a batch that becomes more than it announces',
+      (peer) => {
+        const bomb = deflateRawSync(Buffer.alloc(64 * 1024 * 1024));
+        peer.sayCoded(
+          { runs: [page], codec: WireCodec.DEFLATE, decodedBytes: PAGE_BYTES },
+          bomb.subarray(0, 4000),
+        );
+      },
+    ],
     ['a round that is not the next', (peer) => peer.say('ROUND_END', { round: 2 })],
     ['the devices’ state before any page', (peer) => sayDeviceState(peer)],
     ['COMMIT before READY', (peer) => peer.say('COMMIT', {})],
@@ -339,21 +355,21 @@ describe('the destination', () => {
         sayDeviceState(peer);
       },
     ],
-    ['a copy of a page that has not come', (peer) => peer.sayCoded([copy], Buffer.of(100, 0, 0, 0))],
-    ['a copy of a page of nobody’s', (peer) => peer.sayCoded([copy], Buffer.of(0, 0, 0, 0xff))],
-    ['a delta of a page that has not come', (peer) => peer.sayCoded([delta], Buffer.of(3, 0, 1, 1, 9))],
+    ['a copy of a page that has not come', (peer) => sayCoded(peer, copy, Buffer.of(100, 0, 0, 0))],
+    ['a copy of a page of nobody’s', (peer) => sayCoded(peer, copy, Buffer.of(0, 0, 0, 0xff))],
+    ['a delta of a page that has not come', (peer) => sayCoded(peer, delta, Buffer.of(3, 0, 1, 1, 9))],
     [
       'a delta that leaves its page',
       (peer) => {
         peer.sayPages({ ...fresh, kind: RunKind.DATA });
-        peer.sayCoded([delta], Buffer.of(5, 0, 0xff, 0x1f, 2, 1, 1));
+        sayCoded(peer, delta, Buffer.of(5, 0, 0xff, 0x1f, 2, 1, 1));
       },
     ],
-    ['half a digest', (peer) => peer.sayCoded([digest], Buffer.alloc(12))],
+    ['half a digest', (peer) => sayCoded(peer, digest, Buffer.alloc(12))],
     [
       'a digest that nobody here has, and then the pause',
       (peer) => {
-        peer.sayCoded([digest], Buffer.alloc(24, 7));
+        sayCoded(peer, digest, Buffer.alloc(24, 7));
         peer.say('ROUND_END', { round: 1 });
         sayDeviceState(peer, [0], 5000);
       },
@@ -379,9 +395,22 @@ describe('the destination', () => {
     expect(guest.running).toBe(false);
   });
 
+  test.each([
+    ['a copy', copy, 4],
+    ['a delta', delta, 2],
+    ['a digest', digest, 24],
+  ])('abandons a guest from a source that sends %s though nobody asked for such', async (_, run, bytes) => {
+    const peer = await start(DEFAULT_TRANSFORMS);
+    sayCoded(peer, run, Buffer.alloc(bytes));
+    await peer.closed;
+    const { reason } = await incoming.finished();
+    expect(reason).toContain('which nobody asked for');
+    expect(incoming.refused).toBe(1);
+  });
+
   test('wants a page whose digest nobody here has, and is ready when it has come', async () => {
     const peer = await start();
-    peer.sayCoded([digest], Buffer.alloc(24, 7));
+    sayCoded(peer, digest, Buffer.alloc(24, 7));
     peer.say('ROUND_END', { round: 1 });
     expect((await peer.hear('WANTED')).body).toEqual({ pages: [fresh.firstPage] });
     expect((await peer.hear('ROUND_DONE')).body).toEqual({ round: 1 });
@@ -393,7 +422,7 @@ describe('the destination', () => {
   });
 
   test('does not come up with a source that sends pages before WELCOME', async () => {
-    const peer = await accept();
+    const peer = await accept(transforms);
     peer.sayPages(page);
     await expect(isConnected).rejects.toThrow('PAGES is not allowed now');
     expect(incoming.refused).toBe(1);

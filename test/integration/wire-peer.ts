@@ -8,6 +8,7 @@ import { crc32 } from 'node:zlib';
 import { FrameDecoder } from '../../hosts/migration/frame-decoder.ts';
 import {
   type Body,
+  type CodedFrame,
   type ControlFrame,
   type ControlType,
   encodeCoded,
@@ -18,7 +19,6 @@ import {
   HEADER,
   type PageRun,
   type Side,
-  WireCodec,
 } from '../../hosts/migration/wire.ts';
 import { PAGE_BYTES } from '../../proto/page.ts';
 
@@ -54,11 +54,10 @@ export class WirePeer {
     this.socket.write(Buffer.concat([this.pagesHead(...runs), Buffer.alloc(pages * PAGE_BYTES, 1)]));
   }
 
-  /** CODED, not compressed, with any payload. */
-  sayCoded(runs: readonly PageRun[], payload: Buffer): void {
-    const { byteLength } = payload;
-    const head = { runs, codec: WireCodec.NONE, decodedBytes: byteLength, payloadBytes: byteLength };
-    this.socket.write(Buffer.concat([encodeCoded(head, this.sequence++), payload]));
+  /** CODED with a payload that may be what the head says. */
+  sayCoded(frame: Omit<CodedFrame, 'type' | 'payloadBytes'>, payload: Uint8Array): void {
+    const head = encodeCoded({ ...frame, payloadBytes: payload.byteLength }, this.sequence++);
+    this.socket.write(Buffer.concat([head, payload]));
   }
 
   /** What announces pages that a liar may then not send. */

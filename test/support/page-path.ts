@@ -36,7 +36,8 @@ export class PagePath {
   readonly source: Uint8Array;
   readonly destination: Uint8Array;
   readonly sender: PageSender;
-  readonly #encoder: PageEncoder | undefined;
+  /** Undefined when no transform works on batches. */
+  readonly encoder: PageEncoder | undefined;
   readonly #decoder: PageDecoder;
   readonly #channels: readonly ChannelSender[];
   readonly #server: Server;
@@ -56,7 +57,7 @@ export class PagePath {
     this.source = new Uint8Array(parts.memories.source);
     this.destination = new Uint8Array(parts.memories.destination);
     this.sender = parts.sender;
-    this.#encoder = parts.encoder;
+    this.encoder = parts.encoder;
     this.#decoder = parts.decoder;
     this.#channels = parts.channels;
     this.#server = parts.server;
@@ -96,12 +97,17 @@ export class PagePath {
   async send(pages: readonly number[]): Promise<void> {
     const list = Uint32Array.from(pages);
     const placed = this.#placing.round();
-    this.#encoder?.roundBegins(list);
+    this.encoder?.roundBegins(list);
     const end = await this.sender.send(list, 0, list.length, () => true);
     if (end !== list.length) throw new Error(`the sender stopped at ${end} of ${list.length} pages`);
     for (const channel of this.#channels) channel.send('ROUND_END', { round: 1 });
     await placed;
-    this.#encoder?.roundEnded();
+    this.encoder?.roundEnded();
+  }
+
+  /** The first page of each frame that has come, in their order. */
+  get arrivals(): readonly number[] {
+    return this.#placing.arrivals;
   }
 
   /** Bytes on the wire so far. */
@@ -117,12 +123,13 @@ export class PagePath {
   async close(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
     this.#server.close();
-    await this.#encoder?.close();
+    await this.encoder?.close();
   }
 }
 
 /** What comes at the other end. */
 class Placing {
+  readonly arrivals: number[] = [];
   readonly #channelCount: number;
   #roundsEnded = 0;
   #round = Promise.withResolvers<void>();
@@ -145,8 +152,10 @@ class Placing {
         throw new Error(`${frame.type} came with a payload`);
       },
       frame: (frame) => {
-        if (isPageFrame(frame)) placer.place(frame);
-        else if (++this.#roundsEnded % this.#channelCount === 0) this.#round.resolve();
+        if (isPageFrame(frame)) {
+          placer.place(frame);
+          this.arrivals.push(frame.runs[0]?.firstPage ?? -1);
+        } else if (++this.#roundsEnded % this.#channelCount === 0) this.#round.resolve();
       },
       failed: (error) => this.#round.reject(error),
     };
