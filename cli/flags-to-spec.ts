@@ -41,6 +41,7 @@ const GUEST_FLAGS: readonly SpecFlag[] = [
   content('--zero <share>', 'number', 'share of pages that are zero at boot'),
   content('--duplicate <share>', 'number', 'share of pages that are copies within the guest'),
   content('--shared <share>', 'number', 'share of pages that all guests have alike'),
+  content('--image <size>', 'text', 'size of what such pages are copies of'),
   content('--compressible <share>', 'number', "share of the other pages' bytes that compress away"),
   {
     flag: '--workload <kind>',

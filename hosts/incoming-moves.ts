@@ -10,13 +10,15 @@ import type {
   SourceListening,
   Ticket,
 } from '../proto/generated/godwit/v1/host.ts';
-import type { MigrationOptions } from '../proto/generated/godwit/v1/migration.ts';
+import { DedupScope, type MigrationOptions } from '../proto/generated/godwit/v1/migration.ts';
 import { guestSpecProblems } from '../proto/guest-spec.ts';
 import { migrationOptionsProblems } from '../proto/migration-options.ts';
+import { comparesGuests, transformsOf } from '../proto/transforms.ts';
 import { Guest } from './guest/guest.ts';
 import type { GuestNics } from './guest-nics.ts';
 import type { GuestTable, HeldEntry } from './guest-table.ts';
 import type { HandoverDesk } from './handover-desk.ts';
+import type { HostContents } from './host-contents.ts';
 import type { HostNetwork } from './host-network.ts';
 import type { HostStatistics } from './host-stats.ts';
 import type { Lease } from './lease.ts';
@@ -28,6 +30,7 @@ import { mustHoldTicket } from './ticket-check.ts';
 interface IncomingParts {
   /** This host's name. */
   readonly host: string;
+  readonly contents: HostContents;
   readonly table: GuestTable;
   readonly desk: HandoverDesk;
   readonly lease: Lease;
@@ -65,9 +68,10 @@ export class IncomingMoves {
   readonly #network: HostNetwork;
   readonly #threads: ReadyThreads;
   readonly #nics: GuestNics;
+  readonly #contents: HostContents;
   readonly #moves = new Map<string, IncomingMove>();
 
-  constructor({ host, table, desk, lease, statistics, network, threads, nics }: IncomingParts) {
+  constructor({ host, table, desk, lease, statistics, network, threads, nics, contents }: IncomingParts) {
     this.#host = host;
     this.#table = table;
     this.#desk = desk;
@@ -76,6 +80,7 @@ export class IncomingMoves {
     this.#network = network;
     this.#threads = threads;
     this.#nics = nics;
+    this.#contents = contents;
   }
 
   find(migration: string): IncomingMigration | undefined {
@@ -129,6 +134,16 @@ export class IncomingMoves {
     return await move.finished;
   }
 
+  /** What other guests here hold is lent only to a migration that asks for it, and of all guests only for the scope host. */
+  #lender(options: MigrationOptions): HostContents | undefined {
+    const transforms = transformsOf(options);
+    if (!comparesGuests(transforms)) return undefined;
+    if (transforms.dedup === DedupScope.DEDUP_SCOPE_HOST) {
+      for (const { guest } of this.#table.entries()) this.#contents.enter(guest);
+    }
+    return this.#contents;
+  }
+
   #incoming(
     { request, spec, listening, options, ticket }: Preparation,
     entry: HeldEntry,
@@ -143,6 +158,7 @@ export class IncomingMoves {
         source: request.source,
         options,
         ticket,
+        contents: this.#lender(options),
         sourceAddress: source.address,
         sourcePort: source.port,
         sourceBootId: listening.bootId,

@@ -12,13 +12,15 @@ import type {
 } from '../proto/generated/godwit/v1/host.ts';
 import type { MigrationOptions, MigrationProgress } from '../proto/generated/godwit/v1/migration.ts';
 import { migrationOptionsProblems } from '../proto/migration-options.ts';
+import { comparesGuests, transformsOf } from '../proto/transforms.ts';
 import { bootId, nowMs } from './clock.ts';
 import type { CoordinatorLink } from './coordinator-link.ts';
+import type { Gangs, Membership } from './gangs.ts';
 import type { GuestTable, HeldEntry } from './guest-table.ts';
 import type { HandoverDesk, Side } from './handover-desk.ts';
 import type { HostNetwork } from './host-network.ts';
 import type { HostStatistics } from './host-stats.ts';
-import { OutgoingMigration } from './migration/outgoing.ts';
+import { OutgoingMigration, type OutgoingSettings } from './migration/outgoing.ts';
 import type { NetworkPath } from './network-path.ts';
 import type { ReadyThreads } from './ready-threads.ts';
 import { mustHoldTicket } from './ticket-check.ts';
@@ -32,6 +34,7 @@ export interface OutgoingListener {
 interface OutgoingParts {
   /** This host's name. */
   readonly host: string;
+  readonly gangs: Gangs;
   readonly table: GuestTable;
   readonly desk: HandoverDesk;
   readonly link: CoordinatorLink;
@@ -51,11 +54,12 @@ export class OutgoingMoves {
   readonly #statistics: HostStatistics;
   readonly #network: HostNetwork;
   readonly #threads: ReadyThreads;
+  readonly #gangs: Gangs;
   readonly #running = new Map<string, OutgoingMigration>();
   /** Of the guests that run elsewhere and have pages here: resolves when they have none any more. */
   readonly #serving = new Map<string, PromiseWithResolvers<void>>();
 
-  constructor({ host, table, desk, link, statistics, network, threads }: OutgoingParts) {
+  constructor({ host, table, desk, link, statistics, network, threads, gangs }: OutgoingParts) {
     this.#host = host;
     this.#table = table;
     this.#desk = desk;
@@ -63,6 +67,7 @@ export class OutgoingMoves {
     this.#statistics = statistics;
     this.#network = network;
     this.#threads = threads;
+    this.#gangs = gangs;
   }
 
   find(migration: string): OutgoingMigration | undefined {
@@ -93,10 +98,13 @@ export class OutgoingMoves {
     const { series } = entry.guest;
     const seriesFromMs = Math.max(acceptedAtMs - SERIES_BEFORE_MS, series.runningSinceMs ?? acceptedAtMs);
     let path: NetworkPath | undefined;
+    let gang: Membership | undefined;
     let outgoing: OutgoingMigration | undefined;
     try {
       path = await this.#network.openPath(request.destination);
-      outgoing = this.#outgoing(request, ticket, entry, options!, path, listener);
+      if (comparesGuests(transformsOf(options!))) gang = this.#gangs.join(request.destination);
+      const how = { options: options!, ticket, gang: gang?.sent };
+      outgoing = this.#outgoing(request, entry, how, path, listener);
       this.#running.set(migration, outgoing);
       this.#desk.open(migration, 'source', outgoing);
       const outcome = await outgoing.run();
@@ -104,6 +112,7 @@ export class OutgoingMoves {
       if (report !== undefined) report.series = series.since(seriesFromMs);
       return outcome;
     } finally {
+      gang?.leave();
       await path?.close();
       this.#running.delete(migration);
       this.#serving.get(migration)?.resolve();
@@ -143,9 +152,8 @@ export class OutgoingMoves {
 
   #outgoing(
     request: HostServiceStartMigrationRequest,
-    ticket: Ticket,
     entry: HeldEntry,
-    options: MigrationOptions,
+    how: Pick<OutgoingSettings, 'options' | 'ticket' | 'gang'>,
     path: NetworkPath,
     listener: OutgoingListener,
   ): OutgoingMigration {
@@ -155,8 +163,7 @@ export class OutgoingMoves {
         migration,
         threads: this.#threads,
         guest: entry.guest,
-        options,
-        ticket,
+        ...how,
         listenAddress: path.listenAddress,
       },
       {

@@ -63,6 +63,9 @@ function contentProblems(content: ContentModel): string[] {
       problems.push(`content ${share} is ${value}; allowed is a share from 0 to 1`);
     }
   }
+  const { imageBytes } = content;
+  const isImage = imageBytes === undefined || (imageBytes > 0n && imageBytes % BigInt(PAGE_BYTES) === 0n);
+  if (!isImage) problems.push(`content image is ${imageBytes} bytes; allowed is a multiple of ${PAGE_BYTES}`);
   if (problems.length === 0 && !pageSharesFit(content)) {
     const { zero, duplicate, shared } = content;
     problems.push(

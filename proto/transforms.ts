@@ -100,6 +100,11 @@ export function transformsOf({ transforms }: Pick<MigrationOptions, 'transforms'
   return transforms ?? DEFAULT_TRANSFORMS;
 }
 
+/** Whether pages are compared with those of other guests. */
+export function comparesGuests({ dedup }: Readonly<Transforms>): boolean {
+  return dedup === DedupScope.DEDUP_SCOPE_GANG || dedup === DedupScope.DEDUP_SCOPE_HOST;
+}
+
 /** Everything that is wrong with the transforms of a migration, as sentences. */
 export function transformsProblems(transforms: Readonly<Transforms>): string[] {
   const { dedup, compression, compressionThreads, encryption } = transforms;

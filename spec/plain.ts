@@ -3,7 +3,12 @@
  * gives the same experiment.
  */
 
-import { RateUnit, type WorkloadPhase, type WorkloadSpec } from '../proto/generated/godwit/v1/guest.ts';
+import {
+  type ContentModel,
+  RateUnit,
+  type WorkloadPhase,
+  type WorkloadSpec,
+} from '../proto/generated/godwit/v1/guest.ts';
 import type { WorkloadKind } from '../proto/names.ts';
 import type { ResolvedClients } from './clients-section.ts';
 import { plainMigration } from './migration-plain.ts';
@@ -17,7 +22,8 @@ import { phaseKeys, workloadKeys } from './workload-keys.ts';
 export function toPlain(resolved: ResolvedSpec): PlainMapping {
   const { guest, fabric, variants } = resolved;
   const { technique, ...options } = plainMigration(variants.map((variant) => variant.options));
-  const content = guest.content ?? { zero: 0, duplicate: 0, shared: 0, compressible: 0 };
+  const noContent = { zero: 0, duplicate: 0, shared: 0, compressible: 0 };
+  const { imageBytes, ...shares }: ContentModel = guest.content ?? noContent;
   return {
     name: resolved.name,
     seed: resolved.seed,
@@ -31,7 +37,7 @@ export function toPlain(resolved: ResolvedSpec): PlainMapping {
       memory: size.format(Number(guest.memoryBytes)),
       vcpus: guest.vcpuCount,
       'device-state': size.format(Number(guest.deviceStateBytes)),
-      content: { ...content },
+      content: { ...shares, ...(imageBytes !== undefined && { image: size.format(Number(imageBytes)) }) },
       ...(guest.workload && { workload: plainWorkload(guest.workload, resolved.traceFile) }),
     },
     migration: {

@@ -2,6 +2,7 @@
 
 import { basename, resolve as resolvePath } from 'node:path';
 import {
+  type ContentModel,
   type GuestSpec,
   RateUnit,
   type WorkloadPhase,
@@ -168,11 +169,15 @@ function guestSpec({ seed, guest, clients }: Spec, trace: Buffer): GuestSpec {
     vcpuCount: guest.vcpus,
     deviceStateBytes: BigInt(guest['device-state']),
     seed: BigInt(seed),
-    content: guest.content,
+    content: contentModel(guest.content),
     workload: workloadSpec(guest.workload, trace, clients !== undefined),
     // Known when it is made: where the forwarder listens, or which addresses are free.
     network: undefined,
   };
+}
+
+function contentModel({ image, ...shares }: Spec['guest']['content']): ContentModel {
+  return image === undefined ? shares : { ...shares, imageBytes: BigInt(image) };
 }
 
 function workloadSpec(workload: WorkloadSection, trace: Buffer, hasClients: boolean): WorkloadSpec {

@@ -82,8 +82,12 @@ function memoryRules(
 }
 
 function contentRules(content: Spec['guest']['content']): BrokenRule[] {
+  const { zero, duplicate, shared, image = 0 } = content;
+  if (image % PAGE_BYTES !== 0) {
+    const message = `found ${size.format(image)}; allowed is a multiple of ${size.format(PAGE_BYTES)}`;
+    return [{ path: ['guest', 'content', 'image'], message }];
+  }
   if (pageSharesFit(content)) return [];
-  const { zero, duplicate, shared } = content;
   const found = `zero ${zero}, duplicate ${duplicate} and shared ${shared}`;
   return [{ path: ['guest', 'content'], message: `found ${found}; allowed is at most 1 together` }];
 }

@@ -9,6 +9,7 @@ import { RESPONSE_BODY_BYTES_MAX } from '../proto/guest-request.ts';
 import { GUEST_LIMITS } from '../proto/guest-spec.ts';
 import { DEFAULT_MIGRATION_OPTIONS as DEFAULTS, MIGRATION_LIMITS } from '../proto/migration-options.ts';
 import { FAILPOINTS, PHASE_WORKLOADS, TECHNIQUES, WORKLOADS } from '../proto/names.ts';
+import { PAGE_BYTES } from '../proto/page.ts';
 import { WORKLOAD_LIMITS } from '../workloads/workload-problems.ts';
 import { clientsSection } from './clients-section.ts';
 import {
@@ -116,7 +117,10 @@ const content = section({
   duplicate: share().default(0).describe('The share of pages that are copies of a few pages of this guest.'),
   shared: share()
     .default(0)
-    .describe('The share of pages that are copies of a few pages that all guests have.'),
+    .describe('The share of pages that are copies of pages of an image that all guests have.'),
+  image: quantity(size, PAGE_BYTES, GUEST_LIMITS.memoryBytesMax)
+    .optional()
+    .describe('The size of that image, a multiple of 4KiB; 64KiB when it is not given.'),
   compressible: share().default(0).describe('The share of the bytes of each other page that compress away.'),
 }).describe("What the guest's memory holds at boot; the first three shares together at most 1.");
 

@@ -17,7 +17,7 @@ import { LANE_COUNT, LANE_WORDS, SLOT_COUNT } from './stamp.ts';
 export const PAGE_CLASSES = ['zero', 'duplicate', 'shared', 'unique'] as const;
 export type PageClass = (typeof PAGE_CLASSES)[number];
 
-/** How many pages `duplicate` and `shared` pages are copies of. */
+/** How many pages `duplicate` pages are copies of; `shared` ones too, unless the model has an image of another size. */
 export const ORIGINAL_COUNT = 16;
 
 const BLOCK_PAGES = 64;
@@ -43,6 +43,8 @@ export interface Content {
 export function createContent(model: ContentModel, seed: bigint): Content {
   const guestSeed = seedWord(seed, GUEST_PURPOSE);
   const sharedSeed = seedWord(0n, SHARED_PURPOSE);
+  const imageBytes = Number(model.imageBytes ?? 0n);
+  const imagePages = Math.floor(imageBytes / PAGE_BYTES) || ORIGINAL_COUNT;
   const ends = new Uint8Array(3);
 
   /** A page's class, as an index of PAGE_CLASSES. */
@@ -67,7 +69,7 @@ export function createContent(model: ContentModel, seed: bigint): Content {
         return;
       }
       case 'shared': {
-        const original = mix32(sharedSeed + page) & (ORIGINAL_COUNT - 1);
+        const original = (mix32(sharedSeed + page) >>> 0) % imagePages;
         fillMixed(words, offset, mix32(sharedSeed ^ ~original), lane, SHARED_COMPRESSIBLE);
         return;
       }

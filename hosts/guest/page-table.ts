@@ -63,6 +63,15 @@ export class PageTable {
     return ((this.entries[page] as number) & PAGE_ACCESSED) !== 0;
   }
 
+  /**
+   * Whether a page was written since its mark was taken off. What was read of it before it was found clean is what
+   * it held when that collection was over.
+   */
+  isDirty(page: number): boolean {
+    const marks = Atomics.load(this.#words, page >> 2) >> ((page & 3) << 3);
+    return (marks & PAGE_DIRTY) !== 0;
+  }
+
   /** Takes the accessed marks off all pages. */
   clearAccessed(): void {
     const words = this.#words;

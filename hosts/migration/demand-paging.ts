@@ -59,6 +59,11 @@ export class DemandPaging {
     return this.#missing.count;
   }
 
+  /** Whether a page has not come, which the guest is to run without. */
+  isMissing(page: number): boolean {
+    return this.#missing.has(page);
+  }
+
   /** MISSING came: the guest does not run yet. @throws WireViolation */
   begin({ pages }: Body<'MISSING'>, bitmap: Uint8Array): void {
     if (this.#isActive) throw new WireViolation('MISSING came twice');

@@ -111,6 +111,12 @@ export class DestinationMover {
       case 'recover':
         this.#arrival.recoverNow();
         break;
+      case 'guest-came':
+        this.#side.shares?.guestCame(message.guest);
+        break;
+      case 'guest-gone':
+        this.#side.shares?.guestGone(message.id);
+        break;
     }
   }
 

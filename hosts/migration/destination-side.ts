@@ -11,7 +11,7 @@
  */
 
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
-import type { TransformReport } from '../../proto/generated/godwit/v1/migration.ts';
+import { DedupScope, type TransformReport } from '../../proto/generated/godwit/v1/migration.ts';
 import { mayHaveLatePages } from '../../proto/migration-options.ts';
 import { transformsOf } from '../../proto/transforms.ts';
 import { nowMs } from '../clock.ts';
@@ -32,10 +32,11 @@ import { MOVER_LIMITS } from './limits.ts';
 import type { DestinationMoverData } from './messages.ts';
 import { PagePlacer } from './page-placer.ts';
 import type { ChannelGeometry } from './page-runs.ts';
-import { bitmapBytesOf } from './page-set.ts';
+import { bitmapBytesOf, NO_PAGE } from './page-set.ts';
 import { PriorityChannel } from './priority-channel.ts';
 import type { ProgressBoard } from './progress-board.ts';
 import { ReceivedMemory } from './received-memory.ts';
+import { SharedArrival } from './shared-arrival.ts';
 import type { Silence } from './silence.ts';
 import {
   type Body,
@@ -44,6 +45,7 @@ import {
   type Frame,
   isPageFrame,
   type PageFrame,
+  RunKind,
   wireText,
 } from './wire.ts';
 
@@ -75,6 +77,8 @@ export class DestinationSide {
   lost = Promise.withResolvers<never>();
   /** What comes when the guest runs here already. */
   readonly paging: DemandPaging;
+  /** What goes between this guest and others of this host, if that was asked for. */
+  readonly shares: SharedArrival | undefined;
   readonly times = { installedAtMs: 0, commitReceivedAtMs: 0, resumedAtMs: 0 };
   readonly clock = { offsetMs: 0, errorMs: 0 };
   /** The report has what came up to COMMIT, without the ledger. */
@@ -117,8 +121,14 @@ export class DestinationSide {
     this.#pageCount = pageCountOf(spec);
     const touched = new SharedArrayBuffer(this.#pageCount);
     this.#memory = new ReceivedMemory(shared.memory, touched);
-    const context = { transforms: transformsOf(data.options), shared, received: this.#memory };
+    const shares = data.lent && new SharedArrival(data.lent, this.#memory, data.options.channels);
+    const context = {
+      transforms: transformsOf(data.options),
+      received: this.#memory,
+      digests: shares?.restorer,
+    };
     this.#decoder = new PageDecoder(this.#memory, restorersOf(context));
+    this.shares = shares;
     if (priorityChannels(data.options) > 0) this.#priority = this.#startPriority(touched);
     this.paging = new DemandPaging(shared, this.#priority?.counts);
     this.#ledgerReceiver = new LedgerReceiver(shared.base, this.#pageCount);
@@ -133,6 +143,8 @@ export class DestinationSide {
   async connect(): Promise<void> {
     await this.#open();
     if (!this.#data.sharesClock) await this.#measureClock();
+    const { dedup } = transformsOf(this.#data.options);
+    if (dedup === DedupScope.DEDUP_SCOPE_HOST) await this.shares?.offer(this.#main.sender);
     this.#stage = 'moving';
     this.#main.sender.send('START', {});
   }
@@ -347,7 +359,10 @@ export class DestinationSide {
     }
     this.#mayBring(channel, frame);
     placer.place(frame);
-    if (!this.#isWhole) return;
+    if (!this.#isWhole) {
+      this.shares?.placed(frame);
+      return;
+    }
     this.paging.placed(frame);
     const bytes = contentBytesOf(frame);
     if (bytes > 0) this.#main.sender.send('PLACED', { bytes });
@@ -401,6 +416,8 @@ export class DestinationSide {
       case 'LACKING':
       case 'STANDBY':
       case 'PLACED':
+      case 'WANTED':
+      case 'OFFER':
         // The decoder refuses them first, since they are the destination's.
         throw notNow(frame.type);
     }
@@ -424,6 +441,7 @@ export class DestinationSide {
     }
     channel.round = round;
     channel.isInRound = false;
+    this.shares?.roundEnded(channel.index, channel.sender);
     channel.sender.send('ROUND_DONE', { round });
     this.#whenWhole();
   }
@@ -459,12 +477,21 @@ export class DestinationSide {
   /** Everything is here when the final round has ended on every channel. */
   #whenWhole(): void {
     if (this.#channels.some(({ round }) => round !== this.#finalRound)) return;
+    this.#mustLackNothing();
     if (!this.#control.tryHandover(HANDOVER.NONE, HANDOVER.READY)) return;
     this.#stage = 'ready';
     const installedAtMs = nowMs();
     this.times.installedAtMs = installedAtMs;
     this.#main.sender.send('READY', { installedAtMs });
     this.whole.resolve();
+  }
+
+  /** What came as a digest and was wanted is here by now, or comes to the running guest. @throws WireViolation */
+  #mustLackNothing(): void {
+    const { lacking } = this.#memory;
+    for (let page = lacking.atOrAfter(0); page !== NO_PAGE; page = lacking.atOrAfter(page + 1)) {
+      if (!this.paging.isMissing(page)) throw new WireViolation(`page ${page} was wanted and has not come`);
+    }
   }
 
   #onCommit(): void {
@@ -502,6 +529,7 @@ export class DestinationSide {
   #mayBring(channel: DestinationChannel, frame: PageFrame): void {
     if (this.paging.isActive && this.#isWhole) {
       this.paging.mustLack(frame);
+      mustBePlain(frame);
       return;
     }
     this.#mayMove(channel, frame.type);
@@ -526,4 +554,12 @@ export class DestinationSide {
 
 function notNow(type: Frame['type']): WireViolation {
   return new WireViolation(`${type} is not allowed now`);
+}
+
+/** The guest runs here and writes its pages: none can be made of another one, or of what it held before. */
+function mustBePlain({ runs }: PageFrame): void {
+  for (const { firstPage, kind } of runs) {
+    if (kind === RunKind.DATA || kind === RunKind.ZERO) continue;
+    throw new WireViolation(`page ${firstPage} of the running guest came as a run of kind ${kind}`);
+  }
 }

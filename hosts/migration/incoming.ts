@@ -18,6 +18,7 @@ import { HANDOVER, VCPU_STATE } from '../guest/control-layout.ts';
 import { readFaultStatistics } from '../guest/fault-statistics.ts';
 import type { Guest } from '../guest/guest.ts';
 import type { ReadyThreads } from '../ready-threads.ts';
+import type { LentContents } from '../transform/other-guests.ts';
 import type { FromDestinationMover, MoverWork, ToDestinationMover } from './messages.ts';
 import { MoverThread } from './mover-thread.ts';
 import { progressBoard } from './progress-board.ts';
@@ -35,6 +36,19 @@ export interface IncomingSettings {
   readonly sourceAddress: string;
   readonly sourcePort: number;
   readonly sourceBootId: string;
+  /** Lends what other guests of this host hold, when the guest is to be compared with them. */
+  readonly contents?: ContentsLender | undefined;
+}
+
+/** The host's contents as an incoming migration sees them; each of its movers is told what comes and goes. */
+export interface ContentsLender {
+  lend(guest: Guest, tell: (message: ToDestinationMover) => void): Loan;
+}
+
+/** What a mover has been lent, until it gives it back. */
+export interface Loan {
+  readonly lent: LentContents;
+  giveBack(): void;
 }
 
 export interface IncomingHooks {
@@ -60,6 +74,7 @@ export class IncomingMigration {
   readonly #connected = Promise.withResolvers<void>();
   readonly #finished = Promise.withResolvers<IncomingResult>();
   #thread: MoverThread<ToDestinationMover, FromDestinationMover> | undefined;
+  #loan: Loan | undefined;
   #isConnected = false;
   #ledgerArrived = false;
   /** Of those who wait for a try to connect again: what is wrong with it, or empty. */
@@ -87,6 +102,7 @@ export class IncomingMigration {
   async connect(): Promise<void> {
     const { migration, threads, guest, options, ticket, sourceAddress, sourcePort, sourceBootId } =
       this.#settings;
+    this.#loan = this.#settings.contents?.lend(guest, (message) => this.#thread?.post(message));
     const work: MoverWork = {
       side: 'destination',
       data: {
@@ -98,6 +114,7 @@ export class IncomingMigration {
         sourceAddress,
         sourcePort,
         sharesClock: sourceBootId === bootId(),
+        lent: this.#loan?.lent,
       },
     };
     this.#thread = new MoverThread(threads.take('mover'), work, {
@@ -251,6 +268,7 @@ export class IncomingMigration {
     if (this.#threadEnded) return;
     this.#threadEnded = true;
     this.#tried(reason);
+    this.#loan?.giveBack();
     const { control } = this.#settings.guest;
     // It may have died between resuming the guest and saying so.
     if (control.handover() === HANDOVER.RESUMED && this.#fate === undefined) this.#onResumed(nowMs());

@@ -32,6 +32,9 @@ export const WIRE_LIMITS = {
   bitmapBytesMax: GUEST_LIMITS.memoryBytesMax / PAGE_BYTES / 8,
   /** Of a bitmap that goes in parts: what fits a table. */
   bitmapPartBytesMax: 1024,
+  /** Pages that a WANTED names, and hashes of contents that an OFFER brings: what fits a table. */
+  wantedPagesMax: 256,
+  offeredHashesMax: 128,
   /** Each vCPU waits for one page at most. */
   requestPagesMax: GUEST_LIMITS.vcpuCountMax,
   /** Reasons and names are cut to this many characters. */
@@ -75,6 +78,9 @@ export const MOVER_LIMITS = {
   accessWindowMs: 100,
   /** Between two attempts to connect to the source again. */
   reconnectIntervalMs: 200,
+  /** How much of its other guests a destination looks through to offer it, and how much without listening. */
+  offeredPagesMax: 262_144,
+  offeredPagesAtOnce: 1024,
   /** Round trips that measure the offset of two machines' clocks. */
   clockSamples: 8,
   progressIntervalMs: 50,

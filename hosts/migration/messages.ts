@@ -9,6 +9,7 @@ import type {
 } from '../../proto/generated/godwit/v1/migration.ts';
 import type { FailpointName } from '../../proto/names.ts';
 import type { SharedGuest } from '../guest/shared-guest.ts';
+import type { LentContents, LentGuest } from '../transform/other-guests.ts';
 import type { Side } from './wire.ts';
 
 /** What a mover of either side needs. */
@@ -24,11 +25,15 @@ interface MoverData {
 export interface SourceMoverData extends MoverData {
   /** Of a SwitchRequest. */
   readonly switchRequest: SharedArrayBuffer;
+  /** Of SentContents: what the guests that leave with this one have sent, when they are to be compared. */
+  readonly gang: SharedArrayBuffer | undefined;
   readonly listenAddress: string;
   readonly acceptedAtMs: number;
 }
 
 export interface DestinationMoverData extends MoverData {
+  /** What other guests of this host hold, when the guest is to be compared with them. */
+  readonly lent: LentContents | undefined;
   readonly sourceAddress: string;
   readonly sourcePort: number;
   /** Whether both hosts read the same clock. */
@@ -59,7 +64,10 @@ export type ToDestinationMover =
   /** The witness has decided that the guest runs here. */
   | { readonly type: 'resume' }
   /** Whether the link is lost or not: to be answered by `recovery`. */
-  | { readonly type: 'recover' };
+  | { readonly type: 'recover' }
+  /** Of what was lent: another guest came to this host, or is no more. */
+  | { readonly type: 'guest-came'; readonly guest: LentGuest }
+  | { readonly type: 'guest-gone'; readonly id: number };
 
 /** From either mover. */
 type FromMover = { readonly type: 'held'; readonly point: FailpointName } | { readonly type: 'released' };

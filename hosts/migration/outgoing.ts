@@ -32,6 +32,8 @@ export interface OutgoingSettings {
   readonly guest: Guest;
   readonly options: MigrationOptions;
   readonly ticket: Ticket;
+  /** Of SentContents: what the guests that leave with this one have sent, when they are to be compared. */
+  readonly gang?: SharedArrayBuffer | undefined;
   /** An address of this host, on which an ephemeral port is opened. */
   readonly listenAddress: string;
 }
@@ -88,7 +90,7 @@ export class OutgoingMigration {
 
   /** Does the migration to its end. Never rejects for what happens on the way: the outcome tells. */
   async run(): Promise<SourceOutcome> {
-    const { migration, threads, guest, options, ticket, listenAddress } = this.#settings;
+    const { migration, threads, guest, options, ticket, gang, listenAddress } = this.#settings;
     const wasRunning = (guest.control.holds() & HOLD.PAUSE) === 0;
     const work: MoverWork = {
       side: 'source',
@@ -97,6 +99,7 @@ export class OutgoingMigration {
         shared: guest.shared,
         options,
         ticket,
+        gang,
         board: this.#board.shared,
         switchRequest: this.#switchRequest.shared,
         listenAddress,

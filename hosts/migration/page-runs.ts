@@ -4,6 +4,7 @@
  */
 
 import { PAGE_BYTES } from '../../proto/page.ts';
+import { CONTENT_NAME_BYTES } from '../transform/content-name.ts';
 import { WIRE_LIMITS } from './limits.ts';
 import {
   CODED_HEAD_BYTES,
@@ -36,7 +37,7 @@ const BODY_BYTES: Readonly<Record<RunKind, { readonly min: number; readonly max:
   [RunKind.ZERO]: { min: 0, max: 0 },
   [RunKind.COPY]: { min: 4, max: 4 },
   [RunKind.DELTA]: { min: 2, max: PAGE_BYTES },
-  [RunKind.DIGEST]: { min: 16, max: 16 },
+  [RunKind.DIGEST]: { min: CONTENT_NAME_BYTES, max: CONTENT_NAME_BYTES },
 };
 
 /** The runs of a table, ascending; or what is wrong with them. */

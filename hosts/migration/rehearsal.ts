@@ -66,6 +66,7 @@ async function move(technique: Technique): Promise<void> {
       sourceAddress: LOOPBACK,
       sourcePort: message.port,
       sharesClock: true,
+      lent: undefined,
     };
     arrived = new DestinationMover(to, destination.port2, stay).run();
   });
@@ -79,6 +80,7 @@ async function move(technique: Technique): Promise<void> {
     listenAddress: LOOPBACK,
     acceptedAtMs: nowMs(),
     switchRequest: new SwitchRequest().shared,
+    gang: undefined,
   };
   await new SourceMover(from, source.port2, stay).run();
   await arrived;

@@ -6,7 +6,7 @@
 
 import type { MessagePort } from 'node:worker_threads';
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
-import { MigrationPhase, type SourceReport } from '../../proto/generated/godwit/v1/migration.ts';
+import { DedupScope, MigrationPhase, type SourceReport } from '../../proto/generated/godwit/v1/migration.ts';
 import type { Technique } from '../../proto/names.ts';
 import { goLast } from '../../proto/thread-priority.ts';
 import { transformsOf } from '../../proto/transforms.ts';
@@ -20,6 +20,7 @@ import { Failpoints, longestHoldMs } from './failpoints.ts';
 import { priorityChannels } from './late-pages.ts';
 import { sendLedger } from './ledger-transfer.ts';
 import type { FromSourceMover, SourceMoverData, ToSourceMover } from './messages.ts';
+import { OfferReceiver } from './offer-transfer.ts';
 import { type ProgressBoard, progressBoard } from './progress-board.ts';
 import { Silence, within } from './silence.ts';
 import type { SourceChannel } from './source-channel.ts';
@@ -48,6 +49,8 @@ export class SourceMover {
   readonly #server: SourceServer;
   #channels: readonly SourceChannel[] = [];
   #side: SourceSide | undefined;
+  /** Of SentContents. */
+  #offered: SharedArrayBuffer | undefined;
   #setupDoneAtMs = 0;
 
   /**
@@ -139,6 +142,7 @@ export class SourceMover {
     );
     for (const channel of this.#channels) channel.onLost((error) => this.#onLost(error));
     const main = this.#channels[0] as SourceChannel;
+    this.#answerOffer(main);
     main.answer('ALIVE', () => {});
     main.answer('FAILURE', ({ reason }) => main.lose(new Error(`the destination gave up: ${reason}`)));
     main.answer('PING', ({ sentAtMs }) => main.sender.send('PONG', { sentAtMs, nowMs: nowMs() }));
@@ -146,7 +150,20 @@ export class SourceMover {
     const standby = main.expect('STANDBY');
     await this.#silence.during('START', main.expect('START'));
     main.answer('PING', undefined);
+    main.answer('OFFER', undefined);
     return { standby };
+  }
+
+  /** The destination may say what it holds of other guests, if the guest is to be compared with them. */
+  #answerOffer(main: SourceChannel): void {
+    const { dedup } = transformsOf(this.#data.options);
+    if (dedup !== DedupScope.DEDUP_SCOPE_HOST) return;
+    const receiver = new OfferReceiver();
+    this.#offered = receiver.offered;
+    main.answer('OFFER', (body) => {
+      const problem = receiver.take(body);
+      if (problem !== undefined) main.lose(new WireViolation(problem));
+    });
   }
 
   /** Before the commit point a lost channel ends the migration; afterwards only who waits on it is told. */
@@ -172,6 +189,7 @@ export class SourceMover {
         for (const channel of this.#channels) channel.onLost((error) => this.#onLost(error));
         return this.#connections();
       },
+      offered: this.#offered,
       silence: this.#silence,
       failpoints: this.#failpoints,
       board: this.#board,

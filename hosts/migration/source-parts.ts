@@ -35,6 +35,8 @@ export interface SourceParts extends SourceConnections {
   allowReconnect(): void;
   /** All connections were lost: resolves when the destination, whose guest runs, has opened them again. */
   reconnected(): Promise<SourceConnections>;
+  /** Of SentContents: what the destination says that it has of other guests, when it is asked. */
+  readonly offered: SharedArrayBuffer | undefined;
   readonly silence: Silence;
   readonly failpoints: Failpoints;
   readonly board: ProgressBoard;

@@ -14,7 +14,7 @@ import { workloadPageCount } from '../../proto/guest-network.ts';
 import { hasLatePages } from '../../proto/migration-options.ts';
 import type { FailpointName } from '../../proto/names.ts';
 import { FAILPOINTS } from '../../proto/names.ts';
-import { transformsOf } from '../../proto/transforms.ts';
+import { comparesGuests, transformsOf } from '../../proto/transforms.ts';
 import { nowMs } from '../clock.ts';
 import { ControlBlock } from '../guest/control-block.ts';
 import { collectDirtyPages, PageTable } from '../guest/page-table.ts';
@@ -64,6 +64,8 @@ export class SourceSide {
   readonly #estimates = new Estimates();
   readonly #switchRequest: SwitchRequest;
   readonly #pages: Uint32Array;
+  /** Of this round: not in place at the destination. */
+  readonly #wanted: number[] = [];
   #convergence: Convergence | '' = '';
   /** When the pages of the pause had left. */
   #finalPagesSent: Promise<number> = Promise.resolve(0);
@@ -84,10 +86,12 @@ export class SourceSide {
     const limit = new BandwidthLimit(options.maxBandwidthBytesPerS);
     const senders = parts.channels.map(({ sender }) => sender);
     const transforms = transformsOf(options);
-    const context = { transforms, shared, channelCount: senders.length };
+    const { gang } = parts.data;
+    const context = { transforms, shared, channelCount: senders.length, gang, offered: parts.offered };
     this.#encoder = hasBatches(transforms) ? new PageEncoder(transforms, stagesOf(context)) : undefined;
     const pageTransforms = { zero: transforms.zero, encoder: this.#encoder };
     this.#pageSender = new PageSender(shared.memory, senders, limit, parts.signal, pageTransforms);
+    if (comparesGuests(transforms)) this.#answerWanted();
     this.switching = new Switchover(parts, this.#control);
   }
 
@@ -118,7 +122,7 @@ export class SourceSide {
    * destination stands by: only then is it known what a pause would have to send.
    */
   async sendAll(): Promise<void> {
-    collectDirtyPages(this.#pageTable, this.#control, this.#pages);
+    this.#collect();
     for (let page = 0; page < this.#pages.length; page++) this.#pages[page] = page;
     await this.#round(this.#pages.length);
     const { silence, standby } = this.#parts;
@@ -127,8 +131,31 @@ export class SourceSide {
 
   /** Sends the pages that were written since they were last sent. */
   async sendDirty(): Promise<void> {
-    const pageCount = collectDirtyPages(this.#pageTable, this.#control, this.#pages);
+    const pageCount = this.#collect();
     await this.#round(pageCount);
+  }
+
+  /** Takes the dirty marks off the pages that have one: they are the first of `#pages`. Answers how many they are. */
+  #collect(): number {
+    const pageCount = collectDirtyPages(this.#pageTable, this.#control, this.#pages);
+    this.#encoder?.roundBegins(this.#pages.subarray(0, pageCount));
+    return pageCount;
+  }
+
+  /** Pages that went as a digest and that the destination has not got: they are sent again. */
+  #answerWanted(): void {
+    for (const channel of this.#parts.channels) {
+      channel.answer('WANTED', ({ pages }) => {
+        for (const page of pages) {
+          if (this.#encoder?.refused(page) === true) {
+            this.#wanted.push(page);
+            continue;
+          }
+          channel.lose(new WireViolation(`WANTED names page ${page}, which did not go as a digest`));
+          return;
+        }
+      });
+    }
   }
 
   /**
@@ -153,7 +180,7 @@ export class SourceSide {
    * was last sent.
    */
   async sendDirtyBitmap(): Promise<void> {
-    const dirtyPages = collectDirtyPages(this.#pageTable, this.#control, this.#pages);
+    const dirtyPages = this.#collect();
     const missing = new PageSet(this.#pages.length);
     const { options, shared } = this.#parts.data;
     const firstQueuePage = workloadPageCount(shared.spec);
@@ -294,7 +321,6 @@ export class SourceSide {
     const before = { ...this.counts };
     Object.assign(board, { round, roundStartMs: startMs, roundPages: pageCount, roundPagesSent: 0 });
     board.roundStartBytes = startBytes;
-    this.#encoder?.roundBegins(this.#pages.subarray(0, pageCount));
     // Expected before they can come.
     const answers = channels.map((channel) => channel.expect('ROUND_DONE'));
     const sentCount = await this.#sendPages(round, final, pageCount);
@@ -327,7 +353,9 @@ export class SourceSide {
     for (let index = sentCount; index < pageCount; index++) {
       this.#pageTable.markDirty(this.#pages[index] as number);
     }
-    const dirtyPagesAfter = sentCount < pageCount ? this.#pageTable.countDirty() : dirtiedPages;
+    const isUnfinished = sentCount < pageCount || this.#wanted.length > 0;
+    for (const page of this.#wanted.splice(0)) this.#pageTable.markDirty(page);
+    const dirtyPagesAfter = isUnfinished ? this.#pageTable.countDirty() : dirtiedPages;
     this.#noteRound(sent, endMs, dirtiedPages, dirtyPagesAfter);
   }
 

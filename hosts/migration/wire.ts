@@ -140,6 +140,10 @@ export const FRAMES = {
   COMPLETE: rule(21, 'destination', { completeAtMs: timeMs }),
   PLACED: rule(23, 'destination', { bytes: whole(WIRE_LIMITS.longRunPagesMax * PAGE_BYTES) }),
   LACKING: rule(22, 'destination', { firstPage: page, bitmap: bytes(WIRE_LIMITS.bitmapPartBytesMax) }),
+  WANTED: rule(25, 'destination', {
+    pages: wholes(WIRE_LIMITS.wantedPagesMax, WIRE_LIMITS.pageCountMax - 1),
+  }),
+  OFFER: rule(26, 'destination', { hashes: bytes(WIRE_LIMITS.offeredHashesMax * 8) }),
   CODED: rule(24, 'source', undefined, WIRE_LIMITS.codedBytesMax),
 } as const;
 

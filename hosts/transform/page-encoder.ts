@@ -41,9 +41,15 @@ export class PageEncoder {
     }
   }
 
-  /** A round begins. @param pages those that it sends */
+  /** A round begins. @param pages those that were collected for it */
   roundBegins(pages: Uint32Array): void {
     for (const stage of this.#stages) stage.roundBegins(pages);
+  }
+
+  /** The destination could not make a page of what was sent in this round. Answers whether that can be so. */
+  refused(page: number): boolean {
+    const answers = this.#stages.map((stage) => stage.refused(page));
+    return answers.includes(true);
   }
 
   /** Everything sent so far is in place. */

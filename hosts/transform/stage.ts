@@ -8,10 +8,16 @@ import type { PageBatch } from './page-batch.ts';
 
 export interface TransformStage {
   /**
-   * A round begins: these pages were collected, and are sent again until it ends. What the destination holds of
-   * them is not what they hold now.
+   * A round begins: these pages were collected, and are sent again until it ends, unless time is up or a hybrid leaves
+   * them for later. What the destination holds of them is not what they hold now.
    */
   roundBegins(pages: Uint32Array): void;
+
+  /**
+   * The destination, which says so before it says that the round is placed, could not make a page of what was sent of
+   * it in this round; it is sent again in the next one. Answers whether such a thing was sent.
+   */
+  refused(page: number): boolean;
 
   /** Everything that was sent before is in place at the destination, on every channel. */
   roundEnded(): void;

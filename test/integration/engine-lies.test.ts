@@ -10,13 +10,16 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { bootId } from '../../hosts/clock.ts';
 import { HANDOVER } from '../../hosts/guest/control-layout.ts';
 import { Guest } from '../../hosts/guest/guest.ts';
+import { HostContents } from '../../hosts/host-contents.ts';
 import { IncomingMigration } from '../../hosts/migration/incoming.ts';
 import { MOVER_LIMITS } from '../../hosts/migration/limits.ts';
 import { OutgoingMigration } from '../../hosts/migration/outgoing.ts';
-import { RunKind, WireCodec } from '../../hosts/migration/wire.ts';
+import { type PageRun, RunKind, WireCodec } from '../../hosts/migration/wire.ts';
+import { SentContents } from '../../hosts/transform/sent-contents.ts';
 import type { SourceOutcome } from '../../proto/generated/godwit/v1/host.ts';
-import { MigrationPhase } from '../../proto/generated/godwit/v1/migration.ts';
+import { DedupScope, MigrationPhase, type Transforms } from '../../proto/generated/godwit/v1/migration.ts';
 import { PAGE_BYTES } from '../../proto/page.ts';
+import { comparesGuests, DEFAULT_TRANSFORMS } from '../../proto/transforms.ts';
 import { guestSpec, MIGRATION, optionsOf, THREADS, TICKET, until } from './engine-pair.ts';
 import { testTicket, WirePeer } from './wire-peer.ts';
 
@@ -24,6 +27,12 @@ const { MIGRATION_PHASE_COMPLETED, MIGRATION_PHASE_FAILED } = MigrationPhase;
 const PAGE_COUNT = 256;
 const spec = guestSpec('uniform', 2000, 1, 1);
 const OVERSIZED = 0x7fffffff;
+/** All that a liar may abuse. */
+const transforms = {
+  ...DEFAULT_TRANSFORMS,
+  dedup: DedupScope.DEDUP_SCOPE_GANG,
+  deltaCacheBytes: BigInt(PAGE_COUNT * PAGE_BYTES),
+};
 
 describe('the source', () => {
   let guest: Guest;
@@ -54,7 +63,8 @@ describe('the source', () => {
       migration: MIGRATION,
       threads: THREADS,
       guest,
-      options: optionsOf('pre-copy'),
+      options: optionsOf('pre-copy', { transforms }),
+      gang: SentContents.allocate(1),
       ticket: TICKET,
     };
     outgoing = new OutgoingMigration(
@@ -99,6 +109,8 @@ describe('the source', () => {
     ['RESUMED before COMMIT', (peer) => peer.say('RESUMED', { resumedAtMs: 1 })],
     ['LEDGER_DONE before the ledger', (peer) => peer.say('LEDGER_DONE', {})],
     ['HELLO on a channel that has one', (peer) => peer.sayHello()],
+    ['WANTED of a page that did not go as a digest', (peer) => peer.say('WANTED', { pages: [3] })],
+    ['OFFER, which nobody asked for', (peer) => peer.say('OFFER', { hashes: Buffer.alloc(8) })],
     ['COMMIT, which is the source’s', (peer) => peer.say('COMMIT', {})],
     ['pages', (peer) => peer.sayPages({ firstPage: 0, pageCount: 1, kind: RunKind.DATA })],
     ['a table of 2 GiB', (peer) => peer.sayForged('ALIVE', {}, 'tableBytes', OVERSIZED)],
@@ -206,6 +218,7 @@ describe('the destination', () => {
   let guest: Guest;
   let server: Server | undefined;
   let incoming: IncomingMigration;
+  const contents = new HostContents(PAGE_COUNT * PAGE_BYTES);
   const abandoned: string[] = [];
   const asked: string[] = [];
   let isConnected: Promise<void>;
@@ -228,7 +241,7 @@ describe('the destination', () => {
   });
 
   /** A source that a test plays, to which the destination has said HELLO. */
-  async function accept(): Promise<WirePeer> {
+  async function accept(used: Transforms): Promise<WirePeer> {
     guest.control.tryHandover(HANDOVER.ABANDONED, HANDOVER.NONE);
     const accepted = Promise.withResolvers<WirePeer>();
     const listener = createServer((socket) =>
@@ -241,7 +254,8 @@ describe('the destination', () => {
       migration: MIGRATION,
       threads: THREADS,
       guest,
-      options: optionsOf('pre-copy'),
+      options: optionsOf('pre-copy', { transforms: used }),
+      ...(comparesGuests(used) && { contents }),
       ticket: TICKET,
     };
     incoming = new IncomingMigration(
@@ -261,12 +275,17 @@ describe('the destination', () => {
     return peer;
   }
 
-  async function start(): Promise<WirePeer> {
-    const peer = await accept();
+  async function start(used: Transforms = transforms): Promise<WirePeer> {
+    const peer = await accept(used);
     await peer.sayWelcome();
     await peer.hear('START');
     await isConnected;
     return peer;
+  }
+
+  /** A page that was not compressed, with any body. */
+  function sayCoded(peer: WirePeer, run: PageRun, body: Buffer): void {
+    peer.sayCoded({ runs: [run], codec: WireCodec.NONE, decodedBytes: body.byteLength }, body);
   }
 
   /** The devices' state of this guest, as a source would send it. */
@@ -275,6 +294,11 @@ describe('the destination', () => {
   }
 
   const page = { firstPage: 3, pageCount: 1, kind: RunKind.DATA };
+  /** Behind those that other lies fill. */
+  const fresh = { firstPage: 200, pageCount: 1 };
+  const copy = { ...fresh, kind: RunKind.COPY };
+  const delta = { ...fresh, kind: RunKind.DELTA };
+  const digest = { ...fresh, kind: RunKind.DIGEST };
 
   test.each<[string, (peer: WirePeer) => void]>([
     ['garbage', (peer) => void peer.socket.write(Buffer.alloc(10_000, 0xab))],
@@ -291,13 +315,6 @@ describe('the destination', () => {
           { runs: [page], codec: WireCodec.DEFLATE, decodedBytes: PAGE_BYTES },
           bomb.subarray(0, 4000),
         );
-      },
-    ],
-    [
-      'a digest that nobody asked for',
-      (peer) => {
-        const runs = [{ ...page, kind: RunKind.DIGEST }];
-        peer.sayCoded({ runs, codec: WireCodec.NONE, decodedBytes: 16 }, Buffer.alloc(16));
       },
     ],
     ['a round that is not the next', (peer) => peer.say('ROUND_END', { round: 2 })],
@@ -335,6 +352,25 @@ describe('the destination', () => {
         sayDeviceState(peer);
       },
     ],
+    ['a copy of a page that has not come', (peer) => sayCoded(peer, copy, Buffer.of(100, 0, 0, 0))],
+    ['a copy of a page of nobody’s', (peer) => sayCoded(peer, copy, Buffer.of(0, 0, 0, 0xff))],
+    ['a delta of a page that has not come', (peer) => sayCoded(peer, delta, Buffer.of(3, 0, 1, 1, 9))],
+    [
+      'a delta that leaves its page',
+      (peer) => {
+        peer.sayPages({ ...fresh, kind: RunKind.DATA });
+        sayCoded(peer, delta, Buffer.of(5, 0, 0xff, 0x1f, 2, 1, 1));
+      },
+    ],
+    ['half a digest', (peer) => sayCoded(peer, digest, Buffer.alloc(12))],
+    [
+      'a digest that nobody here has, and then the pause',
+      (peer) => {
+        sayCoded(peer, digest, Buffer.alloc(24, 7));
+        peer.say('ROUND_END', { round: 1 });
+        sayDeviceState(peer, [0], 5000);
+      },
+    ],
     [
       'the same frame twice',
       (peer) => {
@@ -356,8 +392,34 @@ describe('the destination', () => {
     expect(guest.running).toBe(false);
   });
 
+  test.each([
+    ['a copy', copy, 4],
+    ['a delta', delta, 2],
+    ['a digest', digest, 24],
+  ])('abandons a guest from a source that sends %s though nobody asked for such', async (_, run, bytes) => {
+    const peer = await start(DEFAULT_TRANSFORMS);
+    sayCoded(peer, run, Buffer.alloc(bytes));
+    await peer.closed;
+    const { reason } = await incoming.finished();
+    expect(reason).toContain('which nobody asked for');
+    expect(incoming.refused).toBe(1);
+  });
+
+  test('wants a page whose digest nobody here has, and is ready when it has come', async () => {
+    const peer = await start();
+    sayCoded(peer, digest, Buffer.alloc(24, 7));
+    peer.say('ROUND_END', { round: 1 });
+    expect((await peer.hear('WANTED')).body).toEqual({ pages: [fresh.firstPage] });
+    expect((await peer.hear('ROUND_DONE')).body).toEqual({ round: 1 });
+    peer.sayPages({ ...fresh, kind: RunKind.DATA });
+    peer.say('ROUND_END', { round: 2 });
+    sayDeviceState(peer, [0], 5000);
+    await peer.hear('READY');
+    expect(new Uint8Array(guest.shared.memory, fresh.firstPage * PAGE_BYTES)[0]).toBe(1);
+  });
+
   test('does not come up with a source that sends pages before WELCOME', async () => {
-    const peer = await accept();
+    const peer = await accept(transforms);
     peer.sayPages(page);
     await expect(isConnected).rejects.toThrow('PAGES is not allowed now');
     expect(incoming.refused).toBe(1);

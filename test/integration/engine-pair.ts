@@ -7,7 +7,11 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { bootId, nowMs } from '../../hosts/clock.ts';
 import { Guest } from '../../hosts/guest/guest.ts';
-import { IncomingMigration, type IncomingResult } from '../../hosts/migration/incoming.ts';
+import {
+  type ContentsLender,
+  IncomingMigration,
+  type IncomingResult,
+} from '../../hosts/migration/incoming.ts';
 import { OutgoingMigration } from '../../hosts/migration/outgoing.ts';
 import { ReadyThreads } from '../../hosts/ready-threads.ts';
 import { type GuestSpec, RateUnit, WorkloadSpec } from '../../proto/generated/godwit/v1/guest.ts';
@@ -80,6 +84,12 @@ export interface Ends {
   readonly result: IncomingResult;
 }
 
+/** What several pairs have in common, when their guests are to be compared: a gang, a destination host. */
+export interface Shares {
+  readonly gang?: SharedArrayBuffer;
+  readonly contents?: ContentsLender;
+}
+
 export class EnginePair {
   readonly source: Guest;
   readonly destination: Guest;
@@ -99,13 +109,16 @@ export class EnginePair {
   verdict: 'source' | 'destination' = 'source';
   beginHandover = async (): Promise<void> => {};
   readonly #servers: Server[] = [];
+  readonly #shares: Shares;
   #outcome: Promise<SourceOutcome> | undefined;
 
-  private constructor(source: Guest, destination: Guest, options: MigrationOptions) {
+  private constructor(source: Guest, destination: Guest, options: MigrationOptions, shares: Shares) {
     this.source = source;
     this.destination = destination;
     this.options = options;
-    const settings = { migration: MIGRATION, threads: THREADS, guest: source, options, ticket: TICKET };
+    this.#shares = shares;
+    const { gang } = shares;
+    const settings = { migration: MIGRATION, threads: THREADS, guest: source, options, ticket: TICKET, gang };
     this.outgoing = new OutgoingMigration(
       { ...settings, listenAddress: '127.0.0.1' },
       {
@@ -127,15 +140,15 @@ export class EnginePair {
     );
   }
 
-  static async create(spec: GuestSpec, options: MigrationOptions): Promise<EnginePair> {
-    return await EnginePair.of(await Guest.create(spec), options);
+  static async create(spec: GuestSpec, options: MigrationOptions, shares: Shares = {}): Promise<EnginePair> {
+    return await EnginePair.of(await Guest.create(spec), options, shares);
   }
 
   /** For a guest that runs already: the pair's from now on. */
-  static async of(source: Guest, options: MigrationOptions): Promise<EnginePair> {
+  static async of(source: Guest, options: MigrationOptions, shares: Shares = {}): Promise<EnginePair> {
     const destination = await Guest.incoming(source.spec);
     destination.control.leaseUntilMs = Number.POSITIVE_INFINITY;
-    return new EnginePair(source, destination, options);
+    return new EnginePair(source, destination, options, shares);
   }
 
   /** Starts the source's side alone; answers its port. */
@@ -152,7 +165,14 @@ export class EnginePair {
     const { options, destination: guest } = this;
     const settings = { migration: MIGRATION, guest, options, ticket: TICKET, sourceAddress: '127.0.0.1' };
     this.incoming = new IncomingMigration(
-      { ...settings, threads: THREADS, source: 'host-1', sourcePort: port, sourceBootId: bootIdOfSource },
+      {
+        ...settings,
+        threads: THREADS,
+        source: 'host-1',
+        sourcePort: port,
+        sourceBootId: bootIdOfSource,
+        contents: this.#shares.contents,
+      },
       {
         resumed: (resumedAtMs) => {
           this.resumedAtMs = resumedAtMs;

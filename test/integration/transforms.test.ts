@@ -4,7 +4,7 @@
  */
 
 import { afterEach, describe, expect, test } from 'vitest';
-import { Compression, type Transforms } from '../../proto/generated/godwit/v1/migration.ts';
+import { Compression, DedupScope, type Transforms } from '../../proto/generated/godwit/v1/migration.ts';
 import { TECHNIQUES } from '../../proto/names.ts';
 import { compressionOf, DEFAULT_TRANSFORMS } from '../../proto/transforms.ts';
 import { type Ends, EnginePair, guestSpec, optionsOf } from './engine-pair.ts';
@@ -36,10 +36,19 @@ const withCodec = (['fflate', 'lz4'] as const).map((name): [string, Partial<Tran
   name,
   { compression: compressionOf(name), compressionThreads: 0 },
 ]);
+const DEDUP_DELTA_LZ4 = {
+  dedup: DedupScope.DEDUP_SCOPE_GUEST,
+  deltaCacheBytes: 2n ** 22n,
+  compression: Compression.COMPRESSION_LZ4,
+};
 const MATRIX: [string, Partial<Transforms>][] = [
   ['no zero', { zero: false }],
   ...withCodec,
   ['adaptive', { compression: Compression.COMPRESSION_ADAPTIVE, compressionThreads: 0 }],
+  ['dedup', { dedup: DedupScope.DEDUP_SCOPE_GUEST }],
+  ['delta', { deltaCacheBytes: 2n ** 20n }],
+  ['dedup without zero', { zero: false, dedup: DedupScope.DEDUP_SCOPE_GUEST }],
+  ['dedup, delta and lz4', DEDUP_DELTA_LZ4],
   ['zstd in threads', { compression: Compression.COMPRESSION_ZSTD, compressionThreads: 2 }],
 ];
 

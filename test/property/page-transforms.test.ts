@@ -5,7 +5,7 @@
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Compression, type Transforms } from '../../proto/generated/godwit/v1/migration.ts';
+import { Compression, DedupScope, type Transforms } from '../../proto/generated/godwit/v1/migration.ts';
 import { PAGE_BYTES } from '../../proto/page.ts';
 import { CODEC_NAMES, compressionOf } from '../../proto/transforms.ts';
 import { PagePath } from '../support/page-path.ts';
@@ -20,6 +20,18 @@ const SUBJECTS: [string, Partial<Transforms>][] = [
     { compression: compressionOf(name), compressionThreads: 0 },
   ]),
   ['adaptive compression', { compression: Compression.COMPRESSION_ADAPTIVE, compressionThreads: 0 }],
+  ['dedup', { dedup: DedupScope.DEDUP_SCOPE_GUEST }],
+  ['delta', { deltaCacheBytes: BigInt(1024 * PAGE_BYTES) }],
+  ['delta with a cache that is too small', { deltaCacheBytes: BigInt(64 * PAGE_BYTES) }],
+  [
+    'all of them',
+    {
+      dedup: DedupScope.DEDUP_SCOPE_GUEST,
+      deltaCacheBytes: BigInt(1024 * PAGE_BYTES),
+      compression: Compression.COMPRESSION_ZSTD,
+      compressionThreads: 1,
+    },
+  ],
   ['codec threads', { compression: Compression.COMPRESSION_ZSTD, compressionThreads: 2 }],
 ];
 

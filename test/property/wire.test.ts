@@ -86,7 +86,7 @@ const codedFrame = fc
     const runs = ascending(
       some.map(({ run: { firstPage, pageCount }, kind }) => ({ firstPage, pageCount, kind })),
     );
-    const bodyBytes = { 1: PAGE_BYTES, 2: 0, 3: 4, 4: 100, 5: 16 };
+    const bodyBytes = { 1: PAGE_BYTES, 2: 0, 3: 4, 4: 100, 5: 24 };
     const decodedBytes = runs.reduce((sum, { kind, pageCount }) => sum + pageCount * bodyBytes[kind], 0);
     const isRaw = codec === WireCodec.NONE || decodedBytes === 0;
     const payloadBytes = isRaw ? decodedBytes : Math.max(decodedBytes - 1 - saved, 0);

@@ -72,7 +72,7 @@ export class PagePath {
     const spec = { ...guestSpec(), memoryBytes: BigInt(pageCount * PAGE_BYTES) };
     const [near, far] = [allocateGuest(spec), allocateGuest(spec)];
     const received = new ReceivedMemory(far.memory, new SharedArrayBuffer(pageCount));
-    const decoder = new PageDecoder(received, restorersOf({ transforms, shared: far, received }));
+    const decoder = new PageDecoder(received, restorersOf({ transforms, received }));
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const placing = new Placing(channelCount);

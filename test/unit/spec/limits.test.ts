@@ -27,6 +27,11 @@ describe('guestSpecProblems', () => {
       'compressible is NaN',
     ],
     ['more than all pages', { content: { ...content, zero: 0.6, shared: 0.5 } }, 'at most 1'],
+    [
+      'half a page of an image',
+      { content: { ...content, imageBytes: 2048n } },
+      'content image is 2048 bytes',
+    ],
     ['no workload', { workload: undefined }, 'workload is missing'],
   ])('refuses %s', (_, change, problem) => {
     expect(guestSpecProblems(guest)).toEqual([]);

@@ -70,7 +70,11 @@ const spec = fc.record({
     memory: fc.integer({ min: 256, max: 2 ** 22 }).map((count) => `${count * 4}KiB`),
     vcpus: fc.integer({ min: 1, max: 8 }),
     'device-state': fc.integer({ min: 0, max: 2 ** 26 }).map((bytes) => `${bytes}B`),
-    content: fc.record({ zero: fc.double({ min: 0, max: 0.5, noNaN: true }), compressible: share() }),
+    content: fc.record({
+      zero: fc.double({ min: 0, max: 0.5, noNaN: true }),
+      compressible: share(),
+      image: optional(fc.integer({ min: 1, max: 2 ** 22 }).map((count) => `${count * 4}KiB`)),
+    }),
     workload,
   }),
   migration: fc.oneof(

@@ -64,6 +64,14 @@ describe('classes', () => {
     expect(distinctPages(createContent({ ...MODEL, compressible: 0.1 }, 4n), 'shared')).toEqual(own);
   });
 
+  it('shared pages of a larger image are as many, and guests have most of it in common', () => {
+    const model = { ...MODEL, shared: 0.6, imageBytes: BigInt(512 * PAGE_BYTES) };
+    const own = distinctPages(createContent(model, 3n), 'shared');
+    const others = distinctPages(createContent(model, 4n), 'shared');
+    expect(own.size).toBeGreaterThan(480);
+    expect(own.union(others).size).toBeLessThanOrEqual(512);
+  });
+
   it('unique pages differ from each other and from those of another seed', () => {
     const own = distinctPages(content, 'unique');
     expect(own.size).toBe(pagesOfClass(content, 'unique').length);

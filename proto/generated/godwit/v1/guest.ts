@@ -197,10 +197,15 @@ export interface ContentModel {
   zero: number;
   /** The share of pages that are copies of one of a few pages of this guest. */
   duplicate: number;
-  /** The share of pages that are copies of one of a few pages that all guests have (an operating system's, say). */
+  /** The share of pages that are copies of one of the pages of an image that all guests have (an operating system's, say). */
   shared: number;
   /** The share of each remaining page's bytes that a compressor can take away. */
   compressible: number;
+  /**
+   * The size of what shared pages are copies of, such as a disk image from which all guests were made: a multiple of the
+   * page size. Unset: 64 KiB.
+   */
+  imageBytes?: bigint | undefined;
 }
 
 /** What the vCPUs run. Fields that a kind does not use are zero. */
@@ -784,7 +789,7 @@ export const Announce: MessageFns<Announce> = {
 };
 
 function createBaseContentModel(): ContentModel {
-  return { zero: 0, duplicate: 0, shared: 0, compressible: 0 };
+  return { zero: 0, duplicate: 0, shared: 0, compressible: 0, imageBytes: undefined };
 }
 
 export const ContentModel: MessageFns<ContentModel> = {
@@ -800,6 +805,12 @@ export const ContentModel: MessageFns<ContentModel> = {
     }
     if (message.compressible !== 0) {
       writer.uint32(33).double(message.compressible);
+    }
+    if (message.imageBytes !== undefined) {
+      if (BigInt.asUintN(64, message.imageBytes) !== message.imageBytes) {
+        throw new globalThis.Error("value provided for field message.imageBytes of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.imageBytes);
     }
     return writer;
   },
@@ -849,6 +860,14 @@ export const ContentModel: MessageFns<ContentModel> = {
             message.compressible = reader.double();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.imageBytes = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -867,6 +886,11 @@ export const ContentModel: MessageFns<ContentModel> = {
       duplicate: isSet(object.duplicate) ? globalThis.Number(object.duplicate) : 0,
       shared: isSet(object.shared) ? globalThis.Number(object.shared) : 0,
       compressible: isSet(object.compressible) ? globalThis.Number(object.compressible) : 0,
+      imageBytes: isSet(object.imageBytes)
+        ? BigInt(object.imageBytes)
+        : isSet(object.image_bytes)
+        ? BigInt(object.image_bytes)
+        : undefined,
     };
   },
 
@@ -884,6 +908,9 @@ export const ContentModel: MessageFns<ContentModel> = {
     if (message.compressible !== 0) {
       obj.compressible = floatToJson(message.compressible);
     }
+    if (message.imageBytes !== undefined) {
+      obj.imageBytes = message.imageBytes.toString();
+    }
     return obj;
   },
 
@@ -896,6 +923,9 @@ export const ContentModel: MessageFns<ContentModel> = {
     message.duplicate = object.duplicate ?? 0;
     message.shared = object.shared ?? 0;
     message.compressible = object.compressible ?? 0;
+    message.imageBytes = (object.imageBytes !== undefined && object.imageBytes !== null)
+      ? BigInt(object.imageBytes)
+      : undefined;
     return message;
   },
 };
