@@ -8,7 +8,9 @@ import { fileURLToPath } from 'node:url';
 import { nowMs } from '../hosts/clock.ts';
 import { ChannelReceiver } from '../hosts/migration/channel-receiver.ts';
 import { PagePlacer } from '../hosts/migration/page-placer.ts';
+import { ReceivedMemory } from '../hosts/migration/received-memory.ts';
 import { encodeControl, encodePages, type PageRun, RunKind } from '../hosts/migration/wire.ts';
+import { PageDecoder } from '../hosts/transform/page-decoder.ts';
 import { DEADLINES_MS } from '../proto/deadlines.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
 import { Child, withDeadline } from './children.ts';
@@ -59,7 +61,8 @@ const KINDS: readonly Frames[] = [
 
 /** How long it takes to write, read and place frames, in ms. */
 function timeFrames({ head, payload }: Frames): number {
-  const placer = new PagePlacer(new SharedArrayBuffer(PAGE_COUNT * PAGE_BYTES), new Uint8Array(PAGE_COUNT));
+  const memory = new ReceivedMemory(new SharedArrayBuffer(PAGE_COUNT * PAGE_BYTES));
+  const placer = new PagePlacer(memory, new PageDecoder(memory, {}));
   const nothing = new Uint8Array(0);
   let failure: Error | undefined;
   const { onread } = new ChannelReceiver(

@@ -3,6 +3,7 @@
  * one. So the command line has the spec's units, defaults, limits and messages.
  */
 import type { Command } from 'commander';
+import { parseDocument } from 'yaml';
 import type { GuestSpec } from '../proto/generated/godwit/v1/guest.ts';
 import type { MigrationOptions } from '../proto/generated/godwit/v1/migration.ts';
 import { TECHNIQUES, type Technique, WORKLOADS } from '../proto/names.ts';
@@ -16,7 +17,7 @@ interface SpecFlag {
   readonly flag: string;
   readonly path: readonly string[];
   readonly help: string;
-  readonly value: 'text' | 'number' | 'boolean' | 'true';
+  readonly value: 'text' | 'number' | 'boolean' | 'true' | 'list';
 }
 
 /** A flag whose name is the spec's key. */
@@ -87,6 +88,7 @@ const MIGRATION_FLAGS: readonly SpecFlag[] = [
   ),
   migration('--switch-after <time>', 'text', 'hybrid: switch after this time'),
   migration('--hot-set <share>', 'number', 'hybrid: at most so much of the memory travels in the pause'),
+  migration('--transforms <list>', 'list', "what pages pass, such as 'zero, dedup, compression: lz4'"),
 ];
 
 function flagName(flag: string): string {
@@ -151,9 +153,16 @@ function readAsSpec(base: object, flags: readonly SpecFlag[], values: FlagValues
 /** What cannot be read is left as it is, for the form to refuse. */
 function specValue(given: unknown, kind: SpecFlag['value']): unknown {
   if (kind === 'boolean') return given === 'true' || (given === 'false' ? false : given);
+  // As between the brackets of a YAML list.
+  if (kind === 'list') return listOf(String(given)) ?? given;
   if (kind !== 'number') return given;
   const value = Number(given);
   return given === '' || Number.isNaN(value) ? given : value;
+}
+
+function listOf(text: string): unknown {
+  const { errors, contents } = parseDocument(`[${text}]`);
+  return errors.length === 0 ? contents?.toJSON() : undefined;
 }
 
 function put(target: Record<string, unknown>, path: readonly string[], value: unknown): void {
@@ -167,7 +176,7 @@ function put(target: Record<string, unknown>, path: readonly string[], value: un
 
 function flagProblems(error: SpecError, flags: readonly SpecFlag[]): string {
   const lines = error.problems.map(({ path, message }) => {
-    const flag = flags.find((each) => each.path.join('.') === path);
+    const flag = flags.find((each) => `${path}[`.startsWith(`${each.path.join('.')}[`));
     return `${flag === undefined ? path : `--${flagName(flag.flag)}`}: ${message}`;
   });
   return lines.join('\n');

@@ -13,6 +13,7 @@ import {
   PostcopyPush,
 } from './generated/godwit/v1/migration.ts';
 import { FAILPOINTS, TECHNIQUES } from './names.ts';
+import { DEFAULT_TRANSFORMS, transformsOf, transformsProblems } from './transforms.ts';
 
 export const MIGRATION_LIMITS = {
   channelsMax: 16,
@@ -72,11 +73,12 @@ export const DEFAULT_MIGRATION_OPTIONS = {
   switchAfterShare: 0,
   switchAfterMs: 0,
   hotSet: 0,
+  transforms: DEFAULT_TRANSFORMS,
 } as const satisfies Omit<MigrationOptions, 'technique'>;
 
 /** The default options of a technique, as an object of its own that may be changed. */
 export function defaultMigrationOptions(technique: string): MigrationOptions {
-  return { ...DEFAULT_MIGRATION_OPTIONS, technique, failpoints: [] };
+  return { ...DEFAULT_MIGRATION_OPTIONS, technique, failpoints: [], transforms: { ...DEFAULT_TRANSFORMS } };
 }
 
 /** Whether pages may follow when the guest runs at the destination. */
@@ -107,6 +109,7 @@ export function migrationOptionsProblems(options: MigrationOptions): string[] {
     problems.push(`on-timeout is ${options.onTimeout}; allowed is abort or stop-and-copy`);
   }
   problems.push(...failpointProblems(options.failpoints), ...postcopyProblems(options));
+  problems.push(...transformsProblems(transformsOf(options)));
   return problems;
 }
 

@@ -136,6 +136,35 @@ const client = z.strictObject({
   gap_minus_downtime_ms: ms(),
 });
 
+const codec = z.strictObject({
+  codec: z.string().describe('none: batches that went as they were.'),
+  batches: z.number(),
+  bytes_in: z.number(),
+  bytes_out: z.number(),
+  cpu_s: z.number(),
+});
+
+const transform = z.strictObject({
+  name: z.string().describe('zero, dedup, delta, compression or encryption.'),
+  variant: z.string().nullable().describe('Which of its kind, such as gang, lz4 or aes-256-gcm.'),
+  pages_in: z.number(),
+  bytes_in: z.number().describe('What came to it.'),
+  bytes_out: z.number().describe('What it left of that.'),
+  ratio: z.number().nullable().describe('bytes_out / bytes_in; null when nothing came.'),
+  hits: z.number().describe('Pages that it made less of.'),
+  misses: z.number().describe('Pages that it did not find.'),
+  overflows: z.number().describe('Pages that would have become more, and went as they were.'),
+  cache_bytes: z.number(),
+  cpu_s: z.number().describe('CPU seconds at the source.'),
+  time_ms: z.number().describe('Time that its threads took for it at the source.'),
+  destination_cpu_s: z
+    .number()
+    .nullable()
+    .describe('What undoing it took; null when nothing was to be undone.'),
+  destination_time_ms: z.number().nullable(),
+  codecs: z.array(codec).describe('compression: what each codec did.'),
+});
+
 export const TRIAL_STATUS = ['completed', 'failed', 'cancelled', 'lost'] as const;
 
 export const trialRecordSchema = z.strictObject({
@@ -160,6 +189,10 @@ export const trialRecordSchema = z.strictObject({
   normal_pages: count(),
   zero_pages: count(),
   rounds: z.array(round).nullable(),
+  transforms: z
+    .array(transform)
+    .nullable()
+    .describe('What was done to pages between memory and wire, in its order.'),
   postcopy: postcopy.nullable().describe('null when the guest was not switched to post-copy.'),
   dirty_rate_pps_requested: count().describe('null when the guest runs as fast as it can.'),
   dirty_rate_pps_achieved: count(),
@@ -195,6 +228,7 @@ export const resultRecordSchema = z
   .meta({ title: 'godwit results', description: 'What an experiment measured; see docs/metrics.md.' });
 
 export type RoundRecord = z.infer<typeof round>;
+export type TransformRecord = z.infer<typeof transform>;
 export type PostcopyRecord = z.infer<typeof postcopy>;
 export type OperationsRecord = z.infer<typeof operations>;
 export type AuditRecord = z.infer<typeof audit>;

@@ -15,6 +15,7 @@ import {
 } from '../proto/generated/godwit/v1/migration.ts';
 import { postcopyRecord } from './postcopy-record.ts';
 import type { AuditRecord, RoundRecord, TrialRecord } from './result-record.ts';
+import { transformRecords } from './transform-record.ts';
 import { intervals, joinWork, rateBetween } from './work.ts';
 
 export interface TrialFacts {
@@ -36,6 +37,7 @@ export function trialRecord(facts: TrialFacts): TrialRecord {
     ...emptyTrial(report.options?.technique ?? '', facts.trial, statusOf(report), textOrNull(report.reason)),
     ...(sourceReport && sourceFields(sourceReport)),
     ...jointFields(moments(sourceReport, destinationReport), facts),
+    transforms: transformRecords(sourceReport, destinationReport),
     postcopy: postcopyRecord(sourceReport, destinationReport),
     guest: textOrNull(report.guest),
     dirty_rate_pps_requested: facts.requestedPagesPerS,
@@ -79,6 +81,7 @@ export function emptyTrial(
     normal_pages: null,
     zero_pages: null,
     rounds: null,
+    transforms: null,
     postcopy: null,
     dirty_rate_pps_requested: null,
     dirty_rate_pps_achieved: null,

@@ -82,14 +82,17 @@ function valueAt(path: Path, data: unknown): unknown {
 }
 
 function keysAllowedAt(path: Path): string[] {
-  let schema = specJsonSchema();
+  // What may stand there is one of several forms, where a union says so.
+  let forms = [specJsonSchema()];
   for (const part of path) {
-    const byKey = schema.properties?.[part] ?? schema.additionalProperties;
-    const inner = typeof part === 'number' ? schema.items : byKey;
-    if (typeof inner !== 'object' || Array.isArray(inner)) return [];
-    schema = inner;
+    forms = forms.flatMap((schema) => {
+      const byKey = schema.properties?.[part] ?? schema.additionalProperties;
+      const inner = typeof part === 'number' ? schema.items : byKey;
+      if (typeof inner !== 'object' || Array.isArray(inner)) return [];
+      return [inner, ...(inner.anyOf ?? [])].filter((form) => typeof form === 'object');
+    });
   }
-  return Object.keys(schema.properties ?? {});
+  return forms.flatMap(({ properties }) => Object.keys(properties ?? {}));
 }
 
 /**

@@ -30,6 +30,7 @@ const USED_BY: Readonly<Record<MigrationKey, readonly Technique[]>> = {
   'switch-after-share': ['hybrid'],
   'switch-after': ['hybrid'],
   'hot-set': ['hybrid'],
+  transforms: ALL,
   failpoints: ALL,
 };
 

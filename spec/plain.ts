@@ -12,12 +12,14 @@ import {
   PostcopyPush,
 } from '../proto/generated/godwit/v1/migration.ts';
 import type { Technique, WorkloadKind } from '../proto/names.ts';
+import { transformsOf } from '../proto/transforms.ts';
 import type { ResolvedClients } from './clients-section.ts';
 import { type MigrationKey, migrationKeys } from './migration-keys.ts';
 import { plainNetwork } from './network-plain.ts';
 import type { Plain, PlainMapping } from './plain-values.ts';
 import type { ResolvedSpec } from './resolve.ts';
 import type { PhaseSection } from './schema.ts';
+import { plainTransforms } from './transforms-section.ts';
 import { bandwidth, duration, rate, requestRate, size } from './units.ts';
 import { phaseKeys, workloadKeys } from './workload-keys.ts';
 
@@ -143,6 +145,7 @@ function plainOptions(techniques: readonly Technique[], options: MigrationOption
     'switch-after-share': options.switchAfterShare,
     'switch-after': duration.format(options.switchAfterMs),
     'hot-set': options.hotSet,
+    transforms: plainTransforms(transformsOf(options)),
   };
   return chosen(values, migrationKeys(techniques, push));
 }

@@ -25,6 +25,7 @@ import type { Path } from './problems.ts';
 import { type RatePoint, readRateTrace } from './rate-trace.ts';
 import type { FabricKind, PhaseSection, Spec, WorkloadSection } from './schema.ts';
 import { readTraceFile } from './trace-file.ts';
+import { resolveTransforms } from './transforms-section.ts';
 
 /** An experiment, complete: every default filled in, in the contracts' own messages. Deeply frozen. */
 export interface ResolvedSpec {
@@ -269,6 +270,7 @@ function migrationOptions(technique: Technique, migration: Spec['migration']): M
     switchAfterShare: migration['switch-after-share'],
     switchAfterMs: migration['switch-after'],
     hotSet: migration['hot-set'],
+    transforms: resolveTransforms(migration.transforms),
   };
 }
 

@@ -11,6 +11,7 @@ import { hasPush, migrationKeys, unusedMigrationKeys } from './migration-keys.ts
 import { networkRules } from './network-rules.ts';
 import type { BrokenRule, Path } from './problems.ts';
 import type { PhaseSection, Spec, WorkloadSection } from './schema.ts';
+import { transformsRules } from './transforms-section.ts';
 import { size } from './units.ts';
 import { phaseKeys, workloadKeys } from './workload-keys.ts';
 
@@ -30,6 +31,7 @@ export function brokenRules(
     ...workloadRules(guest.workload, guest.memory),
     ...migrationRules(spec.migration),
     ...migrationKeyRules(spec.migration, written),
+    ...transformsRules(spec.migration.transforms),
     ...clientRules(spec),
     ...networkRules(spec),
   ];

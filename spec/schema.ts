@@ -13,6 +13,7 @@ import { WORKLOAD_LIMITS } from '../workloads/workload-problems.ts';
 import { clientsSection } from './clients-section.ts';
 import { choice, flag, integer, name, quantity, section, share, targetRate, text } from './fields.ts';
 import { networkSections } from './network-sections.ts';
+import { transformsSection } from './transforms-section.ts';
 import { bandwidth, duration, size } from './units.ts';
 
 export const SPEC_LIMITS = {
@@ -207,6 +208,7 @@ const migration = section({
   'hot-set': share()
     .default(DEFAULTS.hotSet)
     .describe('hybrid: at most this share of the memory, dirty and lately accessed, travels in the pause.'),
+  transforms: transformsSection,
   failpoints: z
     .array(failpoint, { error: 'a list of failpoints' })
     .max(FAILPOINTS.length, { error: 'one failpoint for each point' })

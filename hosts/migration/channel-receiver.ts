@@ -6,7 +6,8 @@
  * Node offers this (`onread`) for sockets opened with `connect` only, which is why the destination dials.
  */
 
-import { type ChannelGeometry, FrameDecoder } from './frame-decoder.ts';
+import { FrameDecoder } from './frame-decoder.ts';
+import type { ChannelGeometry } from './page-runs.ts';
 import type { Frame } from './wire.ts';
 
 /** What came is not allowed: by the wire format, or now. */

@@ -7,7 +7,15 @@ import type { Socket } from 'node:net';
 import { nowMs } from '../clock.ts';
 import { MOVER_LIMITS } from './limits.ts';
 import type { Silence } from './silence.ts';
-import { type Body, type ControlType, encodeControl, encodePages, type PageRun } from './wire.ts';
+import {
+  type Body,
+  type CodedFrame,
+  type ControlType,
+  encodeCoded,
+  encodeControl,
+  encodePages,
+  type PageRun,
+} from './wire.ts';
 
 const SEQUENCES = 2 ** 32;
 
@@ -31,6 +39,11 @@ export class ChannelSender {
     return this.#sentBytes;
   }
 
+  /** Of these, those that the system has taken. */
+  get writtenBytes(): number {
+    return this.#writtenBytes;
+  }
+
   /** Whether to wait for `room()` before the next frame of pages. */
   get isFull(): boolean {
     return this.#sentBytes - this.#writtenBytes > MOVER_LIMITS.outstandingBytesMax;
@@ -49,6 +62,11 @@ export class ChannelSender {
    */
   sendPages(runs: readonly PageRun[], payload: Uint8Array | undefined, written?: () => void): void {
     this.#write(encodePages(runs, this.#takeSequence()), payload, written);
+  }
+
+  /** Sends a frame of pages that transforms have made less of. @param payload as in `sendPages` */
+  sendCoded(frame: Omit<CodedFrame, 'type'>, payload: Uint8Array, written: () => void): void {
+    this.#write(encodeCoded(frame, this.#takeSequence()), payload, written);
   }
 
   /**

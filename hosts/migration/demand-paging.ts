@@ -10,7 +10,7 @@ import { pageCountOf, type SharedGuest } from '../guest/shared-guest.ts';
 import { WireViolation } from './channel-receiver.ts';
 import type { ChannelSender } from './channel-sender.ts';
 import { NO_PAGE, PageSet } from './page-set.ts';
-import type { Body, PagesFrame } from './wire.ts';
+import type { Body, PageFrame } from './wire.ts';
 
 export class DemandPaging {
   /** Every page is here. */
@@ -73,7 +73,7 @@ export class DemandPaging {
   }
 
   /** Refuses pages that are here: the guest may have written them since. @throws WireViolation */
-  mustLack({ runs }: PagesFrame): void {
+  mustLack({ runs }: PageFrame): void {
     for (const { firstPage, pageCount } of runs) {
       for (let page = firstPage; page < firstPage + pageCount; page++) {
         if (!this.#missing.has(page)) throw new WireViolation(`page ${page} came though it is here`);
@@ -82,7 +82,7 @@ export class DemandPaging {
   }
 
   /** The pages of a frame are in memory. */
-  placed({ runs }: PagesFrame): void {
+  placed({ runs }: PageFrame): void {
     for (const { firstPage, pageCount } of runs) {
       this.#missing.arrived(firstPage, pageCount);
       this.placedPages += pageCount;

@@ -3,7 +3,7 @@
 import { connect, type Socket } from 'node:net';
 import { ChannelReceiver, type ReceiverHooks } from './channel-receiver.ts';
 import { ChannelSender } from './channel-sender.ts';
-import type { ChannelGeometry } from './frame-decoder.ts';
+import type { ChannelGeometry } from './page-runs.ts';
 import type { Silence } from './silence.ts';
 
 export interface DestinationChannelHooks extends ReceiverHooks {

@@ -80,6 +80,7 @@ export class DestinationMover {
       clockOffsetMs: side.clock.offsetMs,
       clockErrorMs: side.clock.errorMs,
       postcopy: this.#arrival.report(),
+      transforms: side.transformReports(),
     };
     this.#post({ type: 'ended', reason, ledgerArrived, report });
   }

@@ -11,26 +11,39 @@
  */
 
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
+import type { TransformReport } from '../../proto/generated/godwit/v1/migration.ts';
 import { hasLatePages } from '../../proto/migration-options.ts';
+import { transformsOf } from '../../proto/transforms.ts';
 import { nowMs } from '../clock.ts';
 import { ControlBlock } from '../guest/control-block.ts';
 import { HANDOVER } from '../guest/control-layout.ts';
 import { digestOf } from '../guest/ledger.ts';
 import { pageCountOf, VCPU_STATE_BYTES, writeVcpuState } from '../guest/shared-guest.ts';
+import { PageDecoder } from '../transform/page-decoder.ts';
+import { restorersOf } from '../transform/registry.ts';
 import { WireViolation } from './channel-receiver.ts';
 import { DemandPaging } from './demand-paging.ts';
 import { DestinationChannel } from './destination-channel.ts';
-import type { ChannelGeometry } from './frame-decoder.ts';
 import { sendLacking } from './lacking-transfer.ts';
 import { priorityChannels } from './late-pages.ts';
 import { LedgerReceiver } from './ledger-transfer.ts';
 import { MOVER_LIMITS } from './limits.ts';
 import type { DestinationMoverData } from './messages.ts';
 import { PagePlacer } from './page-placer.ts';
+import type { ChannelGeometry } from './page-runs.ts';
 import { bitmapBytesOf } from './page-set.ts';
 import type { ProgressBoard } from './progress-board.ts';
+import { ReceivedMemory } from './received-memory.ts';
 import type { Silence } from './silence.ts';
-import { type Body, type ControlFrame, type Frame, type PagesFrame, wireText } from './wire.ts';
+import {
+  type Body,
+  type ControlFrame,
+  contentBytesOf,
+  type Frame,
+  isPageFrame,
+  type PageFrame,
+  wireText,
+} from './wire.ts';
 
 type Stage = 'connecting' | 'moving' | 'ready' | 'resumed';
 
@@ -70,8 +83,8 @@ export class DestinationSide {
   readonly #hooks: DestinationHooks;
   readonly #control: ControlBlock;
   readonly #pageCount: number;
-  /** A byte for each page: what may hold something. */
-  readonly #touched: Uint8Array;
+  readonly #memory: ReceivedMemory;
+  readonly #decoder: PageDecoder;
   #channels: DestinationChannel[] = [];
   #priority: DestinationChannel | undefined;
   readonly #ledgerReceiver: LedgerReceiver;
@@ -97,7 +110,9 @@ export class DestinationSide {
     const { spec } = shared;
     this.#control = new ControlBlock(shared.control, spec.vcpuCount);
     this.#pageCount = pageCountOf(spec);
-    this.#touched = new Uint8Array(this.#pageCount);
+    this.#memory = new ReceivedMemory(shared.memory);
+    const context = { transforms: transformsOf(data.options), shared, received: this.#memory };
+    this.#decoder = new PageDecoder(this.#memory, restorersOf(context));
     this.paging = new DemandPaging(shared);
     this.#ledgerReceiver = new LedgerReceiver(shared.base, this.#pageCount);
     const stateBytes = Number(spec.deviceStateBytes) + spec.vcpuCount * VCPU_STATE_BYTES;
@@ -132,8 +147,8 @@ export class DestinationSide {
   }
 
   #dial(index: number, geometry: ChannelGeometry): DestinationChannel {
-    const { shared, sourceAddress, sourcePort, migration, token } = this.#data;
-    const placer = new PagePlacer(shared.memory, this.#touched);
+    const { sourceAddress, sourcePort, migration, token } = this.#data;
+    const placer = new PagePlacer(this.#memory, this.#decoder);
     const source = { host: sourceAddress, port: sourcePort };
     const isCurrent = (): boolean => this.#allChannels.includes(channel);
     const channel: DestinationChannel = new DestinationChannel(source, index, geometry, this.#silence, {
@@ -198,6 +213,11 @@ export class DestinationSide {
   sayComplete(): void {
     this.receivedBytesAtCommit = this.receivedBytes;
     this.#main.sender.send('COMPLETE', { completeAtMs: this.paging.completeAtMs });
+  }
+
+  /** What was undone of each transform of pages. */
+  transformReports(): TransformReport[] {
+    return this.#decoder.reports();
   }
 
   /** Whether anything of the ledger has come: the source has heard that every page is here. */
@@ -273,7 +293,7 @@ export class DestinationSide {
   }
 
   #place(channel: DestinationChannel, placer: PagePlacer, frame: Frame): Uint8Array {
-    if (frame.type === 'PAGES') {
+    if (isPageFrame(frame)) {
       this.#mayBring(channel, frame);
       return placer.target(frame);
     }
@@ -292,7 +312,7 @@ export class DestinationSide {
   }
 
   #onFrame(channel: DestinationChannel, placer: PagePlacer, frame: Frame, payload: Uint8Array): void {
-    if (frame.type !== 'PAGES') {
+    if (!isPageFrame(frame)) {
       this.#onControl(channel, frame, payload);
       return;
     }
@@ -300,7 +320,8 @@ export class DestinationSide {
     placer.place(frame);
     if (!this.#isWhole) return;
     this.paging.placed(frame);
-    if (frame.payloadBytes > 0) this.#main.sender.send('PLACED', { bytes: frame.payloadBytes });
+    const bytes = contentBytesOf(frame);
+    if (bytes > 0) this.#main.sender.send('PLACED', { bytes });
   }
 
   #onControl(channel: DestinationChannel, frame: ControlFrame, payload: Uint8Array): void {
@@ -445,7 +466,7 @@ export class DestinationSide {
   }
 
   /** Pages: in a round, or afterwards those that are missing. */
-  #mayBring(channel: DestinationChannel, frame: PagesFrame): void {
+  #mayBring(channel: DestinationChannel, frame: PageFrame): void {
     if (this.paging.isActive && this.#isWhole) {
       this.paging.mustLack(frame);
       return;

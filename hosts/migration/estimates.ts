@@ -6,7 +6,7 @@
  * A round's bandwidth is its bytes over the time from its start to the last channel's ROUND_DONE: the link's,
  * not that of the buffers on the way. QEMU measures over windows of 100 ms. A round may be shorter, and then
  * its time is mostly the way there and back: so the estimate covers the newest rounds that together lasted
- * 100 ms, or all.
+ * 100 ms, or all. So does that of what a page costs on the wire, which transforms make less than a page.
  */
 
 import { PAGE_BYTES } from '../../proto/page.ts';
@@ -16,8 +16,9 @@ const MS_PER_S = 1000;
 
 export class Estimates {
   /** The newest rounds' bytes and times, newest last. */
-  #window: { readonly bytes: number; readonly durationMs: number }[] = [];
+  #window: { readonly bytes: number; readonly durationMs: number; readonly dataPages: number }[] = [];
   #bandwidthBytesPerS = 0;
+  #pageBytes: number = PAGE_BYTES;
   #dirtyRatePagesPerS = 0;
 
   /** Bytes per second; 0 before the first round is over. */
@@ -30,38 +31,47 @@ export class Estimates {
     return this.#dirtyRatePagesPerS;
   }
 
+  /** Bytes on the wire of a page that is not of zeroes; at most a page. */
+  get pageBytes(): number {
+    return this.#pageBytes;
+  }
+
   /**
    * Takes a round's measurements in.
    *
    * @param bytes what the round sent
    * @param durationMs from its start to its last ROUND_DONE
    * @param dirtyPages distinct pages that became dirty meanwhile
+   * @param dataPages that it sent, those of zeroes apart
    */
-  addRound(bytes: number, durationMs: number, dirtyPages: number): void {
-    const round = { bytes, durationMs: Math.max(durationMs, Number.EPSILON) };
+  addRound(bytes: number, durationMs: number, dirtyPages: number, dataPages: number): void {
+    const round = { bytes, durationMs: Math.max(durationMs, Number.EPSILON), dataPages };
     this.#dirtyRatePagesPerS = (dirtyPages / round.durationMs) * MS_PER_S;
     const window = [round];
     let windowMs = round.durationMs;
     let windowBytes = bytes;
+    let windowPages = dataPages;
     for (const older of this.#window.toReversed()) {
       if (windowMs >= WINDOW_MS) break;
       window.unshift(older);
       windowMs += older.durationMs;
       windowBytes += older.bytes;
+      windowPages += older.dataPages;
     }
     this.#window = window;
+    if (windowPages > 0) this.#pageBytes = Math.min(windowBytes / windowPages, PAGE_BYTES);
     this.#bandwidthBytesPerS = (windowBytes / windowMs) * MS_PER_S;
   }
 
   /** How long the pages would take, ms; 0 while the bandwidth is not known. */
   expectedDowntimeMs(pageCount: number): number {
     if (this.#bandwidthBytesPerS === 0) return 0;
-    return ((pageCount * PAGE_BYTES) / this.#bandwidthBytesPerS) * MS_PER_S;
+    return ((pageCount * this.#pageBytes) / this.#bandwidthBytesPerS) * MS_PER_S;
   }
 
   /** Whether the pages fit the downtime limit: pending <= bandwidth x downtime-limit. */
   fits(pageCount: number, downtimeLimitMs: number): boolean {
-    return pageCount * PAGE_BYTES <= (this.#bandwidthBytesPerS * downtimeLimitMs) / MS_PER_S;
+    return pageCount * this.#pageBytes <= (this.#bandwidthBytesPerS * downtimeLimitMs) / MS_PER_S;
   }
 }
 
@@ -69,11 +79,17 @@ export class Estimates {
  * The time to the end of an iterative migration, ms: what is to be sent now, then ever smaller rounds in a
  * geometric series.
  *
+ * @param pageBytes what a page costs on the wire
  * @returns 0 while it is not known, -1 when the guest dirties pages as fast as they can be sent
  */
-export function remainingMs(pages: number, bandwidthBytesPerS: number, dirtyRatePagesPerS: number): number {
+export function remainingMs(
+  pages: number,
+  pageBytes: number,
+  bandwidthBytesPerS: number,
+  dirtyRatePagesPerS: number,
+): number {
   if (!(bandwidthBytesPerS > 0)) return 0;
-  const ratio = (dirtyRatePagesPerS * PAGE_BYTES) / bandwidthBytesPerS;
+  const ratio = (dirtyRatePagesPerS * pageBytes) / bandwidthBytesPerS;
   if (ratio >= 1) return -1;
-  return (((pages * PAGE_BYTES) / bandwidthBytesPerS) * MS_PER_S) / (1 - ratio);
+  return (((pages * pageBytes) / bandwidthBytesPerS) * MS_PER_S) / (1 - ratio);
 }

@@ -14,11 +14,11 @@
 import { crc32 } from 'node:zlib';
 import { PAGE_BYTES } from '../../proto/page.ts';
 import { WIRE_LIMITS } from './limits.ts';
+import { type ChannelGeometry, decodeCoded, decodeRuns, PLAIN_KINDS } from './page-runs.ts';
 import {
   type Body,
   type ControlFrame,
   type ControlType,
-  channelOf,
   type Field,
   FRAMES,
   type Frame,
@@ -27,11 +27,9 @@ import {
   HEADER,
   HEADER_BYTES,
   messagePack,
-  type PageRun,
-  RUN_BYTES,
+  pagesOfKind,
   RunKind,
   type Side,
-  STRIPE_PAGES,
   WIRE_MAGIC,
   WIRE_VERSION,
 } from './wire.ts';
@@ -40,13 +38,6 @@ export type Decoded =
   | { readonly kind: 'need-more' }
   | { readonly kind: 'frame'; readonly frame: Frame }
   | { readonly kind: 'malformed'; readonly reason: string };
-
-/** Which pages a channel may carry. */
-export interface ChannelGeometry {
-  readonly pageCount: number;
-  readonly channel: number;
-  readonly channelCount: number;
-}
 
 /** Room for the largest head twice, so that a short read seldom cuts one. */
 const BUFFER_BYTES = 4096;
@@ -124,15 +115,18 @@ export class FrameDecoder {
       return this.#fail(`the table of ${type} has a wrong checksum`);
     }
     const payloadBytes = head.readUInt32LE(HEADER.payloadBytes);
-    const decoded =
-      type === 'PAGES'
-        ? decodePages(table, payloadBytes, this.#geometry)
-        : decodeControl(type, table, payloadBytes);
+    const decoded = this.#decodeTable(type, table, payloadBytes);
     if (decoded.kind === 'malformed') return this.#fail(decoded.reason);
     this.#start += HEADER_BYTES + tableBytes;
     this.#payloadBytes = payloadBytes;
     this.#sequence = (this.#sequence + 1) % SEQUENCES;
     return decoded;
+  }
+
+  #decodeTable(type: FrameType, table: Buffer, payloadBytes: number): Decoded {
+    if (type === 'PAGES') return decodePages(table, payloadBytes, this.#geometry);
+    if (type === 'CODED') return decodeCodedFrame(table, payloadBytes, this.#geometry);
+    return decodeControl(type, table, payloadBytes);
   }
 
   #fail(reason: string): Decoded {
@@ -175,44 +169,26 @@ function headerProblem(head: Buffer, sequence: number): string | undefined {
 
 function decodePages(table: Buffer, payloadBytes: number, geometry: ChannelGeometry | undefined): Decoded {
   if (geometry === undefined) return malformed('PAGES came where no page may');
-  const runCount = table.byteLength / RUN_BYTES;
-  if (!Number.isInteger(runCount) || runCount === 0) {
-    return malformed(`the table of PAGES has ${table.byteLength} bytes; a run has ${RUN_BYTES}`);
-  }
-  const runs: PageRun[] = [];
-  let dataPages = 0;
-  let end = 0;
-  for (let offset = 0; offset < table.byteLength; offset += RUN_BYTES) {
-    const firstPage = table.readUInt32LE(offset);
-    const pageCount = table.readUIntLE(offset + 4, 3);
-    const kind = table.readUInt8(offset + 7);
-    const run = { firstPage, pageCount, kind: kind as RunKind };
-    const problem = runProblem(run, geometry);
-    if (problem !== undefined) return malformed(problem);
-    if (firstPage < end) return malformed(`PAGES names page ${firstPage} behind page ${end - 1}`);
-    end = firstPage + pageCount;
-    if (kind === RunKind.DATA) dataPages += pageCount;
-    runs.push(run);
-  }
+  const runs = decodeRuns('PAGES', table, geometry, PLAIN_KINDS);
+  if (typeof runs === 'string') return malformed(runs);
+  const dataPages = pagesOfKind(runs, RunKind.DATA);
   if (payloadBytes !== dataPages * PAGE_BYTES) {
     return malformed(`PAGES announces ${dataPages} pages and a payload of ${payloadBytes} bytes`);
   }
-  if (runCount > 1 && dataPages > WIRE_LIMITS.gatheredPagesMax) {
+  if (runs.length > 1 && dataPages > WIRE_LIMITS.gatheredPagesMax) {
     return malformed(`PAGES gathers ${dataPages} pages; allowed are ${WIRE_LIMITS.gatheredPagesMax}`);
   }
   return { kind: 'frame', frame: { type: 'PAGES', runs, payloadBytes } };
 }
 
-function runProblem({ firstPage, pageCount, kind }: PageRun, geometry: ChannelGeometry): string | undefined {
-  const run = `the run of ${pageCount} pages from page ${firstPage}`;
-  if (kind !== RunKind.DATA && kind !== RunKind.ZERO) return `${run} is of the unknown kind ${String(kind)}`;
-  if (pageCount === 0) return `${run} is empty`;
-  const end = firstPage + pageCount;
-  if (end > geometry.pageCount) return `${run} is outside the guest's ${geometry.pageCount} pages`;
-  if (geometry.channelCount === 1) return undefined;
-  const oneStripe = Math.floor(firstPage / STRIPE_PAGES) === Math.floor((end - 1) / STRIPE_PAGES);
-  if (oneStripe && channelOf(firstPage, geometry.channelCount) === geometry.channel) return undefined;
-  return `${run} is not in a stripe of channel ${geometry.channel} of ${geometry.channelCount}`;
+function decodeCodedFrame(
+  table: Buffer,
+  payloadBytes: number,
+  geometry: ChannelGeometry | undefined,
+): Decoded {
+  if (geometry === undefined) return malformed('CODED came where no page may');
+  const frame = decodeCoded(table, payloadBytes, geometry);
+  return typeof frame === 'string' ? malformed(frame) : { kind: 'frame', frame };
 }
 
 function decodeControl(type: ControlType, table: Buffer, payloadBytes: number): Decoded {

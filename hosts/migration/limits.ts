@@ -21,6 +21,9 @@ export const WIRE_LIMITS = {
   longRunPagesMax: MEBIBYTE / PAGE_BYTES,
   /** Pages of a frame that is gathered from several runs. */
   gatheredPagesMax: 64,
+  /** What they are, compressed or not, in a CODED frame; and its runs, which share the table with its head. */
+  codedBytesMax: 64 * PAGE_BYTES,
+  codedRunsMax: 255,
   vcpuCountMax: GUEST_LIMITS.vcpuCountMax,
   vcpuStateBytesMax: VCPU_STATE_BYTES,
   deviceStateBytesMax: GUEST_LIMITS.deviceStateBytesMax,

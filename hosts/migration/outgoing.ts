@@ -12,6 +12,7 @@ import {
   type MigrationProgress,
   SourceReport,
 } from '../../proto/generated/godwit/v1/migration.ts';
+import { PAGE_BYTES } from '../../proto/page.ts';
 import { nowMs } from '../clock.ts';
 import { HANDOVER, HOLD } from '../guest/control-layout.ts';
 import type { Guest } from '../guest/guest.ts';
@@ -290,7 +291,7 @@ export class OutgoingMigration {
       dirtyRatePagesPerS: board.dirtyRatePagesPerS,
       bandwidthBytesPerS: bandwidth,
       expectedDowntimeMs: board.expectedDowntimeMs,
-      remainingMs: remainingMs(pagesLeft, bandwidth, board.dirtyRatePagesPerS),
+      remainingMs: remainingMs(pagesLeft, board.pageBytes || PAGE_BYTES, bandwidth, board.dirtyRatePagesPerS),
       note: this.#note,
       failpoint: this.#failpoint,
       postcopyRequests: BigInt(board.postcopyRequests),

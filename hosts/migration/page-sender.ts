@@ -1,18 +1,29 @@
 /**
  * From a list of pages to PAGES frames: finds the pages of zeroes, sends long runs from guest memory without
- * a copy, gathers short ones, each page on the channel of its stripe. It waits only when a channel is full or
- * the bandwidth limit asks for a wait: a page costs no await.
+ * a copy, gathers short ones, each page on the channel of its stripe. With transforms every page is gathered, and what
+ * was gathered passes them as a batch (hosts/transform). It waits only when a channel is full, codec threads have
+ * enough to do, or the bandwidth limit asks for a wait: a page costs no await.
  */
 
 import { setImmediate } from 'node:timers/promises';
+import type { TransformReport } from '../../proto/generated/godwit/v1/migration.ts';
 import { PAGE_BYTES } from '../../proto/page.ts';
 import { nowMs } from '../clock.ts';
+import { batchBuffer, MovePhase, PageBatch } from '../transform/page-batch.ts';
+import type { CodedPages, PageEncoder } from '../transform/page-encoder.ts';
+import { TransformMeasure } from '../transform/transform-measure.ts';
 import type { BandwidthLimit } from './bandwidth-limit.ts';
 import type { ChannelSender } from './channel-sender.ts';
 import { MOVER_LIMITS, WIRE_LIMITS } from './limits.ts';
 import { pauseFor } from './silence.ts';
-import { channelOf, type PageRun, RunKind, STRIPE_PAGES } from './wire.ts';
+import { channelOf, type PageRun, RunKind, STRIPE_PAGES, WireCodec } from './wire.ts';
 import { isZeroPage } from './zero-page.ts';
+
+const { gatheredPagesMax, runsMax, codedRunsMax } = WIRE_LIMITS;
+/** Of so many runs of pages one is timed, to know what the search for zeroes costs. */
+const RUNS_PER_SAMPLE = 16;
+const NO_BYTES = Buffer.alloc(0);
+const MS_PER_S = 1000;
 
 /** What a pass over pages has counted. */
 export interface PageCounts {
@@ -24,12 +35,23 @@ export interface PageCounts {
   resentBytes: number;
 }
 
-/** Short runs on their way into one frame. */
+/** Runs on their way into one frame. */
 interface Gathering {
+  readonly channel: number;
   readonly sender: ChannelSender;
   runs: PageRun[];
   pages: number;
   buffer: Buffer | undefined;
+  /** The batches of this channel that codec threads work on are sent in their order: resolves when all are. */
+  coding: Promise<void> | undefined;
+}
+
+/** What is done to pages on their way. */
+export interface PageTransforms {
+  /** Whether pages of zeroes go as marks. */
+  readonly zero: boolean;
+  /** What batches pass, if anything. */
+  readonly encoder: PageEncoder | undefined;
 }
 
 /** May end a pass early: asked after each frame. */
@@ -43,8 +65,17 @@ export class PageSender {
   readonly #signal: AbortSignal;
   #gatherings: readonly Gathering[];
   readonly #buffers: Buffer[] = [];
+  readonly #transforms: PageTransforms;
+  /** Runs whose search for zeroes was timed. */
+  #sampledPages = 0;
+  #sampledMs = 0;
+  #runsToSample = 0;
+  /** A transform has failed. */
+  #failure: Error | undefined;
   #limit: BandwidthLimit;
   #framePagesMax = 1;
+  /** How the migration stands. */
+  phase: MovePhase = MovePhase.RUNNING;
   /**
    * Since the last look: whether a frame was sent, how long the limit wants a pause, and which channel is
    * full.
@@ -62,7 +93,9 @@ export class PageSender {
     senders: readonly ChannelSender[],
     limit: BandwidthLimit,
     signal: AbortSignal,
+    transforms: PageTransforms,
   ) {
+    this.#transforms = transforms;
     this.#memory = Buffer.from(memory);
     this.#words = new Int32Array(memory);
     this.#sentBefore = new Uint8Array(memory.byteLength / PAGE_BYTES);
@@ -70,12 +103,12 @@ export class PageSender {
     this.#signal = signal;
     this.#gatherings = gatheringsFor(senders);
     // Made now, since they may first be needed in the pause.
-    for (let count = 0; count < 2 * senders.length; count++) this.#buffers.push(gatherBuffer());
+    for (let count = 0; count < 2 * senders.length; count++) this.#buffers.push(this.#newBuffer());
   }
 
   /** Sends one page at once, before what the bandwidth limit holds back. It need not be its stripe's channel. */
   sendOne(page: number, sender: ChannelSender = this.#senderOf(page)): void {
-    const isZero = isZeroPage(this.#words, page);
+    const isZero = this.#isZero(page);
     this.#count(page, 1, isZero);
     const kind = isZero ? RunKind.ZERO : RunKind.DATA;
     const payload = isZero ? undefined : this.#memory.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
@@ -120,16 +153,40 @@ export class PageSender {
       if (!keepOn()) break;
     }
     for (const gathering of this.#gatherings) this.#flush(gathering);
+    for (const { coding } of this.#gatherings) await coding;
     if (this.#mustWait) await this.#wait();
     return index;
   }
 
-  get #mustWait(): boolean {
-    return this.#waitMs > 0 || this.#full !== undefined;
+  /** What the search for pages of zeroes did, and what the transforms of batches did. */
+  reports(): TransformReport[] {
+    const { zero, encoder } = this.#transforms;
+    return [...(zero ? [this.#zeroReport()] : []), ...(encoder?.reports() ?? [])];
   }
 
-  /** Until the channel has room and the limit is kept. */
+  #zeroReport(): TransformReport {
+    const { dataPages, zeroPages } = this.counts;
+    const pages = dataPages + zeroPages;
+    const measure = new TransformMeasure('zero', '');
+    measure.pagesIn = pages;
+    measure.bytesIn = pages * PAGE_BYTES;
+    measure.bytesOut = dataPages * PAGE_BYTES;
+    measure.hits = zeroPages;
+    measure.timeMs = this.#sampledPages === 0 ? 0 : (this.#sampledMs / this.#sampledPages) * pages;
+    // It is nothing but work.
+    measure.cpuS = measure.timeMs / MS_PER_S;
+    return measure.report();
+  }
+
+  get #mustWait(): boolean {
+    const isCoding = this.#transforms.encoder?.isFull === true || this.#failure !== undefined;
+    return this.#waitMs > 0 || this.#full !== undefined || isCoding;
+  }
+
+  /** Until the channel has room, the codec threads have too, and the limit is kept. */
   async #wait(): Promise<void> {
+    await this.#transforms.encoder?.room();
+    if (this.#failure !== undefined) throw this.#failure;
     const full = this.#full;
     const waitMs = this.#waitMs;
     this.#full = undefined;
@@ -140,25 +197,49 @@ export class PageSender {
 
   /** Takes one run of the same kind, at most a frame's worth in one stripe; answers where the next begins. */
   #sendRun(pages: Uint32Array, start: number, end: number): number {
+    const isSample = this.#runsToSample-- === 0;
+    const startMs = isSample ? nowMs() : 0;
     const firstPage = pages[start] as number;
     const stripeEnd = (Math.floor(firstPage / STRIPE_PAGES) + 1) * STRIPE_PAGES;
-    const isZero = isZeroPage(this.#words, firstPage);
-    const pageEnd = isZero ? stripeEnd : Math.min(stripeEnd, firstPage + this.#framePagesMax);
+    const isZero = this.#isZero(firstPage);
+    const pageEnd = isZero ? stripeEnd : Math.min(stripeEnd, firstPage + this.#runPagesMax);
     const endMax = Math.min(end, start + pageEnd - firstPage);
     let index = start + 1;
     let page = firstPage + 1;
-    while (index < endMax && pages[index] === page && isZeroPage(this.#words, page) === isZero) {
+    while (index < endMax && pages[index] === page && this.#isZero(page) === isZero) {
       index++;
       page++;
     }
     const pageCount = index - start;
+    if (isSample) this.#sample(pageCount, nowMs() - startMs);
     this.#count(firstPage, pageCount, isZero);
     const gathering = this.#gatheringOf(firstPage);
     if (isZero) this.#gatherZero(gathering, firstPage, pageCount);
-    else if (pageCount >= MOVER_LIMITS.longRunPagesMin)
+    else if (pageCount >= MOVER_LIMITS.longRunPagesMin && this.#transforms.encoder === undefined)
       this.#sendLong(gathering.sender, firstPage, pageCount);
     else this.#gather(gathering, firstPage, pageCount);
     return index;
+  }
+
+  #isZero(page: number): boolean {
+    return this.#transforms.zero && isZeroPage(this.#words, page);
+  }
+
+  /** Of a run with content. */
+  get #runPagesMax(): number {
+    if (this.#transforms.encoder === undefined) return this.#framePagesMax;
+    return Math.min(this.#framePagesMax, gatheredPagesMax);
+  }
+
+  /** Runs of a frame: a stage may make of each page of a batch a run of its own. */
+  get #frameRunsMax(): number {
+    return this.#transforms.encoder === undefined ? runsMax : codedRunsMax - gatheredPagesMax;
+  }
+
+  #sample(pages: number, durationMs: number): void {
+    this.#runsToSample = RUNS_PER_SAMPLE;
+    this.#sampledPages += pages;
+    this.#sampledMs += durationMs;
   }
 
   #gatheringOf(page: number): Gathering {
@@ -193,21 +274,21 @@ export class PageSender {
   }
 
   #gatherZero(gathering: Gathering, firstPage: number, pageCount: number): void {
-    if (gathering.runs.length === WIRE_LIMITS.runsMax) this.#flush(gathering);
+    if (gathering.runs.length === this.#frameRunsMax) this.#flush(gathering);
     gathering.runs.push({ firstPage, pageCount, kind: RunKind.ZERO });
   }
 
   #gather(gathering: Gathering, firstPage: number, pageCount: number): void {
-    const pagesMax = Math.min(this.#framePagesMax, WIRE_LIMITS.gatheredPagesMax);
-    if (gathering.runs.length === WIRE_LIMITS.runsMax || gathering.pages + pageCount > pagesMax) {
+    const pagesMax = Math.min(this.#framePagesMax, gatheredPagesMax);
+    if (gathering.runs.length === this.#frameRunsMax || gathering.pages + pageCount > pagesMax) {
       this.#flush(gathering);
     }
     // Slow links have small frames in small buffers, so that what waits in the socket does not hold large
     // ones.
-    gathering.buffer ??=
-      pagesMax < WIRE_LIMITS.gatheredPagesMax
-        ? Buffer.allocUnsafeSlow(pagesMax * PAGE_BYTES)
-        : (this.#buffers.pop() ?? gatherBuffer());
+    const isSmall = this.#transforms.encoder === undefined && pagesMax < gatheredPagesMax;
+    gathering.buffer ??= isSmall
+      ? Buffer.allocUnsafeSlow(pagesMax * PAGE_BYTES)
+      : (this.#buffers.pop() ?? this.#newBuffer());
     const start = firstPage * PAGE_BYTES;
     // Not Buffer.copy: it takes its offsets modulo 4 GiB (Node 24).
     gathering.buffer.set(
@@ -220,15 +301,71 @@ export class PageSender {
 
   #flush(gathering: Gathering): void {
     const { sender, runs, pages, buffer } = gathering;
+    const { encoder } = this.#transforms;
     if (runs.length === 0) return;
     gathering.runs = [];
     gathering.pages = 0;
     gathering.buffer = undefined;
+    if (encoder !== undefined) {
+      this.#encode(
+        encoder,
+        gathering,
+        new PageBatch(gathering.channel, this.phase, runs, buffer ?? NO_BYTES),
+      );
+      return;
+    }
     const before = sender.sentBytes;
-    sender.sendPages(runs, buffer?.subarray(0, pages * PAGE_BYTES), () => {
-      if (buffer?.byteLength === WIRE_LIMITS.gatheredPagesMax * PAGE_BYTES) this.#buffers.push(buffer);
-    });
+    sender.sendPages(runs, buffer?.subarray(0, pages * PAGE_BYTES), () => this.#recycle(buffer));
     this.#account(sender, before);
+  }
+
+  /** Sends a batch when it is coded, and those before it of this channel have been sent. */
+  #encode(encoder: PageEncoder, gathering: Gathering, batch: PageBatch): void {
+    const { sender } = gathering;
+    const { sentBytes, writtenBytes } = sender;
+    const coded = encoder.encode(batch, { nowMs: nowMs(), sentBytes, writtenBytes });
+    this.#sent = true;
+    if (gathering.coding === undefined && !(coded instanceof Promise)) {
+      this.#sendCoded(sender, coded, batch);
+      return;
+    }
+    const earlier = gathering.coding;
+    const send = async (): Promise<void> => {
+      const pages = await coded;
+      await earlier;
+      this.#sendCoded(sender, pages, batch);
+      if (gathering.coding === coding) gathering.coding = undefined;
+    };
+    const coding: Promise<void> = send();
+    gathering.coding = coding;
+    coding.catch((error: unknown) => {
+      this.#failure ??= error instanceof Error ? error : new Error(String(error));
+    });
+  }
+
+  #sendCoded(sender: ChannelSender, coded: CodedPages, { bytes }: PageBatch): void {
+    const { runs, codec, decodedBytes, payload } = coded;
+    const payloadBytes = payload.byteLength;
+    const isInBatch = payload.buffer === bytes.buffer;
+    if (!isInBatch) this.#recycle(bytes);
+    const written = (): void => {
+      if (isInBatch) this.#recycle(bytes);
+    };
+    const before = sender.sentBytes;
+    const isPlain = runs.every(({ kind }) => kind === RunKind.DATA || kind === RunKind.ZERO);
+    if (isPlain && codec === WireCodec.NONE) sender.sendPages(runs, payload, written);
+    else sender.sendCoded({ runs, codec, decodedBytes, payloadBytes }, payload, written);
+    this.#account(sender, before);
+  }
+
+  #newBuffer(): Buffer {
+    if (this.#transforms.encoder !== undefined) return batchBuffer();
+    return Buffer.allocUnsafeSlow(gatheredPagesMax * PAGE_BYTES);
+  }
+
+  /** The memory of a frame that has left may be used again. */
+  #recycle(buffer: Buffer | undefined): void {
+    if (buffer?.byteLength === gatheredPagesMax * PAGE_BYTES) this.#buffers.push(buffer);
   }
 
   #account(sender: ChannelSender, sentBytesBefore: number): void {
@@ -239,9 +376,7 @@ export class PageSender {
 }
 
 function gatheringsFor(senders: readonly ChannelSender[]): Gathering[] {
-  return senders.map((sender) => ({ sender, runs: [], pages: 0, buffer: undefined }));
-}
-
-function gatherBuffer(): Buffer {
-  return Buffer.allocUnsafeSlow(WIRE_LIMITS.gatheredPagesMax * PAGE_BYTES);
+  return senders.map((sender, channel) => {
+    return { channel, sender, runs: [], pages: 0, buffer: undefined, coding: undefined };
+  });
 }

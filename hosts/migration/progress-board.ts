@@ -17,6 +17,8 @@ const FIELDS = [
   'transferredBytes',
   'dirtyRatePagesPerS',
   'bandwidthBytesPerS',
+  /** What a page with content costs on the wire; 0 while it is not known. */
+  'pageBytes',
   'expectedDowntimeMs',
   /** Pages that a destination whose guest runs has asked for. */
   'postcopyRequests',

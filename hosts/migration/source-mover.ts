@@ -89,6 +89,7 @@ export class SourceMover {
     }
     this.#server.close();
     for (const channel of this.#channels) channel.end();
+    await this.#side?.close();
     this.#post({ type: 'ended', reason, report: this.#report() });
   }
 
@@ -233,6 +234,7 @@ export class SourceMover {
       convergence: this.#side?.convergence ?? '',
       series: undefined,
       postcopy,
+      transforms: this.#side?.transformReports() ?? [],
     };
   }
 }

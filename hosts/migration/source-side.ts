@@ -7,19 +7,23 @@ import {
   OnTimeout,
   type PostcopySourceReport,
   type RoundReport,
+  type TransformReport,
 } from '../../proto/generated/godwit/v1/migration.ts';
 import { workloadPageCount } from '../../proto/guest-network.ts';
 import { hasLatePages } from '../../proto/migration-options.ts';
 import type { FailpointName } from '../../proto/names.ts';
 import { FAILPOINTS } from '../../proto/names.ts';
+import { transformsOf } from '../../proto/transforms.ts';
 import { nowMs } from '../clock.ts';
 import { ControlBlock } from '../guest/control-block.ts';
 import { collectDirtyPages, PageTable } from '../guest/page-table.ts';
 import { pageCountOf } from '../guest/shared-guest.ts';
+import { MovePhase } from '../transform/page-batch.ts';
+import { PageEncoder } from '../transform/page-encoder.ts';
+import { hasBatches, stagesOf } from '../transform/registry.ts';
 import { BandwidthLimit } from './bandwidth-limit.ts';
 import { WireViolation } from './channel-receiver.ts';
 import { Estimates } from './estimates.ts';
-
 import { MOVER_LIMITS } from './limits.ts';
 import { PageSender } from './page-sender.ts';
 import { PageServer } from './page-server.ts';
@@ -45,6 +49,8 @@ export class SourceSide {
   readonly #parts: SourceParts;
   readonly #control: ControlBlock;
   readonly #pageTable: PageTable;
+  /** What pages pass in batches, if anything. */
+  readonly #encoder: PageEncoder | undefined;
   readonly #pageSender: PageSender;
   readonly #estimates = new Estimates();
   readonly #pages: Uint32Array;
@@ -64,7 +70,11 @@ export class SourceSide {
     this.#pages = new Uint32Array(pageCount);
     const limit = new BandwidthLimit(options.maxBandwidthBytesPerS);
     const senders = parts.channels.map(({ sender }) => sender);
-    this.#pageSender = new PageSender(shared.memory, senders, limit, parts.signal);
+    const transforms = transformsOf(options);
+    const context = { transforms, shared, channelCount: senders.length };
+    this.#encoder = hasBatches(transforms) ? new PageEncoder(transforms, stagesOf(context)) : undefined;
+    const pageTransforms = { zero: transforms.zero, encoder: this.#encoder };
+    this.#pageSender = new PageSender(shared.memory, senders, limit, parts.signal, pageTransforms);
     this.switching = new Switchover(parts, this.#control);
   }
 
@@ -78,6 +88,16 @@ export class SourceSide {
 
   get counts(): PageSender['counts'] {
     return this.#pageSender.counts;
+  }
+
+  /** What each transform of pages did. */
+  transformReports(): TransformReport[] {
+    return this.#pageSender.reports();
+  }
+
+  /** Ends the threads that it started. */
+  async close(): Promise<void> {
+    await this.#encoder?.close();
   }
 
   /**
@@ -138,6 +158,7 @@ export class SourceSide {
 
   /** After a switchover without all pages: sends the rest to the guest that runs at the destination. */
   async serveAndPush(): Promise<void> {
+    this.#pageSender.phase = MovePhase.SWITCHED;
     await this.#server?.serve();
     this.#servedBytes = this.sentBytes - this.switching.sentBytes.committed;
   }
@@ -217,6 +238,7 @@ export class SourceSide {
     // Before the pause, which it would lengthen.
     const accessed = accessedPages(this.#pageTable, isWatched && options.accessedFirst);
     await this.switching.pause();
+    this.#pageSender.phase = MovePhase.PAUSED;
     const { maxBandwidthBytesPerS, limitFinalRound } = options;
     if (maxBandwidthBytesPerS > 0 && !limitFinalRound) this.#pageSender.limit = new BandwidthLimit(0);
     await finalPages();
@@ -242,6 +264,7 @@ export class SourceSide {
     const before = { ...this.counts };
     Object.assign(board, { round, roundStartMs: startMs, roundPages: pageCount, roundPagesSent: 0 });
     board.roundStartBytes = startBytes;
+    this.#encoder?.roundBegins(this.#pages.subarray(0, pageCount));
     // Expected before they can come.
     const answers = channels.map((channel) => channel.expect('ROUND_DONE'));
     const sentCount = await this.#sendPages(round, final, pageCount);
@@ -254,17 +277,19 @@ export class SourceSide {
       const liar = channels.find((_, index) => done[index]?.round !== round);
       liar?.lose(new WireViolation(`ROUND_DONE is not of round ${round}`));
       signal.throwIfAborted();
+      this.#encoder?.roundEnded();
     }
     const durationMs = nowMs() - startMs;
     const dirtiedPages = this.#pageTable.countDirty();
     for (let index = sentCount; index < pageCount; index++) {
       this.#pageTable.markDirty(this.#pages[index] as number);
     }
-    this.#estimates.addRound(this.sentBytes - startBytes, durationMs, dirtiedPages);
+    const dataPages = this.counts.dataPages - before.dataPages;
+    this.#estimates.addRound(this.sentBytes - startBytes, durationMs, dirtiedPages, dataPages);
     const dirtyPagesAfter = sentCount < pageCount ? this.#pageTable.countDirty() : dirtiedPages;
-    const { bandwidthBytesPerS, dirtyRatePagesPerS } = this.#estimates;
+    const { bandwidthBytesPerS, dirtyRatePagesPerS, pageBytes } = this.#estimates;
     const expectedDowntimeMs = this.#estimates.expectedDowntimeMs(dirtyPagesAfter);
-    Object.assign(board, { bandwidthBytesPerS, dirtyRatePagesPerS, expectedDowntimeMs });
+    Object.assign(board, { bandwidthBytesPerS, dirtyRatePagesPerS, expectedDowntimeMs, pageBytes });
     this.#report();
     this.rounds.push({
       round,

@@ -131,6 +131,7 @@ export const FRAMES = {
   COMPLETE: rule(21, 'destination', { completeAtMs: timeMs }),
   PLACED: rule(23, 'destination', { bytes: whole(WIRE_LIMITS.longRunPagesMax * PAGE_BYTES) }),
   LACKING: rule(22, 'destination', { firstPage: page, bitmap: bytes(WIRE_LIMITS.bitmapPartBytesMax) }),
+  CODED: rule(24, 'source', undefined, WIRE_LIMITS.codedBytesMax),
 } as const;
 
 export type FrameType = keyof typeof FRAMES;
@@ -142,8 +143,8 @@ export type Body<T extends FrameType> = {
   -readonly [K in keyof (typeof FRAMES)[T]['fields']]: Value<(typeof FRAMES)[T]['fields'][K]>;
 };
 
-/** A run of pages in the table of a PAGES frame. */
-export const RunKind = { DATA: 1, ZERO: 2 } as const;
+/** A run of pages in the table of a PAGES or CODED frame; from COPY on in CODED only. */
+export const RunKind = { DATA: 1, ZERO: 2, COPY: 3, DELTA: 4, DIGEST: 5 } as const;
 export type RunKind = (typeof RunKind)[keyof typeof RunKind];
 export interface PageRun {
   readonly firstPage: number;
@@ -157,12 +158,36 @@ export interface PagesFrame {
   readonly payloadBytes: number;
 }
 
+/** How the payload of a CODED frame is compressed. */
+export const WireCodec = { NONE: 0, DEFLATE: 1, ZSTD: 2, LZ4: 3, SNAPPY: 4 } as const;
+export type WireCodec = (typeof WireCodec)[keyof typeof WireCodec];
+
+/** Pages that transforms have made less of (hosts/transform). */
+export interface CodedFrame {
+  readonly type: 'CODED';
+  readonly codec: WireCodec;
+  /** The payload's size when it is decompressed. */
+  readonly decodedBytes: number;
+  readonly runs: readonly PageRun[];
+  readonly payloadBytes: number;
+}
+
+/** The frames that bring pages. */
+export type PageFrame = PagesFrame | CodedFrame;
+
+export function isPageFrame(frame: Frame): frame is PageFrame {
+  return frame.type === 'PAGES' || frame.type === 'CODED';
+}
+
+/** What precedes the runs in the table of a CODED frame: codec u8, 3 reserved, decodedBytes u32. */
+export const CODED_HEAD_BYTES = 8;
+
 /** The frames whose tables are MessagePack. */
-export type ControlType = Exclude<FrameType, 'PAGES'>;
+export type ControlType = Exclude<FrameType, PageFrame['type']>;
 export type ControlFrame = {
   [T in ControlType]: { readonly type: T; readonly body: Body<T>; readonly payloadBytes: number };
 }[ControlType];
-export type Frame = PagesFrame | ControlFrame;
+export type Frame = PageFrame | ControlFrame;
 
 const TYPES_BY_CODE = new Map<number, FrameType>(
   (Object.keys(FRAMES) as FrameType[]).map((type) => [FRAMES[type].code, type]),
@@ -188,15 +213,43 @@ export function encodeControl<T extends ControlType>(
 /** The head of a PAGES frame; its payload are the data runs' pages in the order of `runs`. */
 export function encodePages(runs: readonly PageRun[], sequence: number): Buffer {
   const table = Buffer.allocUnsafe(runs.length * RUN_BYTES);
-  let dataPages = 0;
+  writeRuns(runs, table);
+  return encodeHead('PAGES', table, sequence, pagesOfKind(runs, RunKind.DATA) * PAGE_BYTES);
+}
+
+/** The head of a CODED frame. */
+export function encodeCoded(
+  { runs, codec, decodedBytes, payloadBytes }: Omit<CodedFrame, 'type'>,
+  sequence: number,
+): Buffer {
+  const table = Buffer.alloc(CODED_HEAD_BYTES + runs.length * RUN_BYTES);
+  table.writeUInt8(codec, 0);
+  table.writeUInt32LE(decodedBytes, 4);
+  writeRuns(runs, table.subarray(CODED_HEAD_BYTES));
+  return encodeHead('CODED', table, sequence, payloadBytes);
+}
+
+/** How many pages of the runs are of this kind. */
+export function pagesOfKind(runs: readonly PageRun[], wanted: RunKind): number {
+  let pages = 0;
+  for (const { pageCount, kind } of runs) if (kind === wanted) pages += pageCount;
+  return pages;
+}
+
+/** The bytes of the guest's memory that a frame fills, pages of zeroes apart. */
+export function contentBytesOf({ runs }: Pick<PageFrame, 'runs'>): number {
+  let pages = 0;
+  for (const { pageCount, kind } of runs) if (kind !== RunKind.ZERO) pages += pageCount;
+  return pages * PAGE_BYTES;
+}
+
+function writeRuns(runs: readonly PageRun[], table: Buffer): void {
   let offset = 0;
   for (const { firstPage, pageCount, kind } of runs) {
     table.writeUInt32LE(firstPage, offset);
     table.writeUInt32LE(((kind << 24) | pageCount) >>> 0, offset + 4);
-    if (kind === RunKind.DATA) dataPages += pageCount;
     offset += RUN_BYTES;
   }
-  return encodeHead('PAGES', table, sequence, dataPages * PAGE_BYTES);
 }
 
 /** A text that the wire takes: what is too long is cut. */

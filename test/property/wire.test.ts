@@ -8,6 +8,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type Decoded, FrameDecoder } from '../../hosts/migration/frame-decoder.ts';
 import {
+  encodeCoded,
   encodeControl,
   encodePages,
   type Frame,
@@ -15,6 +16,7 @@ import {
   HEADER_BYTES,
   type PageRun,
   RunKind,
+  WireCodec,
 } from '../../hosts/migration/wire.ts';
 import { PAGE_BYTES } from '../../proto/page.ts';
 
@@ -69,7 +71,28 @@ const controlFrame = fc.oneof(
         encodeControl('FAILURE', { reason }, sequence),
   ),
 );
-const frames = fc.array(fc.oneof(controlFrame, pagesFrame), { minLength: 1, maxLength: 6 });
+/** Of all kinds; what its payload holds is no matter of the decoder's. */
+const codedFrame = fc
+  .record({
+    runs: fc.array(fc.record({ run, kind: fc.constantFrom(...Object.values(RunKind)) }), {
+      minLength: 1,
+      maxLength: 8,
+    }),
+    codec: fc.constantFrom(...Object.values(WireCodec)),
+    saved: fc.nat(1000),
+  })
+  .map(({ runs: some, codec, saved }): Written => {
+    const runs = ascending(
+      some.map(({ run: { firstPage, pageCount }, kind }) => ({ firstPage, pageCount, kind })),
+    );
+    const bodyBytes = { 1: PAGE_BYTES, 2: 0, 3: 4, 4: 100, 5: 16 };
+    const decodedBytes = runs.reduce((sum, { kind, pageCount }) => sum + pageCount * bodyBytes[kind], 0);
+    const isRaw = codec === WireCodec.NONE || decodedBytes === 0;
+    const payloadBytes = isRaw ? decodedBytes : Math.max(decodedBytes - 1 - saved, 0);
+    const frame = { runs, codec: isRaw ? WireCodec.NONE : codec, decodedBytes, payloadBytes };
+    return (sequence) => withPayload(encodeCoded(frame, sequence), payloadBytes);
+  });
+const frames = fc.array(fc.oneof(controlFrame, pagesFrame, codedFrame), { minLength: 1, maxLength: 6 });
 
 interface Reading {
   readonly frames: readonly Frame[];
@@ -109,6 +132,13 @@ function read(decoder: FrameDecoder, chunks: readonly Uint8Array[]): Reading {
   return { frames: found, payloads, last };
 }
 
+/** The head that a frame was read from. */
+function headOf(frame: Frame, sequence: number): Buffer {
+  if (frame.type === 'PAGES') return encodePages(frame.runs, sequence);
+  if (frame.type === 'CODED') return encodeCoded(frame, sequence);
+  return encodeControl(frame.type, frame.body as never, sequence, frame.payloadBytes);
+}
+
 function cut(bytes: Uint8Array, places: readonly number[]): Uint8Array[] {
   const sorted = [...places.map((place) => place % (bytes.byteLength + 1)), bytes.byteLength];
   sorted.sort((left, right) => left - right);
@@ -134,10 +164,7 @@ describe('a stream of frames', () => {
         expect(whole.frames).toHaveLength(parts.length);
         expect(pieces).toEqual(whole);
         const again = whole.frames.map((frame, sequence) => {
-          const head =
-            frame.type === 'PAGES'
-              ? encodePages(frame.runs, sequence)
-              : encodeControl(frame.type, frame.body as never, sequence, frame.payloadBytes);
+          const head = headOf(frame, sequence);
           return Buffer.concat([head, whole.payloads[sequence] as Uint8Array]);
         });
         expect(Buffer.concat(again).equals(bytes)).toBe(true);
@@ -232,7 +259,7 @@ describe('a frame is malformed', () => {
     ["in another channel's stripe", { firstPage: 255, pageCount: 1, kind: RunKind.DATA }],
     ['over two stripes', { firstPage: 511, pageCount: 2, kind: RunKind.DATA }],
     ['empty', { firstPage: 300, pageCount: 0, kind: RunKind.DATA }],
-    ['of an unknown kind', { firstPage: 300, pageCount: 1, kind: 3 as RunKind }],
+    ['of a kind that only CODED has', { firstPage: 300, pageCount: 1, kind: RunKind.COPY }],
   ])('when a run is %s', (_, bad) => {
     expect(pagesOf(bad).kind).toBe('malformed');
   });

@@ -4,7 +4,7 @@
  * policy that chooses codecs: no thread, no clock, no chance.
  */
 
-import type { CodecChooser, CodecCost } from '../../hosts/transform/codec-chooser.ts';
+import type { CodecPolicy, CodecCost } from '../../hosts/transform/codec-policy.ts';
 
 const BATCH_BYTES = 256 * 1024;
 const NS_PER_MS = 1e6;
@@ -45,7 +45,7 @@ interface Task {
 }
 
 /** How long it takes until the last page is placed, ms, when `chooser` decides. */
-export function simulate(path: CodedPath, chooser: CodecChooser): number {
+export function simulate(path: CodedPath, chooser: CodecPolicy): number {
   return new Simulation(path, chooser).run();
 }
 
@@ -55,7 +55,7 @@ export function simulateFixed(path: CodedPath, codec: number): number {
   return new Simulation(path, chooser).run();
 }
 
-type Policy = Pick<CodecChooser, 'next' | 'coded' | 'sampled' | 'sent' | 'placed'>;
+type Policy = Pick<CodecPolicy, 'next' | 'coded' | 'sampled' | 'sent' | 'placed'>;
 
 class Simulation {
   readonly #path: CodedPath;

@@ -16,31 +16,31 @@ describe('the estimates', () => {
 
   test('take bandwidth and dirty rate from a long round alone', () => {
     const estimates = new Estimates();
-    estimates.addRound(500 * MEGABYTE, 1000, 1);
-    estimates.addRound(20 * MEGABYTE, 200, 400);
+    estimates.addRound(500 * MEGABYTE, 1000, 1, 0);
+    estimates.addRound(20 * MEGABYTE, 200, 400, 0);
     expect(estimates.bandwidthBytesPerS).toBe(100 * MEGABYTE);
     expect(estimates.dirtyRatePagesPerS).toBe(2000);
   });
 
   test('do not take a short round, whose time is mostly the way there and back, for a slow link', () => {
     const estimates = new Estimates();
-    estimates.addRound(100 * MEGABYTE, 1000, 0);
-    estimates.addRound(4096, 20, 3);
-    estimates.addRound(4096, 20, 1);
+    estimates.addRound(100 * MEGABYTE, 1000, 0, 0);
+    estimates.addRound(4096, 20, 3, 0);
+    estimates.addRound(4096, 20, 1, 0);
     expect(estimates.bandwidthBytesPerS).toBeCloseTo((100 * MEGABYTE + 8192) / 1.04, 0);
     expect(estimates.dirtyRatePagesPerS).toBe(50);
   });
 
   test("follow QEMU's rule: pending bytes against bandwidth times downtime limit", () => {
     const estimates = new Estimates();
-    estimates.addRound(4096 * 1000, 1000, 0);
+    estimates.addRound(4096 * 1000, 1000, 0, 0);
     expect(estimates.expectedDowntimeMs(300)).toBe(300);
     expect([299, 300, 301].map((pages) => estimates.fits(pages, 300))).toEqual([true, true, false]);
   });
 
   test('of the time to the end: unknown, finite, or never', () => {
-    expect(remainingMs(100, 0, 5)).toBe(0);
-    expect(remainingMs(100, 4096 * 1000, 500)).toBe(200);
-    expect(remainingMs(100, 4096 * 1000, 1000)).toBe(-1);
+    expect(remainingMs(100, 4096, 0, 5)).toBe(0);
+    expect(remainingMs(100, 4096, 4096 * 1000, 500)).toBe(200);
+    expect(remainingMs(100, 4096, 4096 * 1000, 1000)).toBe(-1);
   });
 });

@@ -12,8 +12,10 @@ import { ChannelReceiver } from '../../../hosts/migration/channel-receiver.ts';
 import { ChannelSender } from '../../../hosts/migration/channel-sender.ts';
 import { PagePlacer } from '../../../hosts/migration/page-placer.ts';
 import { PageSender } from '../../../hosts/migration/page-sender.ts';
+import { ReceivedMemory } from '../../../hosts/migration/received-memory.ts';
 import { Silence } from '../../../hosts/migration/silence.ts';
 import { isZeroPage } from '../../../hosts/migration/zero-page.ts';
+import { PageDecoder } from '../../../hosts/transform/page-decoder.ts';
 import { PAGE_BYTES } from '../../../proto/page.ts';
 
 const PAGE_COUNT = 1200;
@@ -46,14 +48,14 @@ interface Path {
 async function makePath(channelCount: number, bytesPerS: number, pageCount = PAGE_COUNT): Promise<Path> {
   const memory = new SharedArrayBuffer(pageCount * PAGE_BYTES);
   const there = new SharedArrayBuffer(pageCount * PAGE_BYTES);
-  const touched = new Uint8Array(pageCount);
+  const received = new ReceivedMemory(there);
   const senders: ChannelSender[] = [];
   const sockets: Socket[] = [];
   let failure: Error | undefined;
   let roundsEnded = 0;
   let wake = (): void => {};
   for (let channel = 0; channel < channelCount; channel++) {
-    const placer = new PagePlacer(there, touched);
+    const placer = new PagePlacer(received, new PageDecoder(received, {}));
     const { onread } = new ChannelReceiver(
       { pageCount, channel, channelCount },
       {
@@ -75,7 +77,10 @@ async function makePath(channelCount: number, bytesPerS: number, pageCount = PAG
     sockets.push(connect({ port, host: '127.0.0.1', onread }), await near);
     senders.push(new ChannelSender(sockets.at(-1) as Socket, silence));
   }
-  const sender = new PageSender(memory, senders, new BandwidthLimit(bytesPerS), signal);
+  const sender = new PageSender(memory, senders, new BandwidthLimit(bytesPerS), signal, {
+    zero: true,
+    encoder: undefined,
+  });
   return {
     source: new Uint8Array(memory),
     destination: new Uint8Array(there),

@@ -14,6 +14,211 @@ export const protobufFileName = "godwit/v1/migration.proto";
 
 /** A migration: its settings, its progress, and the report of what happened. */
 
+/** Whose pages a page that is sent is compared with. */
+export const DedupScope = {
+  DEDUP_SCOPE_UNSPECIFIED: 0,
+  DEDUP_SCOPE_NONE: 1,
+  DEDUP_SCOPE_GUEST: 2,
+  /** DEDUP_SCOPE_GANG - And guests that leave this host together with it for the same destination. */
+  DEDUP_SCOPE_GANG: 3,
+  /** DEDUP_SCOPE_HOST - And whatever other guests the destination has. */
+  DEDUP_SCOPE_HOST: 4,
+} as const;
+
+export type DedupScope = typeof DedupScope[keyof typeof DedupScope];
+
+export namespace DedupScope {
+  export type DEDUP_SCOPE_UNSPECIFIED = typeof DedupScope.DEDUP_SCOPE_UNSPECIFIED;
+  export type DEDUP_SCOPE_NONE = typeof DedupScope.DEDUP_SCOPE_NONE;
+  export type DEDUP_SCOPE_GUEST = typeof DedupScope.DEDUP_SCOPE_GUEST;
+  export type DEDUP_SCOPE_GANG = typeof DedupScope.DEDUP_SCOPE_GANG;
+  export type DEDUP_SCOPE_HOST = typeof DedupScope.DEDUP_SCOPE_HOST;
+}
+
+export function dedupScopeFromJSON(object: any): DedupScope {
+  switch (object) {
+    case 0:
+    case "DEDUP_SCOPE_UNSPECIFIED":
+      return DedupScope.DEDUP_SCOPE_UNSPECIFIED;
+    case 1:
+    case "DEDUP_SCOPE_NONE":
+      return DedupScope.DEDUP_SCOPE_NONE;
+    case 2:
+    case "DEDUP_SCOPE_GUEST":
+      return DedupScope.DEDUP_SCOPE_GUEST;
+    case 3:
+    case "DEDUP_SCOPE_GANG":
+      return DedupScope.DEDUP_SCOPE_GANG;
+    case 4:
+    case "DEDUP_SCOPE_HOST":
+      return DedupScope.DEDUP_SCOPE_HOST;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum DedupScope");
+  }
+}
+
+export function dedupScopeToJSON(object: DedupScope): string {
+  switch (object) {
+    case DedupScope.DEDUP_SCOPE_UNSPECIFIED:
+      return "DEDUP_SCOPE_UNSPECIFIED";
+    case DedupScope.DEDUP_SCOPE_NONE:
+      return "DEDUP_SCOPE_NONE";
+    case DedupScope.DEDUP_SCOPE_GUEST:
+      return "DEDUP_SCOPE_GUEST";
+    case DedupScope.DEDUP_SCOPE_GANG:
+      return "DEDUP_SCOPE_GANG";
+    case DedupScope.DEDUP_SCOPE_HOST:
+      return "DEDUP_SCOPE_HOST";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum DedupScope");
+  }
+}
+
+export const Compression = {
+  COMPRESSION_UNSPECIFIED: 0,
+  COMPRESSION_NONE: 1,
+  /** COMPRESSION_ADAPTIVE - Batch by batch the codec that moves most just now. */
+  COMPRESSION_ADAPTIVE: 2,
+  COMPRESSION_FFLATE: 3,
+  COMPRESSION_DEFLATE: 4,
+  COMPRESSION_ZSTD: 5,
+  COMPRESSION_LZ4: 6,
+  COMPRESSION_SNAPPY: 7,
+} as const;
+
+export type Compression = typeof Compression[keyof typeof Compression];
+
+export namespace Compression {
+  export type COMPRESSION_UNSPECIFIED = typeof Compression.COMPRESSION_UNSPECIFIED;
+  export type COMPRESSION_NONE = typeof Compression.COMPRESSION_NONE;
+  export type COMPRESSION_ADAPTIVE = typeof Compression.COMPRESSION_ADAPTIVE;
+  export type COMPRESSION_FFLATE = typeof Compression.COMPRESSION_FFLATE;
+  export type COMPRESSION_DEFLATE = typeof Compression.COMPRESSION_DEFLATE;
+  export type COMPRESSION_ZSTD = typeof Compression.COMPRESSION_ZSTD;
+  export type COMPRESSION_LZ4 = typeof Compression.COMPRESSION_LZ4;
+  export type COMPRESSION_SNAPPY = typeof Compression.COMPRESSION_SNAPPY;
+}
+
+export function compressionFromJSON(object: any): Compression {
+  switch (object) {
+    case 0:
+    case "COMPRESSION_UNSPECIFIED":
+      return Compression.COMPRESSION_UNSPECIFIED;
+    case 1:
+    case "COMPRESSION_NONE":
+      return Compression.COMPRESSION_NONE;
+    case 2:
+    case "COMPRESSION_ADAPTIVE":
+      return Compression.COMPRESSION_ADAPTIVE;
+    case 3:
+    case "COMPRESSION_FFLATE":
+      return Compression.COMPRESSION_FFLATE;
+    case 4:
+    case "COMPRESSION_DEFLATE":
+      return Compression.COMPRESSION_DEFLATE;
+    case 5:
+    case "COMPRESSION_ZSTD":
+      return Compression.COMPRESSION_ZSTD;
+    case 6:
+    case "COMPRESSION_LZ4":
+      return Compression.COMPRESSION_LZ4;
+    case 7:
+    case "COMPRESSION_SNAPPY":
+      return Compression.COMPRESSION_SNAPPY;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum Compression");
+  }
+}
+
+export function compressionToJSON(object: Compression): string {
+  switch (object) {
+    case Compression.COMPRESSION_UNSPECIFIED:
+      return "COMPRESSION_UNSPECIFIED";
+    case Compression.COMPRESSION_NONE:
+      return "COMPRESSION_NONE";
+    case Compression.COMPRESSION_ADAPTIVE:
+      return "COMPRESSION_ADAPTIVE";
+    case Compression.COMPRESSION_FFLATE:
+      return "COMPRESSION_FFLATE";
+    case Compression.COMPRESSION_DEFLATE:
+      return "COMPRESSION_DEFLATE";
+    case Compression.COMPRESSION_ZSTD:
+      return "COMPRESSION_ZSTD";
+    case Compression.COMPRESSION_LZ4:
+      return "COMPRESSION_LZ4";
+    case Compression.COMPRESSION_SNAPPY:
+      return "COMPRESSION_SNAPPY";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum Compression");
+  }
+}
+
+export const Encryption = {
+  ENCRYPTION_UNSPECIFIED: 0,
+  /** ENCRYPTION_NONE - Plain: only when asked for. */
+  ENCRYPTION_NONE: 1,
+  ENCRYPTION_AES_256_GCM: 2,
+  ENCRYPTION_CHACHA20_POLY1305: 3,
+  ENCRYPTION_NACL_SECRETBOX: 4,
+  /** ENCRYPTION_TLS - TLS 1.3 on the channels. */
+  ENCRYPTION_TLS: 5,
+} as const;
+
+export type Encryption = typeof Encryption[keyof typeof Encryption];
+
+export namespace Encryption {
+  export type ENCRYPTION_UNSPECIFIED = typeof Encryption.ENCRYPTION_UNSPECIFIED;
+  export type ENCRYPTION_NONE = typeof Encryption.ENCRYPTION_NONE;
+  export type ENCRYPTION_AES_256_GCM = typeof Encryption.ENCRYPTION_AES_256_GCM;
+  export type ENCRYPTION_CHACHA20_POLY1305 = typeof Encryption.ENCRYPTION_CHACHA20_POLY1305;
+  export type ENCRYPTION_NACL_SECRETBOX = typeof Encryption.ENCRYPTION_NACL_SECRETBOX;
+  export type ENCRYPTION_TLS = typeof Encryption.ENCRYPTION_TLS;
+}
+
+export function encryptionFromJSON(object: any): Encryption {
+  switch (object) {
+    case 0:
+    case "ENCRYPTION_UNSPECIFIED":
+      return Encryption.ENCRYPTION_UNSPECIFIED;
+    case 1:
+    case "ENCRYPTION_NONE":
+      return Encryption.ENCRYPTION_NONE;
+    case 2:
+    case "ENCRYPTION_AES_256_GCM":
+      return Encryption.ENCRYPTION_AES_256_GCM;
+    case 3:
+    case "ENCRYPTION_CHACHA20_POLY1305":
+      return Encryption.ENCRYPTION_CHACHA20_POLY1305;
+    case 4:
+    case "ENCRYPTION_NACL_SECRETBOX":
+      return Encryption.ENCRYPTION_NACL_SECRETBOX;
+    case 5:
+    case "ENCRYPTION_TLS":
+      return Encryption.ENCRYPTION_TLS;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum Encryption");
+  }
+}
+
+export function encryptionToJSON(object: Encryption): string {
+  switch (object) {
+    case Encryption.ENCRYPTION_UNSPECIFIED:
+      return "ENCRYPTION_UNSPECIFIED";
+    case Encryption.ENCRYPTION_NONE:
+      return "ENCRYPTION_NONE";
+    case Encryption.ENCRYPTION_AES_256_GCM:
+      return "ENCRYPTION_AES_256_GCM";
+    case Encryption.ENCRYPTION_CHACHA20_POLY1305:
+      return "ENCRYPTION_CHACHA20_POLY1305";
+    case Encryption.ENCRYPTION_NACL_SECRETBOX:
+      return "ENCRYPTION_NACL_SECRETBOX";
+    case Encryption.ENCRYPTION_TLS:
+      return "ENCRYPTION_TLS";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum Encryption");
+  }
+}
+
 /** What the source sends unasked after the switch. */
 export const PostcopyPush = {
   POSTCOPY_PUSH_UNSPECIFIED: 0,
@@ -358,6 +563,26 @@ export interface MigrationOptions {
   switchAfterMs: number;
   /** At most this share of the guest's memory travels in the pause: what is dirty and was lately accessed. */
   hotSet: number;
+  /** What is done to pages between memory and wire. Without it: zero, and aes-256-gcm. */
+  transforms: Transforms | undefined;
+}
+
+/**
+ * What is done to pages between memory and wire, in this order: zero, dedup, delta, compression, encryption.
+ * docs/transforms.md.
+ */
+export interface Transforms {
+  /** Pages of zeroes go as a mark. */
+  zero: boolean;
+  dedup: DedupScope;
+  /** Resent pages go as what changed in them (XBZRLE); the size of the cache of what was sent. 0: off. */
+  deltaCacheBytes: bigint;
+  compression: Compression;
+  /** 0: the codec's own default. */
+  compressionLevel: number;
+  /** Threads that compress besides the mover; 0: the mover does it. */
+  compressionThreads: number;
+  encryption: Encryption;
 }
 
 /** A fault at a point of the protocol. */
@@ -445,7 +670,45 @@ export interface SourceReport {
     | OperationSeries
     | undefined;
   /** Once the guest has been switched to post-copy. */
-  postcopy: PostcopySourceReport | undefined;
+  postcopy:
+    | PostcopySourceReport
+    | undefined;
+  /** What each transform did at this host, in their order. */
+  transforms: TransformReport[];
+}
+
+/** What a transform was given and what it made of it, at one of the two hosts. */
+export interface TransformReport {
+  /** zero, dedup, delta, compression or encryption. */
+  name: string;
+  /** Which of its kind, such as gang, lz4 or aes-256-gcm; empty where there is only one. */
+  variant: string;
+  /**
+   * At the source: what came in, and what it left to be sent of it. At the destination: what came off the wire, and what
+   * it was before.
+   */
+  pagesIn: bigint;
+  bytesIn: bigint;
+  bytesOut: bigint;
+  /** CPU seconds of the threads that worked for it, and the time that this took them, all together. */
+  cpuS: number;
+  timeMs: number;
+  /** Pages that it made less of, pages that it did not find, and pages that would have become more. */
+  hits: bigint;
+  misses: bigint;
+  overflows: bigint;
+  /** delta: of its cache. */
+  cacheBytes: bigint;
+  /** compression: what each codec did; `none` are batches that went as they are. */
+  codecs: CodecReport[];
+}
+
+export interface CodecReport {
+  codec: string;
+  batches: bigint;
+  bytesIn: bigint;
+  bytesOut: bigint;
+  cpuS: number;
 }
 
 /** What the source sent of a guest that ran at the destination. */
@@ -475,7 +738,11 @@ export interface DestinationReport {
   clockOffsetMs: number;
   clockErrorMs: number;
   /** Once the guest has been resumed with pages missing. */
-  postcopy: PostcopyDestinationReport | undefined;
+  postcopy:
+    | PostcopyDestinationReport
+    | undefined;
+  /** What was undone of each transform, in their order. */
+  transforms: TransformReport[];
 }
 
 /** What the destination saw of the missing pages. Times are its monotonic clock, ms. */
@@ -543,6 +810,7 @@ function createBaseMigrationOptions(): MigrationOptions {
     switchAfterShare: 0,
     switchAfterMs: 0,
     hotSet: 0,
+    transforms: undefined,
   };
 }
 
@@ -613,6 +881,9 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
     }
     if (message.hotSet !== 0) {
       writer.uint32(161).double(message.hotSet);
+    }
+    if (message.transforms !== undefined) {
+      Transforms.encode(message.transforms, writer.uint32(178).fork()).join();
     }
     return writer;
   },
@@ -798,6 +1069,14 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
             message.hotSet = reader.double();
             continue;
           }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.transforms = Transforms.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -895,6 +1174,7 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
         : isSet(object.hot_set)
         ? globalThis.Number(object.hot_set)
         : 0,
+      transforms: isSet(object.transforms) ? Transforms.fromJSON(object.transforms) : undefined,
     };
   },
 
@@ -963,6 +1243,9 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
     if (message.hotSet !== 0) {
       obj.hotSet = floatToJson(message.hotSet);
     }
+    if (message.transforms !== undefined) {
+      obj.transforms = Transforms.toJSON(message.transforms);
+    }
     return obj;
   },
 
@@ -994,6 +1277,199 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
     message.switchAfterShare = object.switchAfterShare ?? 0;
     message.switchAfterMs = object.switchAfterMs ?? 0;
     message.hotSet = object.hotSet ?? 0;
+    message.transforms = (object.transforms !== undefined && object.transforms !== null)
+      ? Transforms.fromPartial(object.transforms)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseTransforms(): Transforms {
+  return {
+    zero: false,
+    dedup: 0,
+    deltaCacheBytes: 0n,
+    compression: 0,
+    compressionLevel: 0,
+    compressionThreads: 0,
+    encryption: 0,
+  };
+}
+
+export const Transforms: MessageFns<Transforms> = {
+  encode(message: Transforms, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.zero !== false) {
+      writer.uint32(8).bool(message.zero);
+    }
+    if (message.dedup !== 0) {
+      writer.uint32(16).int32(message.dedup);
+    }
+    if (message.deltaCacheBytes !== 0n) {
+      if (BigInt.asUintN(64, message.deltaCacheBytes) !== message.deltaCacheBytes) {
+        throw new globalThis.Error("value provided for field message.deltaCacheBytes of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.deltaCacheBytes);
+    }
+    if (message.compression !== 0) {
+      writer.uint32(32).int32(message.compression);
+    }
+    if (message.compressionLevel !== 0) {
+      writer.uint32(40).sint32(message.compressionLevel);
+    }
+    if (message.compressionThreads !== 0) {
+      writer.uint32(48).uint32(message.compressionThreads);
+    }
+    if (message.encryption !== 0) {
+      writer.uint32(56).int32(message.encryption);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Transforms {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransforms();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.zero = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.dedup = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.deltaCacheBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.compression = reader.int32() as any;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.compressionLevel = reader.sint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.compressionThreads = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.encryption = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Transforms {
+    return {
+      zero: isSet(object.zero) ? globalThis.Boolean(object.zero) : false,
+      dedup: isSet(object.dedup) ? dedupScopeFromJSON(object.dedup) : 0,
+      deltaCacheBytes: isSet(object.deltaCacheBytes)
+        ? BigInt(object.deltaCacheBytes)
+        : isSet(object.delta_cache_bytes)
+        ? BigInt(object.delta_cache_bytes)
+        : 0n,
+      compression: isSet(object.compression) ? compressionFromJSON(object.compression) : 0,
+      compressionLevel: isSet(object.compressionLevel)
+        ? globalThis.Number(object.compressionLevel)
+        : isSet(object.compression_level)
+        ? globalThis.Number(object.compression_level)
+        : 0,
+      compressionThreads: isSet(object.compressionThreads)
+        ? globalThis.Number(object.compressionThreads)
+        : isSet(object.compression_threads)
+        ? globalThis.Number(object.compression_threads)
+        : 0,
+      encryption: isSet(object.encryption) ? encryptionFromJSON(object.encryption) : 0,
+    };
+  },
+
+  toJSON(message: Transforms): unknown {
+    const obj: any = {};
+    if (message.zero !== false) {
+      obj.zero = message.zero;
+    }
+    if (message.dedup !== 0) {
+      obj.dedup = dedupScopeToJSON(message.dedup);
+    }
+    if (message.deltaCacheBytes !== 0n) {
+      obj.deltaCacheBytes = message.deltaCacheBytes.toString();
+    }
+    if (message.compression !== 0) {
+      obj.compression = compressionToJSON(message.compression);
+    }
+    if (message.compressionLevel !== 0) {
+      obj.compressionLevel = Math.round(message.compressionLevel);
+    }
+    if (message.compressionThreads !== 0) {
+      obj.compressionThreads = Math.round(message.compressionThreads);
+    }
+    if (message.encryption !== 0) {
+      obj.encryption = encryptionToJSON(message.encryption);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Transforms>, I>>(base?: I): Transforms {
+    return Transforms.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Transforms>, I>>(object: I): Transforms {
+    const message = createBaseTransforms();
+    message.zero = object.zero ?? false;
+    message.dedup = object.dedup ?? 0;
+    message.deltaCacheBytes = (object.deltaCacheBytes !== undefined && object.deltaCacheBytes !== null)
+      ? BigInt(object.deltaCacheBytes)
+      : 0n;
+    message.compression = object.compression ?? 0;
+    message.compressionLevel = object.compressionLevel ?? 0;
+    message.compressionThreads = object.compressionThreads ?? 0;
+    message.encryption = object.encryption ?? 0;
     return message;
   },
 };
@@ -1787,6 +2263,7 @@ function createBaseSourceReport(): SourceReport {
     convergence: "",
     series: undefined,
     postcopy: undefined,
+    transforms: [],
   };
 }
 
@@ -1878,6 +2355,9 @@ export const SourceReport: MessageFns<SourceReport> = {
     }
     if (message.postcopy !== undefined) {
       PostcopySourceReport.encode(message.postcopy, writer.uint32(170).fork()).join();
+    }
+    for (const v of message.transforms) {
+      TransformReport.encode(v!, writer.uint32(178).fork()).join();
     }
     return writer;
   },
@@ -2063,6 +2543,14 @@ export const SourceReport: MessageFns<SourceReport> = {
             message.postcopy = PostcopySourceReport.decode(reader, reader.uint32());
             continue;
           }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.transforms.push(TransformReport.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2168,6 +2656,9 @@ export const SourceReport: MessageFns<SourceReport> = {
       convergence: isSet(object.convergence) ? globalThis.String(object.convergence) : "",
       series: isSet(object.series) ? OperationSeries.fromJSON(object.series) : undefined,
       postcopy: isSet(object.postcopy) ? PostcopySourceReport.fromJSON(object.postcopy) : undefined,
+      transforms: globalThis.Array.isArray(object?.transforms)
+        ? object.transforms.map((e: any) => TransformReport.fromJSON(e))
+        : [],
     };
   },
 
@@ -2236,6 +2727,9 @@ export const SourceReport: MessageFns<SourceReport> = {
     if (message.postcopy !== undefined) {
       obj.postcopy = PostcopySourceReport.toJSON(message.postcopy);
     }
+    if (message.transforms?.length) {
+      obj.transforms = message.transforms.map((e) => TransformReport.toJSON(e));
+    }
     return obj;
   },
 
@@ -2283,6 +2777,456 @@ export const SourceReport: MessageFns<SourceReport> = {
     message.postcopy = (object.postcopy !== undefined && object.postcopy !== null)
       ? PostcopySourceReport.fromPartial(object.postcopy)
       : undefined;
+    message.transforms = object.transforms?.map((e) => TransformReport.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseTransformReport(): TransformReport {
+  return {
+    name: "",
+    variant: "",
+    pagesIn: 0n,
+    bytesIn: 0n,
+    bytesOut: 0n,
+    cpuS: 0,
+    timeMs: 0,
+    hits: 0n,
+    misses: 0n,
+    overflows: 0n,
+    cacheBytes: 0n,
+    codecs: [],
+  };
+}
+
+export const TransformReport: MessageFns<TransformReport> = {
+  encode(message: TransformReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.variant !== "") {
+      writer.uint32(18).string(message.variant);
+    }
+    if (message.pagesIn !== 0n) {
+      if (BigInt.asUintN(64, message.pagesIn) !== message.pagesIn) {
+        throw new globalThis.Error("value provided for field message.pagesIn of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.pagesIn);
+    }
+    if (message.bytesIn !== 0n) {
+      if (BigInt.asUintN(64, message.bytesIn) !== message.bytesIn) {
+        throw new globalThis.Error("value provided for field message.bytesIn of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.bytesIn);
+    }
+    if (message.bytesOut !== 0n) {
+      if (BigInt.asUintN(64, message.bytesOut) !== message.bytesOut) {
+        throw new globalThis.Error("value provided for field message.bytesOut of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.bytesOut);
+    }
+    if (message.cpuS !== 0) {
+      writer.uint32(49).double(message.cpuS);
+    }
+    if (message.timeMs !== 0) {
+      writer.uint32(57).double(message.timeMs);
+    }
+    if (message.hits !== 0n) {
+      if (BigInt.asUintN(64, message.hits) !== message.hits) {
+        throw new globalThis.Error("value provided for field message.hits of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.hits);
+    }
+    if (message.misses !== 0n) {
+      if (BigInt.asUintN(64, message.misses) !== message.misses) {
+        throw new globalThis.Error("value provided for field message.misses of type uint64 too large");
+      }
+      writer.uint32(72).uint64(message.misses);
+    }
+    if (message.overflows !== 0n) {
+      if (BigInt.asUintN(64, message.overflows) !== message.overflows) {
+        throw new globalThis.Error("value provided for field message.overflows of type uint64 too large");
+      }
+      writer.uint32(80).uint64(message.overflows);
+    }
+    if (message.cacheBytes !== 0n) {
+      if (BigInt.asUintN(64, message.cacheBytes) !== message.cacheBytes) {
+        throw new globalThis.Error("value provided for field message.cacheBytes of type uint64 too large");
+      }
+      writer.uint32(88).uint64(message.cacheBytes);
+    }
+    for (const v of message.codecs) {
+      CodecReport.encode(v!, writer.uint32(98).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransformReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransformReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.variant = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.pagesIn = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.bytesIn = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.bytesOut = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.cpuS = reader.double();
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.timeMs = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.hits = reader.uint64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.misses = reader.uint64() as bigint;
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.overflows = reader.uint64() as bigint;
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.cacheBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.codecs.push(CodecReport.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TransformReport {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      variant: isSet(object.variant) ? globalThis.String(object.variant) : "",
+      pagesIn: isSet(object.pagesIn) ? BigInt(object.pagesIn) : isSet(object.pages_in) ? BigInt(object.pages_in) : 0n,
+      bytesIn: isSet(object.bytesIn) ? BigInt(object.bytesIn) : isSet(object.bytes_in) ? BigInt(object.bytes_in) : 0n,
+      bytesOut: isSet(object.bytesOut)
+        ? BigInt(object.bytesOut)
+        : isSet(object.bytes_out)
+        ? BigInt(object.bytes_out)
+        : 0n,
+      cpuS: isSet(object.cpuS)
+        ? globalThis.Number(object.cpuS)
+        : isSet(object.cpu_s)
+        ? globalThis.Number(object.cpu_s)
+        : 0,
+      timeMs: isSet(object.timeMs)
+        ? globalThis.Number(object.timeMs)
+        : isSet(object.time_ms)
+        ? globalThis.Number(object.time_ms)
+        : 0,
+      hits: isSet(object.hits) ? BigInt(object.hits) : 0n,
+      misses: isSet(object.misses) ? BigInt(object.misses) : 0n,
+      overflows: isSet(object.overflows) ? BigInt(object.overflows) : 0n,
+      cacheBytes: isSet(object.cacheBytes)
+        ? BigInt(object.cacheBytes)
+        : isSet(object.cache_bytes)
+        ? BigInt(object.cache_bytes)
+        : 0n,
+      codecs: globalThis.Array.isArray(object?.codecs)
+        ? object.codecs.map((e: any) => CodecReport.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: TransformReport): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.variant !== "") {
+      obj.variant = message.variant;
+    }
+    if (message.pagesIn !== 0n) {
+      obj.pagesIn = message.pagesIn.toString();
+    }
+    if (message.bytesIn !== 0n) {
+      obj.bytesIn = message.bytesIn.toString();
+    }
+    if (message.bytesOut !== 0n) {
+      obj.bytesOut = message.bytesOut.toString();
+    }
+    if (message.cpuS !== 0) {
+      obj.cpuS = floatToJson(message.cpuS);
+    }
+    if (message.timeMs !== 0) {
+      obj.timeMs = floatToJson(message.timeMs);
+    }
+    if (message.hits !== 0n) {
+      obj.hits = message.hits.toString();
+    }
+    if (message.misses !== 0n) {
+      obj.misses = message.misses.toString();
+    }
+    if (message.overflows !== 0n) {
+      obj.overflows = message.overflows.toString();
+    }
+    if (message.cacheBytes !== 0n) {
+      obj.cacheBytes = message.cacheBytes.toString();
+    }
+    if (message.codecs?.length) {
+      obj.codecs = message.codecs.map((e) => CodecReport.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<TransformReport>, I>>(base?: I): TransformReport {
+    return TransformReport.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TransformReport>, I>>(object: I): TransformReport {
+    const message = createBaseTransformReport();
+    message.name = object.name ?? "";
+    message.variant = object.variant ?? "";
+    message.pagesIn = (object.pagesIn !== undefined && object.pagesIn !== null) ? BigInt(object.pagesIn) : 0n;
+    message.bytesIn = (object.bytesIn !== undefined && object.bytesIn !== null) ? BigInt(object.bytesIn) : 0n;
+    message.bytesOut = (object.bytesOut !== undefined && object.bytesOut !== null) ? BigInt(object.bytesOut) : 0n;
+    message.cpuS = object.cpuS ?? 0;
+    message.timeMs = object.timeMs ?? 0;
+    message.hits = (object.hits !== undefined && object.hits !== null) ? BigInt(object.hits) : 0n;
+    message.misses = (object.misses !== undefined && object.misses !== null) ? BigInt(object.misses) : 0n;
+    message.overflows = (object.overflows !== undefined && object.overflows !== null) ? BigInt(object.overflows) : 0n;
+    message.cacheBytes = (object.cacheBytes !== undefined && object.cacheBytes !== null)
+      ? BigInt(object.cacheBytes)
+      : 0n;
+    message.codecs = object.codecs?.map((e) => CodecReport.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseCodecReport(): CodecReport {
+  return { codec: "", batches: 0n, bytesIn: 0n, bytesOut: 0n, cpuS: 0 };
+}
+
+export const CodecReport: MessageFns<CodecReport> = {
+  encode(message: CodecReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.codec !== "") {
+      writer.uint32(10).string(message.codec);
+    }
+    if (message.batches !== 0n) {
+      if (BigInt.asUintN(64, message.batches) !== message.batches) {
+        throw new globalThis.Error("value provided for field message.batches of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.batches);
+    }
+    if (message.bytesIn !== 0n) {
+      if (BigInt.asUintN(64, message.bytesIn) !== message.bytesIn) {
+        throw new globalThis.Error("value provided for field message.bytesIn of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.bytesIn);
+    }
+    if (message.bytesOut !== 0n) {
+      if (BigInt.asUintN(64, message.bytesOut) !== message.bytesOut) {
+        throw new globalThis.Error("value provided for field message.bytesOut of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.bytesOut);
+    }
+    if (message.cpuS !== 0) {
+      writer.uint32(41).double(message.cpuS);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CodecReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCodecReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.codec = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.batches = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bytesIn = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.bytesOut = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.cpuS = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CodecReport {
+    return {
+      codec: isSet(object.codec) ? globalThis.String(object.codec) : "",
+      batches: isSet(object.batches) ? BigInt(object.batches) : 0n,
+      bytesIn: isSet(object.bytesIn) ? BigInt(object.bytesIn) : isSet(object.bytes_in) ? BigInt(object.bytes_in) : 0n,
+      bytesOut: isSet(object.bytesOut)
+        ? BigInt(object.bytesOut)
+        : isSet(object.bytes_out)
+        ? BigInt(object.bytes_out)
+        : 0n,
+      cpuS: isSet(object.cpuS)
+        ? globalThis.Number(object.cpuS)
+        : isSet(object.cpu_s)
+        ? globalThis.Number(object.cpu_s)
+        : 0,
+    };
+  },
+
+  toJSON(message: CodecReport): unknown {
+    const obj: any = {};
+    if (message.codec !== "") {
+      obj.codec = message.codec;
+    }
+    if (message.batches !== 0n) {
+      obj.batches = message.batches.toString();
+    }
+    if (message.bytesIn !== 0n) {
+      obj.bytesIn = message.bytesIn.toString();
+    }
+    if (message.bytesOut !== 0n) {
+      obj.bytesOut = message.bytesOut.toString();
+    }
+    if (message.cpuS !== 0) {
+      obj.cpuS = floatToJson(message.cpuS);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CodecReport>, I>>(base?: I): CodecReport {
+    return CodecReport.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CodecReport>, I>>(object: I): CodecReport {
+    const message = createBaseCodecReport();
+    message.codec = object.codec ?? "";
+    message.batches = (object.batches !== undefined && object.batches !== null) ? BigInt(object.batches) : 0n;
+    message.bytesIn = (object.bytesIn !== undefined && object.bytesIn !== null) ? BigInt(object.bytesIn) : 0n;
+    message.bytesOut = (object.bytesOut !== undefined && object.bytesOut !== null) ? BigInt(object.bytesOut) : 0n;
+    message.cpuS = object.cpuS ?? 0;
     return message;
   },
 };
@@ -2473,6 +3417,7 @@ function createBaseDestinationReport(): DestinationReport {
     clockOffsetMs: 0,
     clockErrorMs: 0,
     postcopy: undefined,
+    transforms: [],
   };
 }
 
@@ -2507,6 +3452,9 @@ export const DestinationReport: MessageFns<DestinationReport> = {
     }
     if (message.postcopy !== undefined) {
       PostcopyDestinationReport.encode(message.postcopy, writer.uint32(66).fork()).join();
+    }
+    for (const v of message.transforms) {
+      TransformReport.encode(v!, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -2588,6 +3536,14 @@ export const DestinationReport: MessageFns<DestinationReport> = {
             message.postcopy = PostcopyDestinationReport.decode(reader, reader.uint32());
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.transforms.push(TransformReport.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2634,6 +3590,9 @@ export const DestinationReport: MessageFns<DestinationReport> = {
         ? globalThis.Number(object.clock_error_ms)
         : 0,
       postcopy: isSet(object.postcopy) ? PostcopyDestinationReport.fromJSON(object.postcopy) : undefined,
+      transforms: globalThis.Array.isArray(object?.transforms)
+        ? object.transforms.map((e: any) => TransformReport.fromJSON(e))
+        : [],
     };
   },
 
@@ -2663,6 +3622,9 @@ export const DestinationReport: MessageFns<DestinationReport> = {
     if (message.postcopy !== undefined) {
       obj.postcopy = PostcopyDestinationReport.toJSON(message.postcopy);
     }
+    if (message.transforms?.length) {
+      obj.transforms = message.transforms.map((e) => TransformReport.toJSON(e));
+    }
     return obj;
   },
 
@@ -2683,6 +3645,7 @@ export const DestinationReport: MessageFns<DestinationReport> = {
     message.postcopy = (object.postcopy !== undefined && object.postcopy !== null)
       ? PostcopyDestinationReport.fromPartial(object.postcopy)
       : undefined;
+    message.transforms = object.transforms?.map((e) => TransformReport.fromPartial(e)) || [];
     return message;
   },
 };
