@@ -11,7 +11,7 @@
  */
 
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
-import type { TransformReport } from '../../proto/generated/godwit/v1/migration.ts';
+import { Compression, type TransformReport } from '../../proto/generated/godwit/v1/migration.ts';
 import { hasLatePages } from '../../proto/migration-options.ts';
 import { transformsOf } from '../../proto/transforms.ts';
 import { nowMs } from '../clock.ts';
@@ -27,7 +27,7 @@ import { DestinationChannel } from './destination-channel.ts';
 import { sendLacking } from './lacking-transfer.ts';
 import { priorityChannels } from './late-pages.ts';
 import { LedgerReceiver } from './ledger-transfer.ts';
-import { MOVER_LIMITS } from './limits.ts';
+import { MOVER_LIMITS, WIRE_LIMITS } from './limits.ts';
 import type { DestinationMoverData } from './messages.ts';
 import { PagePlacer } from './page-placer.ts';
 import type { ChannelGeometry } from './page-runs.ts';
@@ -85,6 +85,9 @@ export class DestinationSide {
   readonly #pageCount: number;
   readonly #memory: ReceivedMemory;
   readonly #decoder: PageDecoder;
+  /** Whether the source chooses codecs by what arrives, and what it has not been told of that. */
+  readonly #isAdaptive: boolean;
+  #arrived = { bytes: 0, toldAtMs: 0 };
   #channels: DestinationChannel[] = [];
   #priority: DestinationChannel | undefined;
   readonly #ledgerReceiver: LedgerReceiver;
@@ -111,7 +114,9 @@ export class DestinationSide {
     this.#control = new ControlBlock(shared.control, spec.vcpuCount);
     this.#pageCount = pageCountOf(spec);
     this.#memory = new ReceivedMemory(shared.memory);
-    const context = { transforms: transformsOf(data.options), shared, received: this.#memory };
+    const transforms = transformsOf(data.options);
+    this.#isAdaptive = transforms.compression === Compression.COMPRESSION_ADAPTIVE;
+    const context = { transforms, shared, received: this.#memory };
     this.#decoder = new PageDecoder(this.#memory, restorersOf(context));
     this.paging = new DemandPaging(shared);
     this.#ledgerReceiver = new LedgerReceiver(shared.base, this.#pageCount);
@@ -318,10 +323,21 @@ export class DestinationSide {
     }
     this.#mayBring(channel, frame);
     placer.place(frame);
-    if (!this.#isWhole) return;
+    if (!this.#isWhole) {
+      if (this.#isAdaptive) this.#tellArrived(frame.payloadBytes);
+      return;
+    }
     this.paging.placed(frame);
     const bytes = contentBytesOf(frame);
     if (bytes > 0) this.#main.sender.send('PLACED', { bytes });
+  }
+
+  #tellArrived(byteCount: number): void {
+    this.#arrived.bytes += byteCount;
+    const atMs = nowMs();
+    if (atMs - this.#arrived.toldAtMs < MOVER_LIMITS.arrivedIntervalMs) return;
+    this.#main.sender.send('ARRIVED', { bytes: Math.min(this.#arrived.bytes, WIRE_LIMITS.arrivedBytesMax) });
+    this.#arrived = { bytes: 0, toldAtMs: atMs };
   }
 
   #onControl(channel: DestinationChannel, frame: ControlFrame, payload: Uint8Array): void {
@@ -372,6 +388,7 @@ export class DestinationSide {
       case 'LACKING':
       case 'STANDBY':
       case 'PLACED':
+      case 'ARRIVED':
         // The decoder refuses them first, since they are the destination's.
         throw notNow(frame.type);
     }

@@ -150,6 +150,8 @@ export class PageSender {
       }
       this.#sent = false;
       if (this.#mustWait) await this.#wait();
+      // Coding takes time, in which sockets and codec threads have become ready.
+      else if (this.#transforms.encoder !== undefined) await setImmediate();
       if (!keepOn()) break;
     }
     for (const gathering of this.#gatherings) this.#flush(gathering);
@@ -202,7 +204,10 @@ export class PageSender {
     const firstPage = pages[start] as number;
     const stripeEnd = (Math.floor(firstPage / STRIPE_PAGES) + 1) * STRIPE_PAGES;
     const isZero = this.#isZero(firstPage);
-    const pageEnd = isZero ? stripeEnd : Math.min(stripeEnd, firstPage + this.#runPagesMax);
+    const { encoder } = this.#transforms;
+    const isRaw = encoder === undefined || encoder.isRaw;
+    const runPagesMax = isRaw ? this.#framePagesMax : Math.min(this.#framePagesMax, gatheredPagesMax);
+    const pageEnd = isZero ? stripeEnd : Math.min(stripeEnd, firstPage + runPagesMax);
     const endMax = Math.min(end, start + pageEnd - firstPage);
     let index = start + 1;
     let page = firstPage + 1;
@@ -215,7 +220,7 @@ export class PageSender {
     this.#count(firstPage, pageCount, isZero);
     const gathering = this.#gatheringOf(firstPage);
     if (isZero) this.#gatherZero(gathering, firstPage, pageCount);
-    else if (pageCount >= MOVER_LIMITS.longRunPagesMin && this.#transforms.encoder === undefined)
+    else if (pageCount >= MOVER_LIMITS.longRunPagesMin && isRaw)
       this.#sendLong(gathering.sender, firstPage, pageCount);
     else this.#gather(gathering, firstPage, pageCount);
     return index;
@@ -223,12 +228,6 @@ export class PageSender {
 
   #isZero(page: number): boolean {
     return this.#transforms.zero && isZeroPage(this.#words, page);
-  }
-
-  /** Of a run with content. */
-  get #runPagesMax(): number {
-    if (this.#transforms.encoder === undefined) return this.#framePagesMax;
-    return Math.min(this.#framePagesMax, gatheredPagesMax);
   }
 
   /** Runs of a frame: a stage may make of each page of a batch a run of its own. */
@@ -269,6 +268,7 @@ export class PageSender {
     const start = firstPage * PAGE_BYTES;
     const before = sender.sentBytes;
     const run = { firstPage, pageCount, kind: RunKind.DATA };
+    this.#transforms.encoder?.sentRaw(pageCount, isBusy(sender));
     sender.sendPages([run], this.#memory.subarray(start, start + pageCount * PAGE_BYTES));
     this.#account(sender, before);
   }
@@ -322,8 +322,7 @@ export class PageSender {
   /** Sends a batch when it is coded, and those before it of this channel have been sent. */
   #encode(encoder: PageEncoder, gathering: Gathering, batch: PageBatch): void {
     const { sender } = gathering;
-    const { sentBytes, writtenBytes } = sender;
-    const coded = encoder.encode(batch, { nowMs: nowMs(), sentBytes, writtenBytes });
+    const coded = encoder.encode(batch);
     this.#sent = true;
     if (gathering.coding === undefined && !(coded instanceof Promise)) {
       this.#sendCoded(sender, coded, batch);
@@ -352,6 +351,7 @@ export class PageSender {
       if (isInBatch) this.#recycle(bytes);
     };
     const before = sender.sentBytes;
+    this.#transforms.encoder?.sent(coded, isBusy(sender));
     const isPlain = runs.every(({ kind }) => kind === RunKind.DATA || kind === RunKind.ZERO);
     if (isPlain && codec === WireCodec.NONE) sender.sendPages(runs, payload, written);
     else sender.sendCoded({ runs, codec, decodedBytes, payloadBytes }, payload, written);
@@ -373,6 +373,11 @@ export class PageSender {
     this.#waitMs = Math.max(this.#waitMs, this.#limit.spend(sender.sentBytes - sentBytesBefore, nowMs()));
     if (sender.isFull) this.#full = sender;
   }
+}
+
+/** Whether the system has not taken yet what the socket was given. */
+function isBusy({ sentBytes, writtenBytes }: ChannelSender): boolean {
+  return writtenBytes < sentBytes;
 }
 
 function gatheringsFor(senders: readonly ChannelSender[]): Gathering[] {

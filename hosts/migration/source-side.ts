@@ -75,6 +75,7 @@ export class SourceSide {
     this.#encoder = hasBatches(transforms) ? new PageEncoder(transforms, stagesOf(context)) : undefined;
     const pageTransforms = { zero: transforms.zero, encoder: this.#encoder };
     this.#pageSender = new PageSender(shared.memory, senders, limit, parts.signal, pageTransforms);
+    parts.channels[0]?.answer('ARRIVED', ({ bytes }) => this.#encoder?.placed(bytes));
     this.switching = new Switchover(parts, this.#control);
   }
 
@@ -256,7 +257,7 @@ export class SourceSide {
 
   /** One pass: sends the first `pageCount` of `#pages` and waits until the destination has placed them. */
   async #round(pageCount: number): Promise<void> {
-    const { board, channels, silence, signal } = this.#parts;
+    const { board, channels, data, silence, signal } = this.#parts;
     const round = this.rounds.length + 1;
     const final = this.switching.isPaused;
     const startMs = nowMs();
@@ -264,7 +265,9 @@ export class SourceSide {
     const before = { ...this.counts };
     Object.assign(board, { round, roundStartMs: startMs, roundPages: pageCount, roundPagesSent: 0 });
     board.roundStartBytes = startBytes;
-    this.#encoder?.roundBegins(this.#pages.subarray(0, pageCount));
+    const { maxBandwidthBytesPerS, limitFinalRound } = data.options;
+    const limitBytesPerS = final && !limitFinalRound ? 0 : maxBandwidthBytesPerS;
+    this.#encoder?.roundBegins(this.#pages.subarray(0, pageCount), limitBytesPerS);
     // Expected before they can come.
     const answers = channels.map((channel) => channel.expect('ROUND_DONE'));
     const sentCount = await this.#sendPages(round, final, pageCount);

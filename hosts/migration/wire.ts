@@ -131,6 +131,7 @@ export const FRAMES = {
   COMPLETE: rule(21, 'destination', { completeAtMs: timeMs }),
   PLACED: rule(23, 'destination', { bytes: whole(WIRE_LIMITS.longRunPagesMax * PAGE_BYTES) }),
   LACKING: rule(22, 'destination', { firstPage: page, bitmap: bytes(WIRE_LIMITS.bitmapPartBytesMax) }),
+  ARRIVED: rule(26, 'destination', { bytes: whole(WIRE_LIMITS.arrivedBytesMax) }),
   CODED: rule(24, 'source', undefined, WIRE_LIMITS.codedBytesMax),
 } as const;
 

@@ -13,6 +13,7 @@
  */
 
 const NS_PER_MS = 1e6;
+const NS_PER_S = 1e9;
 const MEBIBYTE = 1024 * 1024;
 
 export const POLICY_LIMITS = {
@@ -28,13 +29,14 @@ export const POLICY_LIMITS = {
   /** The path is the slower side when what is on its way grows by this share of what arrives. */
   growthShare: 0.25,
   /** How long a choice that lost is left alone, at least. Twice as long after each further time. */
-  holdMsMin: 500,
+  holdMsMin: 1000,
   /** And in units of the time that the trial lost. */
   holdPerLost: 50,
+  /** From these shares of its time on a byte may wait for decoding, or for a processor. */
+  decodingShare: 1 / 3,
+  busyShare: 0.8,
   /** A rate that has changed by this factor makes what was known of other choices void. */
   changeFactor: 1.3,
-  /** How often the costs of all codecs are measured anew. */
-  sampleIntervalMs: 500,
 } as const;
 
 /** What a codec does to page bytes like those of now. */
@@ -43,16 +45,6 @@ export interface CodecCost {
   readonly ratio: number;
   readonly encodeNsPerByte: number;
   readonly decodeNsPerByte: number;
-}
-
-/** What to do with a batch. */
-export interface Choice {
-  /** Index of a codec; 0 is none. */
-  readonly codec: number;
-  /** Batches of one phase have the same codec; to be told to `sent`. */
-  readonly phase: number;
-  /** Whether to measure all codecs on this batch, and tell `sampled`. */
-  readonly sample: boolean;
 }
 
 /** A batch that was given to a socket. */
@@ -96,12 +88,19 @@ interface Window {
   waits: number;
 }
 
+/** Of processor time, about what a page byte takes from memory to memory on both sides without any codec. */
+const MOVING_NS_PER_BYTE = 1;
+
+/** Over about so many batches a ratio is a mean. */
+const RATIO_MEMORY = 8;
+
 /** No codec: nothing is coded, nothing saved. */
 const NONE: CodecCost = { ratio: 1, encodeNsPerByte: 0, decodeNsPerByte: 0 };
 
 export class CodecPolicy {
   readonly #codecCount: number;
   readonly #coderCount: number;
+  readonly #coreCount: number;
   #costs: CodecCost[] | undefined;
   #current: number;
   #phase = 0;
@@ -109,7 +108,7 @@ export class CodecPolicy {
   #trial: Trial | undefined;
   /** What the path carries, bytes on the wire per ns; undefined before it is known, infinite where coding is slower. */
   #pathBytesPerNs: number | undefined;
-  #sampledAtMs = Number.NEGATIVE_INFINITY;
+  #limitBytesPerNs = Number.POSITIVE_INFINITY;
   #flights: Flight[] = [];
   #sentBytes = 0;
   #placedBytes = 0;
@@ -118,53 +117,51 @@ export class CodecPolicy {
   /**
    * @param codecCount how many there are besides none
    * @param coderCount threads that code at the same time
+   * @param coreCount processors of this machine
    * @param start the codec of the first batches: a fast one, for what fills the buffers of a slow link
    *   uncoded costs more than what coding costs on a fast one
    */
-  constructor(codecCount: number, coderCount: number, start = 1) {
+  constructor(codecCount: number, coderCount: number, coreCount: number, start = 1) {
+    this.#coreCount = coreCount;
     this.#codecCount = codecCount;
     this.#coderCount = Math.max(1, coderCount);
     this.#current = start;
   }
 
-  /** The codec of now, 0 for none. */
+  /** Index of the codec for the next batch; 0 is none. */
   get codec(): number {
     return this.#current;
   }
 
-  /** What to do with the next batch. */
-  next(nowMs: number): Choice {
-    const sample = nowMs - this.#sampledAtMs >= POLICY_LIMITS.sampleIntervalMs;
-    if (sample) this.#sampledAtMs = nowMs;
-    return { codec: this.#current, phase: this.#phase, sample };
+  /** Batches of one phase have the same codec; to be told to `sent`. */
+  get phase(): number {
+    return this.#phase;
   }
 
-  /** A pass over pages begins after a time in which nothing was sent. */
-  begin(): void {
+  /**
+   * A pass over pages begins; everything that was sent before has been placed.
+   *
+   * @param limitBytesPerS what may be sent at most; 0 for unlimited
+   */
+  begin(limitBytesPerS: number): void {
+    this.#limitBytesPerNs = limitBytesPerS === 0 ? Number.POSITIVE_INFINITY : limitBytesPerS / NS_PER_S;
     this.#flights = [];
     this.#placedBytes = this.#sentBytes;
     this.#enter(this.#current);
   }
 
-  /** What all codecs, none left out, did to a batch of now. */
+  /** What all codecs, none left out, did to bytes like those of now. */
   sampled(costs: readonly CodecCost[]): void {
-    const before = this.#costs;
-    this.#costs = [NONE, ...costs].map((cost, codec) => {
-      const old = codec === this.#current ? before?.[codec] : undefined;
-      // Of the codec in use more is known than one batch says.
-      return old === undefined ? cost : { ...old, decodeNsPerByte: cost.decodeNsPerByte };
-    });
+    this.#costs = [NONE, ...costs];
   }
 
-  /** A batch has been coded: what its codec did to it. */
-  coded(codec: number, cost: Pick<CodecCost, 'ratio' | 'encodeNsPerByte'>): void {
-    const old = this.#costs?.[codec];
-    if (old === undefined || codec === 0) return;
-    const mixed = (a: number, b: number): number => a + (b - a) / 8;
+  /** A batch has been coded. What a codec saves follows the batches, not only the samples. */
+  coded(codec: number, ratio: number): void {
+    const cost = this.#costs?.[codec];
+    if (cost === undefined || codec === 0) return;
     (this.#costs as CodecCost[])[codec] = {
-      ratio: mixed(old.ratio, cost.ratio),
-      encodeNsPerByte: mixed(old.encodeNsPerByte, cost.encodeNsPerByte),
-      decodeNsPerByte: old.decodeNsPerByte,
+      ...cost,
+      ratio: cost.ratio + (ratio - cost.ratio) / RATIO_MEMORY,
     };
   }
 
@@ -179,7 +176,8 @@ export class CodecPolicy {
 
   /** The destination has placed so many more bytes of what was sent. */
   placed(wireBytes: number, nowMs: number): void {
-    this.#placedBytes += wireBytes;
+    // More than was sent cannot be.
+    this.#placedBytes = Math.min(this.#placedBytes + wireBytes, this.#sentBytes);
     const window = this.#window;
     let isOfPhase = false;
     for (let flight = this.#flights[0]; flight !== undefined; flight = this.#flights[0]) {
@@ -206,7 +204,7 @@ export class CodecPolicy {
     const waySent = this.#sentBytes - this.#placedBytes;
     const grown = waySent - window.startBytes;
     const isFull = window.waits * 2 >= window.sends || grown >= window.wireBytes * POLICY_LIMITS.growthShare;
-    this.#pathBytesPerNs = isFull ? window.wireBytes / elapsedNs : Number.POSITIVE_INFINITY;
+    this.#pathBytesPerNs = isFull ? window.wireBytes / elapsedNs : this.#limitBytesPerNs;
     this.#window = openWindow(nowMs, waySent);
     const known = this.#experience[this.#current];
     if (this.#trial === undefined && known !== undefined && isOther(nsPerByte, known.nsPerByte)) {
@@ -254,12 +252,25 @@ export class CodecPolicy {
     if (path === undefined || cost === undefined || current === undefined) return Number.POSITIVE_INFINITY;
     const coding = cost.encodeNsPerByte / this.#coderCount;
     const carrying = cost.ratio / path;
-    const work = current.encodeNsPerByte + current.decodeNsPerByte;
-    const saved = work - cost.encodeNsPerByte - cost.decodeNsPerByte;
-    // Where the codec's work is most of the time that a byte takes, what looks like a slow path may be the
-    // work itself: at the destination, or on a processor that both share.
-    const bySaving = work * 4 >= currentNsPerByte * 3 ? currentNsPerByte - saved : Number.POSITIVE_INFINITY;
-    return Math.min(Math.max(coding, carrying), Math.max(coding, bySaving));
+    const guess = Math.min(
+      carrying,
+      currentNsPerByte - this.#hiddenNsPerByte(current, cost, currentNsPerByte),
+    );
+    return Math.max(coding, guess);
+  }
+
+  /**
+   * What looks like a slow path may be the codec itself: decoding in the one thread that places pages, or all of its
+   * work where both hosts share the processor. What another codec may spare of it.
+   */
+  #hiddenNsPerByte(current: CodecCost, other: CodecCost, currentNsPerByte: number): number {
+    const { decodingShare, busyShare } = POLICY_LIMITS;
+    const decoding = current.decodeNsPerByte;
+    const work = current.encodeNsPerByte + decoding;
+    const byDecoding = decoding >= currentNsPerByte * decodingShare ? decoding - other.decodeNsPerByte : 0;
+    const isBusy = work + MOVING_NS_PER_BYTE >= currentNsPerByte * this.#coreCount * busyShare;
+    const spared = (work - other.encodeNsPerByte - other.decodeNsPerByte) / this.#coreCount;
+    return Math.max(byDecoding, isBusy ? spared : 0, 0);
   }
 
   #judge(trial: Trial, nsPerByte: number, nowMs: number): void {

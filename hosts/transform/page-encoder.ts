@@ -3,15 +3,23 @@
  * codec thread. A batch that does not shrink goes as it is.
  */
 
-import type { CodecReport, TransformReport, Transforms } from '../../proto/generated/godwit/v1/migration.ts';
+import {
+  type CodecReport,
+  Compression,
+  type TransformReport,
+  type Transforms,
+} from '../../proto/generated/godwit/v1/migration.ts';
+import { PAGE_BYTES } from '../../proto/page.ts';
 import { compressionName } from '../../proto/transforms.ts';
 import { type PageRun, WireCodec } from '../migration/wire.ts';
-import { type CodecChoice, type CodecChooser, codecChooser, type LinkView } from './codec-chooser.ts';
-import { CodecWorkers, type CodedBytes } from './codec-workers.ts';
-import { CODECS, encodeWith } from './codecs/registry.ts';
+import { AdaptiveChooser } from './adaptive-chooser.ts';
+import { type CodecChoice, type CodecChooser, fixedChooser } from './codec-chooser.ts';
+import type { Coded } from './codec-messages.ts';
+import { CodecWorkers } from './codec-workers.ts';
+import { CODECS, codeWith } from './codecs/registry.ts';
 import type { PageBatch } from './page-batch.ts';
 import type { TransformStage } from './stage.ts';
-import { costOf, TransformMeasure } from './transform-measure.ts';
+import { TransformMeasure } from './transform-measure.ts';
 
 /** A batch as it goes over the wire. */
 export interface CodedPages {
@@ -20,11 +28,15 @@ export interface CodedPages {
   readonly decodedBytes: number;
   /** It may lie in the batch's memory. */
   readonly payload: Uint8Array;
+  /** Of adaptive compression, when the codec was chosen: to be given to `sent`. */
+  readonly phase: number;
 }
 
 export class PageEncoder {
   readonly #stages: readonly TransformStage[];
   readonly #chooser: CodecChooser | undefined;
+  /** The chooser, when compression is adaptive. */
+  readonly #adaptive: AdaptiveChooser | undefined;
   readonly #workers: CodecWorkers | undefined;
   readonly #measure: TransformMeasure;
   readonly #codecs = new Map<string, { batches: number; bytesIn: number; bytesOut: number; cpuS: number }>();
@@ -33,15 +45,23 @@ export class PageEncoder {
   constructor(transforms: Transforms, stages: readonly TransformStage[]) {
     const { compression, compressionThreads } = transforms;
     this.#stages = stages;
-    this.#chooser = codecChooser(transforms);
+    const isAdaptive = compression === Compression.COMPRESSION_ADAPTIVE;
+    this.#adaptive = isAdaptive ? new AdaptiveChooser(compressionThreads) : undefined;
+    this.#chooser = this.#adaptive ?? fixedChooser(transforms);
     this.#measure = new TransformMeasure('compression', compressionName(compression) ?? '');
     if (this.#chooser !== undefined && compressionThreads > 0) {
       this.#workers = new CodecWorkers(compressionThreads);
     }
   }
 
-  /** A round begins. @param pages those that it sends */
-  roundBegins(pages: Uint32Array): void {
+  /**
+   * A round begins.
+   *
+   * @param pages those that it sends
+   * @param limitBytesPerS what may be sent; 0 for unlimited
+   */
+  roundBegins(pages: Uint32Array, limitBytesPerS: number): void {
+    this.#adaptive?.roundBegins(limitBytesPerS);
     for (const stage of this.#stages) stage.roundBegins(pages);
   }
 
@@ -55,20 +75,57 @@ export class PageEncoder {
    *
    * @returns a promise when a codec thread works on it; never rejects but for a fault in a transform
    */
-  encode(batch: PageBatch, link: LinkView): CodedPages | Promise<CodedPages> {
+  encode(batch: PageBatch): CodedPages | Promise<CodedPages> {
     for (const stage of this.#stages) stage.claim(batch);
     const runs = batch.runs();
     const bytes = batch.join();
-    const raw = { runs, codec: WireCodec.NONE, decodedBytes: bytes.byteLength, payload: bytes };
+    const phase = this.phase;
+    const raw = { runs, codec: WireCodec.NONE, decodedBytes: bytes.byteLength, payload: bytes, phase };
     if (this.#chooser === undefined || bytes.byteLength === 0) return raw;
-    const choice = this.#chooser.next(bytes.byteLength, link);
-    const finish = (coded: CodedBytes): CodedPages => this.#finish(raw, choice, coded, batch.size);
-    const here = (): CodedPages => {
-      const { result, cost } = costOf(() => encodeWith(choice, bytes));
-      return finish({ coded: result, cost });
-    };
+    this.#sample(bytes);
+    const choice = this.#chooser.next();
+    const finish = (coded: Coded): CodedPages => this.#finish(raw, choice, coded, batch.size);
+    const here = (): CodedPages => finish(codeWith(choice, bytes));
     const there = choice.codec === 'none' ? undefined : this.#workers?.code(bytes, choice);
     return there === undefined ? here() : there.then(finish, here);
+  }
+
+  /** Whether pages may go as they are, without becoming batches: no stage wants them, and no codec is worth its time. */
+  get isRaw(): boolean {
+    return this.#stages.length === 0 && this.#adaptive?.isRaw === true;
+  }
+
+  /** Of adaptive compression: between two changes of the choice. */
+  get phase(): number {
+    return this.#adaptive?.phase ?? 0;
+  }
+
+  /** A batch was given to a socket. @param isWaiting whether what was given before has not been taken yet */
+  sent({ phase, decodedBytes, payload }: CodedPages, isWaiting: boolean): void {
+    const wireBytes = payload.byteLength;
+    this.#adaptive?.sent({ phase, pageBytes: decodedBytes, wireBytes, isWaiting });
+  }
+
+  /** Pages were given to a socket without becoming a batch. */
+  sentRaw(pageCount: number, isWaiting: boolean): void {
+    const bytes = pageCount * PAGE_BYTES;
+    this.#measure.pagesIn += pageCount;
+    this.#measure.bytesIn += bytes;
+    this.#measure.bytesOut += bytes;
+    this.#count('none', bytes, bytes, 0);
+    this.#adaptive?.sent({ phase: this.phase, pageBytes: bytes, wireBytes: bytes, isWaiting });
+  }
+
+  /** The destination has placed so many more bytes of what was sent. */
+  placed(wireBytes: number): void {
+    this.#adaptive?.placed(wireBytes);
+  }
+
+  #sample(bytes: Uint8Array): void {
+    const code = (sample: Uint8Array, choice: CodecChoice) =>
+      this.#workers?.code(sample, choice) ?? codeWith(choice, sample);
+    // A thread that dies takes its sample with it; there will be another.
+    this.#adaptive?.sample(bytes, code).catch(() => {});
   }
 
   /** Whether the codec threads have enough to do: to be asked before the next batch. */
@@ -96,9 +153,9 @@ export class PageEncoder {
   }
 
   /** What was coded goes if it has become less. */
-  #finish(raw: CodedPages, choice: CodecChoice, { coded, cost }: CodedBytes, pageCount: number): CodedPages {
+  #finish(raw: CodedPages, choice: CodecChoice, done: Coded, pageCount: number): CodedPages {
     const { decodedBytes } = raw;
-    const codedBytes = coded.byteLength;
+    const { codedBytes, coded, cost } = done;
     this.#chooser?.coded({ choice, decodedBytes, codedBytes, cost });
     const bytesOut = Math.min(codedBytes, decodedBytes);
     const measure = this.#measure;
@@ -106,10 +163,10 @@ export class PageEncoder {
     measure.pagesIn += pageCount;
     measure.bytesIn += decodedBytes;
     measure.bytesOut += bytesOut;
-    if (codedBytes < decodedBytes) measure.hits += pageCount;
+    if (coded !== undefined) measure.hits += pageCount;
     else if (choice.codec !== 'none') measure.overflows += pageCount;
     this.#count(choice.codec, decodedBytes, bytesOut, cost.cpuS);
-    if (choice.codec === 'none' || codedBytes >= decodedBytes) return raw;
+    if (choice.codec === 'none' || coded === undefined) return raw;
     return { ...raw, codec: CODECS[choice.codec].wire, payload: coded };
   }
 

@@ -15,6 +15,8 @@ const PLACE_NS_PER_BYTE = 0.65;
 const WAITING_BYTES_MAX = 1024 * 1024;
 /** How often the destination says what it has placed. */
 const TELL_MS = 5;
+/** How often the source measures what codecs do. */
+const SAMPLE_MS = 500;
 
 export interface CodedPath {
   readonly codecs: readonly CodecCost[];
@@ -34,7 +36,6 @@ interface Batch {
   readonly sample: boolean;
   wireBytes: number;
   state: 'gathered' | 'coding' | 'coded';
-  codeStartMs: number;
   isWritten: boolean;
 }
 
@@ -51,11 +52,11 @@ export function simulate(path: CodedPath, chooser: CodecPolicy): number {
 
 /** How long it takes with one choice from beginning to end; 0 is none. */
 export function simulateFixed(path: CodedPath, codec: number): number {
-  const chooser = { next: () => ({ codec, phase: 0, sample: false }), coded() {}, sampled() {}, sent() {}, placed() {} };
+  const chooser = { codec, phase: 0, coded() {}, sampled() {}, sent() {}, placed() {} };
   return new Simulation(path, chooser).run();
 }
 
-type Policy = Pick<CodecPolicy, 'next' | 'coded' | 'sampled' | 'sent' | 'placed'>;
+type Policy = Pick<CodecPolicy, 'codec' | 'phase' | 'coded' | 'sampled' | 'sent' | 'placed'>;
 
 class Simulation {
   readonly #path: CodedPath;
@@ -63,6 +64,7 @@ class Simulation {
   readonly #batches: Batch[] = [];
   readonly #batchCount: number;
   #nowMs = 0;
+  #sampledAtMs = Number.NEGATIVE_INFINITY;
   #mover: Task | undefined;
   #coders: Task[] = [];
   #link: Task | undefined;
@@ -120,25 +122,36 @@ class Simulation {
   #hasRoom(): boolean {
     if (this.#batches.length === this.#batchCount) return false;
     const waiting = this.#batches.slice(this.#written);
-    const codedBytes = waiting.reduce((sum, { state, wireBytes }) => sum + (state === 'coded' ? wireBytes : 0), 0);
+    const codedBytes = waiting.reduce(
+      (sum, { state, wireBytes }) => sum + (state === 'coded' ? wireBytes : 0),
+      0,
+    );
     const uncoded = waiting.filter(({ state }) => state !== 'coded').length;
     return codedBytes < WAITING_BYTES_MAX && uncoded < this.#path.coders + 2;
   }
 
   #gather(): Task {
-    const choice = this.#policy.next(this.#nowMs);
+    const { codec, phase } = this.#policy;
+    const sample = this.#nowMs - this.#sampledAtMs >= SAMPLE_MS;
+    if (sample) this.#sampledAtMs = this.#nowMs;
     return {
       left: BATCH_BYTES * GATHER_NS_PER_BYTE,
       done: () => {
-        const wireBytes = BATCH_BYTES * this.#cost(choice.codec).ratio;
-        this.#batches.push({ ...choice, wireBytes, state: 'gathered', codeStartMs: 0, isWritten: false });
+        const wireBytes = BATCH_BYTES * this.#cost(codec).ratio;
+        this.#batches.push({
+          codec,
+          phase,
+          sample,
+          wireBytes,
+          state: 'gathered',
+          isWritten: false,
+        });
       },
     };
   }
 
   #code(batch: Batch): Task {
     batch.state = 'coding';
-    batch.codeStartMs = this.#nowMs;
     const { encodeNsPerByte, ratio } = this.#cost(batch.codec);
     const { codecs } = this.#path;
     const sampling = batch.sample
@@ -149,10 +162,7 @@ class Simulation {
       done: () => {
         batch.state = 'coded';
         if (batch.sample) this.#policy.sampled(codecs);
-        else {
-          const elapsedNs = (this.#nowMs - batch.codeStartMs) * NS_PER_MS;
-          this.#policy.coded(batch.codec, { ratio, encodeNsPerByte: elapsedNs / BATCH_BYTES });
-        }
+        this.#policy.coded(batch.codec, ratio);
       },
     };
   }
@@ -212,7 +222,11 @@ class Simulation {
       const isWaiting = this.#sent - this.#written > 2;
       this.#policy.sent({ phase, pageBytes: BATCH_BYTES, wireBytes, isWaiting });
     }
-    for (let batch = this.#batches[this.#written]; batch?.state === 'coded'; batch = this.#batches[this.#written]) {
+    for (
+      let batch = this.#batches[this.#written];
+      batch?.state === 'coded';
+      batch = this.#batches[this.#written]
+    ) {
       if (this.#writtenBytes + batch.wireBytes - this.#carriedBytes > this.#path.bufferBytes) return;
       this.#written++;
       this.#writtenBytes += batch.wireBytes;
