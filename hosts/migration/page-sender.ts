@@ -23,7 +23,6 @@ const { gatheredPagesMax, runsMax, codedRunsMax } = WIRE_LIMITS;
 /** Of so many runs of pages one is timed, to know what the search for zeroes costs. */
 const RUNS_PER_SAMPLE = 16;
 const NO_BYTES = Buffer.alloc(0);
-const MS_PER_S = 1000;
 
 /** What a pass over pages has counted. */
 export interface PageCounts {
@@ -66,9 +65,9 @@ export class PageSender {
   #gatherings: readonly Gathering[];
   readonly #buffers: Buffer[] = [];
   readonly #transforms: PageTransforms;
-  /** Runs whose search for zeroes was timed. */
+  /** Pages of runs whose search for zeroes was timed, and what that took. */
   #sampledPages = 0;
-  #sampledMs = 0;
+  readonly #sampled = new TransformMeasure('zero', '');
   #runsToSample = 0;
   /** A transform has failed. */
   #failure: Error | undefined;
@@ -174,9 +173,9 @@ export class PageSender {
     measure.bytesIn = pages * PAGE_BYTES;
     measure.bytesOut = dataPages * PAGE_BYTES;
     measure.hits = zeroPages;
-    measure.timeMs = this.#sampledPages === 0 ? 0 : (this.#sampledMs / this.#sampledPages) * pages;
-    // It is nothing but work.
-    measure.cpuS = measure.timeMs / MS_PER_S;
+    const pagesPerSampled = pages / Math.max(this.#sampledPages, 1);
+    const { cpuS, timeMs } = this.#sampled;
+    measure.add({ cpuS: cpuS * pagesPerSampled, timeMs: timeMs * pagesPerSampled });
     return measure.report();
   }
 
@@ -199,8 +198,6 @@ export class PageSender {
 
   /** Takes one run of the same kind, at most a frame's worth in one stripe; answers where the next begins. */
   #sendRun(pages: Uint32Array, start: number, end: number): number {
-    const isSample = this.#runsToSample-- === 0;
-    const startMs = isSample ? nowMs() : 0;
     const firstPage = pages[start] as number;
     const stripeEnd = (Math.floor(firstPage / STRIPE_PAGES) + 1) * STRIPE_PAGES;
     const isZero = this.#isZero(firstPage);
@@ -209,21 +206,31 @@ export class PageSender {
     const runPagesMax = isRaw ? this.#framePagesMax : Math.min(this.#framePagesMax, gatheredPagesMax);
     const pageEnd = isZero ? stripeEnd : Math.min(stripeEnd, firstPage + runPagesMax);
     const endMax = Math.min(end, start + pageEnd - firstPage);
-    let index = start + 1;
-    let page = firstPage + 1;
-    while (index < endMax && pages[index] === page && this.#isZero(page) === isZero) {
-      index++;
-      page++;
-    }
-    const pageCount = index - start;
-    if (isSample) this.#sample(pageCount, nowMs() - startMs);
+    const pageCount = this.#runLength(pages, start, endMax, isZero);
     this.#count(firstPage, pageCount, isZero);
     const gathering = this.#gatheringOf(firstPage);
     if (isZero) this.#gatherZero(gathering, firstPage, pageCount);
     else if (pageCount >= MOVER_LIMITS.longRunPagesMin && isRaw)
       this.#sendLong(gathering.sender, firstPage, pageCount);
     else this.#gather(gathering, firstPage, pageCount);
-    return index;
+    return start + pageCount;
+  }
+
+  /** How many pages from `start` on follow each other and are of the same kind; of some runs it takes the time. */
+  #runLength(pages: Uint32Array, start: number, endMax: number, isZero: boolean): number {
+    if (this.#runsToSample-- > 0) return this.#scan(pages, start, endMax, isZero);
+    this.#runsToSample = RUNS_PER_SAMPLE;
+    const length = this.#sampled.during(() => this.#scan(pages, start, endMax, isZero));
+    this.#sampledPages += length;
+    return length;
+  }
+
+  #scan(pages: Uint32Array, start: number, endMax: number, isZero: boolean): number {
+    const first = (pages[start] as number) - start;
+    let index = start + 1;
+    while (index < endMax && pages[index] === first + index && this.#isZero(first + index) === isZero)
+      index++;
+    return index - start;
   }
 
   #isZero(page: number): boolean {
@@ -233,12 +240,6 @@ export class PageSender {
   /** Runs of a frame: a stage may make of each page of a batch a run of its own. */
   get #frameRunsMax(): number {
     return this.#transforms.encoder === undefined ? runsMax : codedRunsMax - gatheredPagesMax;
-  }
-
-  #sample(pages: number, durationMs: number): void {
-    this.#runsToSample = RUNS_PER_SAMPLE;
-    this.#sampledPages += pages;
-    this.#sampledMs += durationMs;
   }
 
   #gatheringOf(page: number): Gathering {
