@@ -87,7 +87,7 @@ export class DestinationSide {
   readonly #decoder: PageDecoder;
   /** Whether the source chooses codecs by what arrives, and what it has not been told of that. */
   readonly #isAdaptive: boolean;
-  #arrived = { bytes: 0, toldAtMs: 0 };
+  #arrivedBytes = 0;
   #channels: DestinationChannel[] = [];
   #priority: DestinationChannel | undefined;
   readonly #ledgerReceiver: LedgerReceiver;
@@ -332,12 +332,15 @@ export class DestinationSide {
     if (bytes > 0) this.#main.sender.send('PLACED', { bytes });
   }
 
+  /** Soon tells the source what has arrived since it was last told. */
   #tellArrived(byteCount: number): void {
-    this.#arrived.bytes += byteCount;
-    const atMs = nowMs();
-    if (atMs - this.#arrived.toldAtMs < MOVER_LIMITS.arrivedIntervalMs) return;
-    this.#main.sender.send('ARRIVED', { bytes: Math.min(this.#arrived.bytes, WIRE_LIMITS.arrivedBytesMax) });
-    this.#arrived = { bytes: 0, toldAtMs: atMs };
+    this.#arrivedBytes += byteCount;
+    if (this.#arrivedBytes > byteCount) return;
+    setTimeout(() => {
+      const bytes = Math.min(this.#arrivedBytes, WIRE_LIMITS.arrivedBytesMax);
+      this.#arrivedBytes = 0;
+      if (this.#stage === 'moving') this.#main.sender.send('ARRIVED', { bytes });
+    }, MOVER_LIMITS.arrivedIntervalMs);
   }
 
   #onControl(channel: DestinationChannel, frame: ControlFrame, payload: Uint8Array): void {

@@ -180,13 +180,13 @@ export class PageSender {
   }
 
   get #mustWait(): boolean {
-    const isCoding = this.#transforms.encoder?.isFull === true || this.#failure !== undefined;
+    const isCoding = this.#transforms.encoder?.isFull(this.phase) === true || this.#failure !== undefined;
     return this.#waitMs > 0 || this.#full !== undefined || isCoding;
   }
 
   /** Until the channel has room, the codec threads have too, and the limit is kept. */
   async #wait(): Promise<void> {
-    await this.#transforms.encoder?.room();
+    await this.#transforms.encoder?.room(this.phase);
     if (this.#failure !== undefined) throw this.#failure;
     const full = this.#full;
     const waitMs = this.#waitMs;

@@ -72,7 +72,9 @@ export class SourceSide {
     const senders = parts.channels.map(({ sender }) => sender);
     const transforms = transformsOf(options);
     const context = { transforms, shared, channelCount: senders.length };
-    this.#encoder = hasBatches(transforms) ? new PageEncoder(transforms, stagesOf(context)) : undefined;
+    this.#encoder = hasBatches(transforms)
+      ? new PageEncoder(transforms, stagesOf(context), parts.silence)
+      : undefined;
     const pageTransforms = { zero: transforms.zero, encoder: this.#encoder };
     this.#pageSender = new PageSender(shared.memory, senders, limit, parts.signal, pageTransforms);
     parts.channels[0]?.answer('ARRIVED', ({ bytes }) => this.#encoder?.placed(bytes));

@@ -6,16 +6,14 @@
 import { availableParallelism } from 'node:os';
 import { PAGE_BYTES } from '../../proto/page.ts';
 import { nowMs } from '../clock.ts';
+import type { Silence } from '../migration/silence.ts';
 import type { CodecChoice, CodecChooser, CodingOutcome } from './codec-chooser.ts';
-import type { Coded } from './codec-messages.ts';
-import { type CodecCost, CodecPolicy } from './codec-policy.ts';
-import { CODECS, decodePayload } from './codecs/registry.ts';
-import { costOf } from './transform-measure.ts';
+import { costOfCodec } from './codec-cost.ts';
+import { CodecPolicy } from './codec-policy.ts';
 
 const NS_PER_MS = 1e6;
 /** Enough for the rate to be that of a batch. */
-const SAMPLE_BYTES_MAX = 16 * PAGE_BYTES;
-const SAMPLE_RUNS = 2;
+const SAMPLE_BYTES_MAX = 8 * PAGE_BYTES;
 const SAMPLE_INTERVAL_MS = 500;
 /** The first time a codec runs it is slower than later. */
 const SECOND_SAMPLE_MS = 50;
@@ -33,10 +31,6 @@ const CANDIDATES = [
   { codec: 'zstd', level: 1 },
   { codec: 'zstd', level: 3 },
 ] as const satisfies readonly CodecChoice[];
-type Candidate = (typeof CANDIDATES)[number];
-
-/** Codes bytes in shared memory, wherever that is done. */
-type Code = (bytes: Uint8Array, choice: CodecChoice) => Coded | Promise<Coded>;
 
 /** A batch that was given to a socket. */
 export interface SentBatch {
@@ -50,11 +44,17 @@ export interface SentBatch {
 
 export class AdaptiveChooser implements CodecChooser {
   readonly #policy: CodecPolicy;
+  readonly #silence: Silence;
   #sampleDueAtMs = 0;
   #sampleCount = 0;
+  #wake: () => void = () => {};
 
-  /** @param threadCount threads that code besides the mover */
-  constructor(threadCount: number) {
+  /**
+   * @param threadCount threads that code besides the mover
+   * @param silence of the destination
+   */
+  constructor(threadCount: number, silence: Silence) {
+    this.#silence = silence;
     this.#policy = new CodecPolicy(CANDIDATES.length, threadCount, availableParallelism());
   }
 
@@ -75,51 +75,43 @@ export class AdaptiveChooser implements CodecChooser {
   /** A round begins, and everything before it is in place. @param limitBytesPerS 0 for unlimited */
   roundBegins(limitBytesPerS: number): void {
     this.#policy.begin(limitBytesPerS);
+    this.#wake();
   }
 
-  coded({ choice, decodedBytes, codedBytes }: CodingOutcome): void {
+  coded({ choice, decodedBytes, codedBytes, cost }: CodingOutcome): void {
     const codec = CANDIDATES.findIndex((candidate) => candidate === choice) + 1;
-    this.#policy.coded(codec, Math.min(1, codedBytes / decodedBytes));
+    const encodeNsPerByte = (cost.timeMs * NS_PER_MS) / decodedBytes;
+    this.#policy.coded(codec, Math.min(1, codedBytes / decodedBytes), encodeNsPerByte, nowMs());
   }
 
   sent(batch: SentBatch): void {
-    this.#policy.sent(batch);
+    this.#policy.sent(batch, nowMs());
+  }
+
+  /** Whether so much is on its way that the next batch is to wait. */
+  get isFull(): boolean {
+    return this.#policy.isFull;
+  }
+
+  /** Until something has arrived. @throws when the destination is silent for too long */
+  async arrival(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#wake = resolve;
+    await this.#silence.during('word of what has arrived', promise);
   }
 
   /** The destination has placed so much more of what was sent. */
   placed(wireBytes: number): void {
     this.#policy.placed(wireBytes, nowMs());
+    this.#wake();
   }
 
-  /** Measures all codecs on a part of a batch, when it is time to. */
-  async sample(batch: Uint8Array, code: Code): Promise<void> {
+  /** Measures all codecs on a part of a batch, when it is time to: here, since threads may not have started. */
+  sample(batch: Uint8Array): void {
     const atMs = nowMs();
     if (atMs < this.#sampleDueAtMs) return;
     this.#sampleDueAtMs = atMs + (this.#sampleCount++ === 0 ? SECOND_SAMPLE_MS : SAMPLE_INTERVAL_MS);
-    // Its own: the batch goes on.
-    const bytes = new Uint8Array(new SharedArrayBuffer(Math.min(batch.byteLength, SAMPLE_BYTES_MAX)));
-    bytes.set(batch.subarray(0, bytes.byteLength));
-    const costs: CodecCost[] = [];
-    for (const choice of CANDIDATES) costs.push(await costOfCodec(choice, bytes, code));
-    this.#policy.sampled(costs);
+    const bytes = batch.subarray(0, SAMPLE_BYTES_MAX);
+    this.#policy.sampled(CANDIDATES.map((choice) => costOfCodec(choice, bytes)));
   }
-}
-
-/** What a codec does to some bytes. The better of two times: in the other one its thread may have lost the processor. */
-async function costOfCodec(choice: Candidate, bytes: Uint8Array, code: Code): Promise<CodecCost> {
-  let cost: CodecCost = { ratio: 1, encodeNsPerByte: Number.POSITIVE_INFINITY, decodeNsPerByte: 0 };
-  for (let run = 0; run < SAMPLE_RUNS; run++) {
-    const { codedBytes, coded, cost: encoding } = await code(bytes, choice);
-    const decoding = coded && costOf(() => decodePayload(CODECS[choice.codec].wire, coded, bytes.byteLength));
-    const nsPerByte = (timeMs = 0): number => (timeMs * NS_PER_MS) / bytes.byteLength;
-    cost = {
-      ratio: Math.min(1, codedBytes / bytes.byteLength),
-      encodeNsPerByte: Math.min(cost.encodeNsPerByte, nsPerByte(encoding.timeMs)),
-      decodeNsPerByte:
-        run === 0
-          ? nsPerByte(decoding?.cost.timeMs)
-          : Math.min(cost.decodeNsPerByte, nsPerByte(decoding?.cost.timeMs)),
-    };
-  }
-  return cost;
 }

@@ -12,6 +12,8 @@
  * coder and socket; here that queue says whether the path is the slower one, and the rates say the rest.
  */
 
+import { MOVER_LIMITS } from '../migration/limits.ts';
+
 const NS_PER_MS = 1e6;
 const NS_PER_S = 1e9;
 const MEBIBYTE = 1024 * 1024;
@@ -19,15 +21,24 @@ const MEBIBYTE = 1024 * 1024;
 export const POLICY_LIMITS = {
   /** A window over which a rate is measured lasts at least this long, and has so many bytes on the wire. */
   windowMsMin: 10,
-  windowBytesMin: MEBIBYTE,
-  /** Windows after which a trial is decided even when it is close. */
+  windowBytesMin: MEBIBYTE / 2,
+  /** Two windows that differ by no more than this share: the rate is steady, and a trial can tell something. */
+  steadyShare: 0.15,
+  /** Windows after which a trial is decided even when its rate is not steady. */
   trialWindowsMax: 4,
-  /** A trial is decided at its first window when it is faster or slower by this share. */
-  clearShare: 0.1,
+  /** And at its first window when it is slower by this factor. */
+  clearLoss: 1.2,
+  /** So many coded batches say how long coding takes. */
+  trialBatchesMin: 4,
   /** What the model must promise for a trial. */
   gainMin: 0.01,
+  /** By how much a choice must look better whose coding takes more than half of what carrying takes. */
+  doubt: 1.2,
   /** The path is the slower side when what is on its way grows by this share of what arrives. */
   growthShare: 0.25,
+  /** What may always be on its way, and in units of rate times round trip. */
+  wayBytesMin: 2 * MEBIBYTE,
+  productsOnTheWay: 4,
   /** How long a choice that lost is left alone, at least. Twice as long after each further time. */
   holdMsMin: 1000,
   /** And in units of the time that the trial lost. */
@@ -59,6 +70,7 @@ export interface Sent {
 /** A batch on its way: what had been sent with it. */
 interface Flight extends Sent {
   readonly endBytes: number;
+  readonly sentAtMs: number;
 }
 
 /** What is known of a choice from having used it. */
@@ -74,6 +86,8 @@ interface Trial {
   readonly beforeNsPerByte: number;
   readonly startMs: number;
   windows: number;
+  codedBatches: number;
+  encodeNsPerByte: number;
 }
 
 /** A time in which only batches of one phase arrived. */
@@ -102,7 +116,7 @@ export class CodecPolicy {
   readonly #coderCount: number;
   readonly #coreCount: number;
   #costs: CodecCost[] | undefined;
-  #current: number;
+  #current = 0;
   #phase = 0;
   #experience: Experience[] = [];
   #trial: Trial | undefined;
@@ -112,20 +126,25 @@ export class CodecPolicy {
   #flights: Flight[] = [];
   #sentBytes = 0;
   #placedBytes = 0;
+  #arrival = { sinceMs: 0, bytes: 0 };
+  #arrivalBytesPerMs = 0;
+  /** The shortest time from sending to knowing that it was placed. */
+  #roundTripMs = Number.POSITIVE_INFINITY;
+  /** How much slower coding turned out than it was sampled, when it was tried last. */
+  #codingFactor = 1;
   #window: Window | undefined;
+  /** Of the window before, of this phase. */
+  #lastNsPerByte: number | undefined;
 
   /**
    * @param codecCount how many there are besides none
    * @param coderCount threads that code at the same time
    * @param coreCount processors of this machine
-   * @param start the codec of the first batches: a fast one, for what fills the buffers of a slow link
-   *   uncoded costs more than what coding costs on a fast one
    */
-  constructor(codecCount: number, coderCount: number, coreCount: number, start = 1) {
+  constructor(codecCount: number, coderCount: number, coreCount: number) {
     this.#coreCount = coreCount;
     this.#codecCount = codecCount;
     this.#coderCount = Math.max(1, coderCount);
-    this.#current = start;
   }
 
   /** Index of the codec for the next batch; 0 is none. */
@@ -155,27 +174,49 @@ export class CodecPolicy {
     this.#costs = [NONE, ...costs];
   }
 
-  /** A batch has been coded. What a codec saves follows the batches, not only the samples. */
-  coded(codec: number, ratio: number): void {
+  /**
+   * A batch has been coded. What a codec saves follows the batches, not only the samples. A trial whose batches take
+   * longer to be coded than batches took to arrive before is over.
+   */
+  coded(codec: number, ratio: number, encodeNsPerByte: number, nowMs: number): void {
     const cost = this.#costs?.[codec];
     if (cost === undefined || codec === 0) return;
     (this.#costs as CodecCost[])[codec] = {
       ...cost,
       ratio: cost.ratio + (ratio - cost.ratio) / RATIO_MEMORY,
     };
+    const trial = this.#trial;
+    if (trial === undefined || codec !== this.#current) return;
+    trial.codedBatches++;
+    trial.encodeNsPerByte += encodeNsPerByte;
+    if (trial.codedBatches < POLICY_LIMITS.trialBatchesMin) return;
+    const coding = trial.encodeNsPerByte / trial.codedBatches / this.#coderCount;
+    if (coding > trial.beforeNsPerByte) this.#decide(trial, coding, nowMs);
+  }
+
+  /**
+   * Whether to send nothing more before something arrives. What is on its way was coded as it once seemed best: so no
+   * more than keeps the path busy, some of the product of its rate and its round trip (BBR; Cardwell et al., ACM Queue 2016).
+   */
+  get isFull(): boolean {
+    const { wayBytesMin, productsOnTheWay } = POLICY_LIMITS;
+    const tripMs = this.#roundTripMs + MOVER_LIMITS.arrivedIntervalMs;
+    const product = this.#arrivalBytesPerMs === 0 ? 0 : this.#arrivalBytesPerMs * tripMs;
+    return this.#sentBytes - this.#placedBytes >= Math.max(wayBytesMin, productsOnTheWay * product);
   }
 
   /** A batch was given to a socket, all batches before it as well. */
-  sent(batch: Sent): void {
+  sent(batch: Sent, nowMs: number): void {
     this.#sentBytes += batch.wireBytes;
-    this.#flights.push({ ...batch, endBytes: this.#sentBytes });
+    this.#flights.push({ ...batch, endBytes: this.#sentBytes, sentAtMs: nowMs });
     if (this.#window === undefined) return;
     this.#window.sends++;
-    if (batch.isWaiting) this.#window.waits++;
+    if (batch.isWaiting || this.isFull) this.#window.waits++;
   }
 
   /** The destination has placed so many more bytes of what was sent. */
   placed(wireBytes: number, nowMs: number): void {
+    this.#measureArrival(wireBytes, nowMs);
     // More than was sent cannot be.
     this.#placedBytes = Math.min(this.#placedBytes + wireBytes, this.#sentBytes);
     const window = this.#window;
@@ -183,6 +224,7 @@ export class CodecPolicy {
     for (let flight = this.#flights[0]; flight !== undefined; flight = this.#flights[0]) {
       if (flight.endBytes > this.#placedBytes) break;
       this.#flights.shift();
+      this.#roundTripMs = Math.min(this.#roundTripMs, nowMs - flight.sentAtMs);
       if (flight.phase !== this.#phase) continue;
       isOfPhase = true;
       if (window !== undefined) count(window, flight);
@@ -198,6 +240,18 @@ export class CodecPolicy {
     }
   }
 
+  /** The rate of what arrives, over some milliseconds. */
+  #measureArrival(wireBytes: number, nowMs: number): void {
+    const { sinceMs, bytes } = this.#arrival;
+    const elapsedMs = nowMs - sinceMs;
+    if (elapsedMs < POLICY_LIMITS.windowMsMin) {
+      this.#arrival.bytes += wireBytes;
+      return;
+    }
+    this.#arrivalBytesPerMs = (bytes + wireBytes) / elapsedMs;
+    this.#arrival = { sinceMs: nowMs, bytes: 0 };
+  }
+
   #closeWindow(window: Window, nowMs: number): void {
     const elapsedNs = (nowMs - window.startMs) * NS_PER_MS;
     const nsPerByte = elapsedNs / window.pageBytes;
@@ -206,19 +260,18 @@ export class CodecPolicy {
     const isFull = window.waits * 2 >= window.sends || grown >= window.wireBytes * POLICY_LIMITS.growthShare;
     this.#pathBytesPerNs = isFull ? window.wireBytes / elapsedNs : this.#limitBytesPerNs;
     this.#window = openWindow(nowMs, waySent);
-    const known = this.#experience[this.#current];
-    if (this.#trial === undefined && known !== undefined && isOther(nsPerByte, known.nsPerByte)) {
-      this.#experience = [];
-    }
-    this.#learn(this.#current, nsPerByte);
-    if (this.#trial === undefined) this.#consider(nsPerByte, nowMs);
-    else this.#judge(this.#trial, nsPerByte, nowMs);
+    const last = this.#lastNsPerByte;
+    this.#lastNsPerByte = nsPerByte;
+    const isSteady = last !== undefined && Math.abs(nsPerByte / last - 1) <= POLICY_LIMITS.steadyShare;
+    if (this.#trial !== undefined) this.#judge(this.#trial, isSteady, nsPerByte, nowMs);
+    else if (isSteady) this.#consider(nsPerByte, nowMs);
   }
 
   #enter(codec: number): void {
     this.#current = codec;
     this.#phase++;
     this.#window = undefined;
+    this.#lastNsPerByte = undefined;
   }
 
   #learn(codec: number, nsPerByte: number): void {
@@ -228,6 +281,12 @@ export class CodecPolicy {
 
   /** Begins a trial when the model promises something. */
   #consider(nsPerByte: number, nowMs: number): void {
+    const known = this.#experience[this.#current];
+    if (known !== undefined && isOther(nsPerByte, known.nsPerByte)) {
+      this.#experience = [];
+      this.#codingFactor = 1;
+    }
+    this.#learn(this.#current, nsPerByte);
     let best = this.#current;
     let bestNsPerByte = nsPerByte * (1 - POLICY_LIMITS.gainMin);
     for (let codec = 0; codec <= this.#codecCount; codec++) {
@@ -238,7 +297,8 @@ export class CodecPolicy {
       bestNsPerByte = expected;
     }
     if (best === this.#current) return;
-    this.#trial = { before: this.#current, beforeNsPerByte: nsPerByte, startMs: nowMs, windows: 0 };
+    const before = { before: this.#current, beforeNsPerByte: nsPerByte, startMs: nowMs };
+    this.#trial = { ...before, windows: 0, codedBatches: 0, encodeNsPerByte: 0 };
     this.#enter(best);
   }
 
@@ -250,13 +310,15 @@ export class CodecPolicy {
     const cost = this.#costs?.[codec];
     const current = this.#costs?.[this.#current];
     if (path === undefined || cost === undefined || current === undefined) return Number.POSITIVE_INFINITY;
-    const coding = cost.encodeNsPerByte / this.#coderCount;
+    const coding = (cost.encodeNsPerByte / this.#coderCount) * this.#codingFactor;
     const carrying = cost.ratio / path;
     const guess = Math.min(
       carrying,
       currentNsPerByte - this.#hiddenNsPerByte(current, cost, currentNsPerByte),
     );
-    return Math.max(coding, guess);
+    const expected = Math.max(coding, guess);
+    // Where the codec takes much of the time it is likely to take more than it says.
+    return coding * 2 > carrying ? expected * POLICY_LIMITS.doubt : expected;
   }
 
   /**
@@ -273,19 +335,35 @@ export class CodecPolicy {
     return Math.max(byDecoding, isBusy ? spared : 0, 0);
   }
 
-  #judge(trial: Trial, nsPerByte: number, nowMs: number): void {
+  #judge(trial: Trial, isSteady: boolean, nsPerByte: number, nowMs: number): void {
     trial.windows++;
-    const { trialWindowsMax, clearShare, holdMsMin, holdPerLost } = POLICY_LIMITS;
-    const gain = 1 - nsPerByte / trial.beforeNsPerByte;
-    if (Math.abs(gain) < clearShare && trial.windows < trialWindowsMax) return;
+    const { trialWindowsMax, clearLoss } = POLICY_LIMITS;
+    const isClear = nsPerByte > trial.beforeNsPerByte * clearLoss;
+    if (isClear || isSteady || trial.windows >= trialWindowsMax) this.#decide(trial, nsPerByte, nowMs);
+  }
+
+  /** Keeps what was tried, or goes back to what was before. */
+  #decide(trial: Trial, nsPerByte: number, nowMs: number): void {
     this.#trial = undefined;
     const tried = this.#current;
-    const loser = gain > 0 ? trial.before : tried;
-    const lostMs = (nowMs - trial.startMs) * Math.max(0, -gain / (1 - gain));
-    const holdMs = Math.max(holdMsMin, holdPerLost * lostMs, 2 * (this.#experience[loser]?.holdMs ?? 0));
-    const loserNsPerByte = gain > 0 ? trial.beforeNsPerByte : nsPerByte;
-    this.#experience[loser] = { nsPerByte: loserNsPerByte, heldUntilMs: nowMs + holdMs, holdMs };
-    if (gain <= 0) this.#enter(trial.before);
+    const { codedBatches, before, beforeNsPerByte } = trial;
+    const sampled = this.#costs?.[tried]?.encodeNsPerByte ?? 0;
+    // Others will be as much slower than their samples: their thread does not get what those got.
+    if (codedBatches > 0 && sampled > 0) {
+      this.#codingFactor = Math.max(1, trial.encodeNsPerByte / codedBatches / sampled);
+    }
+    const isBetter = nsPerByte < beforeNsPerByte;
+    const lostMs = isBetter ? 0 : (nowMs - trial.startMs) * (1 - beforeNsPerByte / nsPerByte);
+    this.#learn(tried, nsPerByte);
+    this.#hold(isBetter ? before : tried, lostMs, nowMs);
+    if (!isBetter) this.#enter(before);
+  }
+
+  /** Leaves the loser of a trial alone for a time. */
+  #hold(codec: number, lostMs: number, nowMs: number): void {
+    const { nsPerByte = Number.POSITIVE_INFINITY, holdMs: last = 0 } = this.#experience[codec] ?? {};
+    const holdMs = Math.max(POLICY_LIMITS.holdMsMin, POLICY_LIMITS.holdPerLost * lostMs, 2 * last);
+    this.#experience[codec] = { nsPerByte, heldUntilMs: nowMs + holdMs, holdMs };
   }
 }
 

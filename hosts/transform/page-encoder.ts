@@ -11,13 +11,14 @@ import {
 } from '../../proto/generated/godwit/v1/migration.ts';
 import { PAGE_BYTES } from '../../proto/page.ts';
 import { compressionName } from '../../proto/transforms.ts';
+import type { Silence } from '../migration/silence.ts';
 import { type PageRun, WireCodec } from '../migration/wire.ts';
 import { AdaptiveChooser } from './adaptive-chooser.ts';
 import { type CodecChoice, type CodecChooser, fixedChooser } from './codec-chooser.ts';
 import type { Coded } from './codec-messages.ts';
 import { CodecWorkers } from './codec-workers.ts';
 import { CODECS, codeWith } from './codecs/registry.ts';
-import type { PageBatch } from './page-batch.ts';
+import { MovePhase, type PageBatch } from './page-batch.ts';
 import type { TransformStage } from './stage.ts';
 import { TransformMeasure } from './transform-measure.ts';
 
@@ -37,21 +38,25 @@ export class PageEncoder {
   readonly #chooser: CodecChooser | undefined;
   /** The chooser, when compression is adaptive. */
   readonly #adaptive: AdaptiveChooser | undefined;
-  readonly #workers: CodecWorkers | undefined;
+  readonly #threadCount: number;
+  #workers: CodecWorkers | undefined;
   readonly #measure: TransformMeasure;
   readonly #codecs = new Map<string, { batches: number; bytesIn: number; bytesOut: number; cpuS: number }>();
 
-  /** @param stages dedup and delta, as far as they are asked for */
-  constructor(transforms: Transforms, stages: readonly TransformStage[]) {
+  /**
+   * @param stages dedup and delta, as far as they are asked for
+   * @param silence of the destination, which says what has arrived
+   */
+  constructor(transforms: Transforms, stages: readonly TransformStage[], silence: Silence) {
     const { compression, compressionThreads } = transforms;
     this.#stages = stages;
     const isAdaptive = compression === Compression.COMPRESSION_ADAPTIVE;
-    this.#adaptive = isAdaptive ? new AdaptiveChooser(compressionThreads) : undefined;
+    this.#adaptive = isAdaptive ? new AdaptiveChooser(compressionThreads, silence) : undefined;
     this.#chooser = this.#adaptive ?? fixedChooser(transforms);
     this.#measure = new TransformMeasure('compression', compressionName(compression) ?? '');
-    if (this.#chooser !== undefined && compressionThreads > 0) {
-      this.#workers = new CodecWorkers(compressionThreads);
-    }
+    this.#threadCount = compressionThreads;
+    // What is adaptive may never need them, and their start takes a processor.
+    if (this.#chooser !== undefined && !isAdaptive) this.#startThreads();
   }
 
   /**
@@ -82,12 +87,18 @@ export class PageEncoder {
     const phase = this.phase;
     const raw = { runs, codec: WireCodec.NONE, decodedBytes: bytes.byteLength, payload: bytes, phase };
     if (this.#chooser === undefined || bytes.byteLength === 0) return raw;
-    this.#sample(bytes);
+    this.#adaptive?.sample(bytes);
     const choice = this.#chooser.next();
     const finish = (coded: Coded): CodedPages => this.#finish(raw, choice, coded, batch.size);
     const here = (): CodedPages => finish(codeWith(choice, bytes));
-    const there = choice.codec === 'none' ? undefined : this.#workers?.code(bytes, choice);
+    if (choice.codec === 'none') return here();
+    this.#startThreads();
+    const there = this.#workers?.code(bytes, choice);
     return there === undefined ? here() : there.then(finish, here);
+  }
+
+  #startThreads(): void {
+    if (this.#threadCount > 0) this.#workers ??= new CodecWorkers(this.#threadCount);
   }
 
   /** Whether pages may go as they are, without becoming batches: no stage wants them, and no codec is worth its time. */
@@ -121,21 +132,20 @@ export class PageEncoder {
     this.#adaptive?.placed(wireBytes);
   }
 
-  #sample(bytes: Uint8Array): void {
-    const code = (sample: Uint8Array, choice: CodecChoice) =>
-      this.#workers?.code(sample, choice) ?? codeWith(choice, sample);
-    // A thread that dies takes its sample with it; there will be another.
-    this.#adaptive?.sample(bytes, code).catch(() => {});
+  /** Whether the codec threads have enough to do, or enough is on its way: to be asked before the next batch. */
+  isFull(phase: MovePhase): boolean {
+    return this.#workers?.isFull === true || this.#isWayFull(phase);
   }
 
-  /** Whether the codec threads have enough to do: to be asked before the next batch. */
-  get isFull(): boolean {
-    return this.#workers?.isFull ?? false;
-  }
-
-  /** Until they have not. */
-  async room(): Promise<void> {
+  /** Until that is no more so. @throws when the destination tells nothing for too long */
+  async room(phase: MovePhase): Promise<void> {
     await this.#workers?.room();
+    while (this.#isWayFull(phase)) await this.#adaptive?.arrival();
+  }
+
+  /** After the switch the push has a window of its own. */
+  #isWayFull(phase: MovePhase): boolean {
+    return phase !== MovePhase.SWITCHED && this.#adaptive?.isFull === true;
   }
 
   reports(): TransformReport[] {

@@ -4,7 +4,7 @@
  * policy that chooses codecs: no thread, no clock, no chance.
  */
 
-import type { CodecPolicy, CodecCost } from '../../hosts/transform/codec-policy.ts';
+import type { CodecCost, CodecPolicy } from '../../hosts/transform/codec-policy.ts';
 
 const BATCH_BYTES = 256 * 1024;
 const NS_PER_MS = 1e6;
@@ -52,11 +52,11 @@ export function simulate(path: CodedPath, chooser: CodecPolicy): number {
 
 /** How long it takes with one choice from beginning to end; 0 is none. */
 export function simulateFixed(path: CodedPath, codec: number): number {
-  const chooser = { codec, phase: 0, coded() {}, sampled() {}, sent() {}, placed() {} };
+  const chooser = { codec, phase: 0, isFull: false, coded() {}, sampled() {}, sent() {}, placed() {} };
   return new Simulation(path, chooser).run();
 }
 
-type Policy = Pick<CodecPolicy, 'codec' | 'phase' | 'coded' | 'sampled' | 'sent' | 'placed'>;
+type Policy = Pick<CodecPolicy, 'codec' | 'phase' | 'isFull' | 'coded' | 'sampled' | 'sent' | 'placed'>;
 
 class Simulation {
   readonly #path: CodedPath;
@@ -76,7 +76,7 @@ class Simulation {
   #receivedBytes = 0;
   #writtenBytes = 0;
   #untoldBytes = 0;
-  #toldAtMs = 0;
+  #tellAtMs = TELL_MS;
   /** Batches that were given to the socket. */
   #sent = 0;
 
@@ -102,7 +102,7 @@ class Simulation {
     if (this.#mover === undefined && this.#hasRoom()) this.#mover = this.#gather();
     for (const batch of this.#batches.slice(this.#written)) {
       if (batch.state !== 'gathered') continue;
-      if (batch.codec === 0) batch.state = 'coded';
+      if (batch.codec === 0 && !batch.sample) batch.state = 'coded';
       else if (this.#coders.length < Math.max(1, this.#path.coders)) this.#coders.push(this.#code(batch));
     }
     const next = this.#batches[this.#carried];
@@ -120,7 +120,7 @@ class Simulation {
   }
 
   #hasRoom(): boolean {
-    if (this.#batches.length === this.#batchCount) return false;
+    if (this.#batches.length === this.#batchCount || this.#policy.isFull) return false;
     const waiting = this.#batches.slice(this.#written);
     const codedBytes = waiting.reduce(
       (sum, { state, wireBytes }) => sum + (state === 'coded' ? wireBytes : 0),
@@ -152,6 +152,7 @@ class Simulation {
 
   #code(batch: Batch): Task {
     batch.state = 'coding';
+    const startMs = this.#nowMs;
     const { encodeNsPerByte, ratio } = this.#cost(batch.codec);
     const { codecs } = this.#path;
     const sampling = batch.sample
@@ -162,7 +163,12 @@ class Simulation {
       done: () => {
         batch.state = 'coded';
         if (batch.sample) this.#policy.sampled(codecs);
-        this.#policy.coded(batch.codec, ratio);
+        this.#policy.coded(
+          batch.codec,
+          ratio,
+          ((this.#nowMs - startMs) * NS_PER_MS) / BATCH_BYTES,
+          this.#nowMs,
+        );
       },
     };
   }
@@ -174,16 +180,15 @@ class Simulation {
       done: () => {
         this.#received++;
         this.#receivedBytes += wireBytes;
-        this.#tell(wireBytes);
+        this.#untoldBytes += wireBytes;
       },
     };
   }
 
   /** The destination says what it has placed, now and then. */
-  #tell(wireBytes: number): void {
-    this.#untoldBytes += wireBytes;
-    if (this.#nowMs - this.#toldAtMs < TELL_MS) return;
-    this.#toldAtMs = this.#nowMs;
+  #tell(): void {
+    if (this.#nowMs < this.#tellAtMs - 1e-6) return;
+    this.#tellAtMs = this.#nowMs + TELL_MS;
     this.#policy.placed(this.#untoldBytes, this.#nowMs);
     this.#untoldBytes = 0;
   }
@@ -197,6 +202,7 @@ class Simulation {
     const times = working.map(({ left }) => left / speed);
     if (this.#link !== undefined) times.push(this.#link.left / bytesPerNs);
     if (nextChangeMs !== undefined) times.push((nextChangeMs(this.#nowMs) - this.#nowMs) * NS_PER_MS);
+    times.push((this.#tellAtMs - this.#nowMs) * NS_PER_MS);
     const elapsedNs = Math.min(...times);
     this.#nowMs += elapsedNs / NS_PER_MS;
     for (const task of working) task.left -= elapsedNs * speed;
@@ -205,6 +211,7 @@ class Simulation {
     this.#coders = this.#coders.filter((task) => this.#ended(task) !== undefined);
     this.#link = this.#ended(this.#link);
     this.#receiver = this.#ended(this.#receiver);
+    this.#tell();
     this.#write();
   }
 
@@ -220,7 +227,7 @@ class Simulation {
       this.#sent++;
       const { phase, wireBytes } = batch;
       const isWaiting = this.#sent - this.#written > 2;
-      this.#policy.sent({ phase, pageBytes: BATCH_BYTES, wireBytes, isWaiting });
+      this.#policy.sent({ phase, pageBytes: BATCH_BYTES, wireBytes, isWaiting }, this.#nowMs);
     }
     for (
       let batch = this.#batches[this.#written];

@@ -85,7 +85,8 @@ export class PagePath {
       channels.push(new ChannelSender(await accepted, silence));
     }
     const stages = stagesOf({ transforms, shared: near, channelCount });
-    const encoder = hasBatches(transforms) ? new PageEncoder(transforms, stages) : undefined;
+    const encoder = hasBatches(transforms) ? new PageEncoder(transforms, stages, silence) : undefined;
+    placing.arrived = (byteCount) => encoder?.placed(byteCount);
     const limit = new BandwidthLimit(bytesPerS);
     const sender = new PageSender(near.memory, channels, limit, signal, { zero: transforms.zero, encoder });
     const memories = { source: near.memory, destination: far.memory };
@@ -96,7 +97,7 @@ export class PagePath {
   async send(pages: readonly number[]): Promise<void> {
     const list = Uint32Array.from(pages);
     const placed = this.#placing.round();
-    this.#encoder?.roundBegins(list);
+    this.#encoder?.roundBegins(list, 0);
     const end = await this.sender.send(list, 0, list.length, () => true);
     if (end !== list.length) throw new Error(`the sender stopped at ${end} of ${list.length} pages`);
     for (const channel of this.#channels) channel.send('ROUND_END', { round: 1 });
@@ -123,6 +124,8 @@ export class PagePath {
 
 /** What comes at the other end. */
 class Placing {
+  /** Tells the source what has arrived. */
+  arrived: (byteCount: number) => void = () => {};
   readonly #channelCount: number;
   #roundsEnded = 0;
   #round = Promise.withResolvers<void>();
@@ -145,8 +148,12 @@ class Placing {
         throw new Error(`${frame.type} came with a payload`);
       },
       frame: (frame) => {
-        if (isPageFrame(frame)) placer.place(frame);
-        else if (++this.#roundsEnded % this.#channelCount === 0) this.#round.resolve();
+        if (isPageFrame(frame)) {
+          placer.place(frame);
+          this.arrived(frame.payloadBytes);
+        } else if (++this.#roundsEnded % this.#channelCount === 0) {
+          this.#round.resolve();
+        }
       },
       failed: (error) => this.#round.reject(error),
     };
