@@ -8,8 +8,10 @@ import { crc32 } from 'node:zlib';
 import { FrameDecoder } from '../../hosts/migration/frame-decoder.ts';
 import {
   type Body,
+  type CodedFrame,
   type ControlFrame,
   type ControlType,
+  encodeCoded,
   encodeControl,
   encodePages,
   type Frame,
@@ -50,6 +52,12 @@ export class WirePeer {
   sayPages(...runs: PageRun[]): void {
     const pages = runs.reduce((sum, { pageCount, kind }) => sum + (kind === 1 ? pageCount : 0), 0);
     this.socket.write(Buffer.concat([this.pagesHead(...runs), Buffer.alloc(pages * PAGE_BYTES, 1)]));
+  }
+
+  /** CODED with a payload that may be what the head says. */
+  sayCoded(frame: Omit<CodedFrame, 'type' | 'payloadBytes'>, payload: Uint8Array): void {
+    const head = encodeCoded({ ...frame, payloadBytes: payload.byteLength }, this.sequence++);
+    this.socket.write(Buffer.concat([head, payload]));
   }
 
   /** What announces pages that a liar may then not send. */

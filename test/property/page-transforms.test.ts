@@ -1,7 +1,6 @@
 /**
- * Goal: whatever pages are sent, and whatever is done to them on their way, exactly these arrive. Method: the sending and
- * the receiving side over real sockets, memory against memory, round after round, for every transform and for all at
- * once: what any transform must pass.
+ * Goal: whatever pages are sent, and whatever is done to them on their way, exactly these arrive. Method: the sending
+ * and the receiving side over real sockets, memory against memory, round after round: what any transform must pass.
  */
 
 import fc from 'fast-check';
@@ -24,7 +23,7 @@ const SUBJECTS: [string, Partial<Transforms>][] = [
   ['codec threads', { compression: Compression.COMPRESSION_ZSTD, compressionThreads: 2 }],
 ];
 
-/** What a round writes into pages from one on: zeroes, one byte all over, a few words, noise, or another page's content. */
+/** What a round writes into pages: zeroes, one byte all over, a few words, noise, or another page's content. */
 const change = fc.record({
   firstPage: fc.nat(PAGE_COUNT - 1),
   pageCount: fc.integer({ min: 1, max: 150 }),

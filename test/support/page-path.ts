@@ -36,7 +36,8 @@ export class PagePath {
   readonly source: Uint8Array;
   readonly destination: Uint8Array;
   readonly sender: PageSender;
-  readonly #encoder: PageEncoder | undefined;
+  /** Undefined when no transform works on batches. */
+  readonly encoder: PageEncoder | undefined;
   readonly #decoder: PageDecoder;
   readonly #channels: readonly ChannelSender[];
   readonly #server: Server;
@@ -56,7 +57,7 @@ export class PagePath {
     this.source = new Uint8Array(parts.memories.source);
     this.destination = new Uint8Array(parts.memories.destination);
     this.sender = parts.sender;
-    this.#encoder = parts.encoder;
+    this.encoder = parts.encoder;
     this.#decoder = parts.decoder;
     this.#channels = parts.channels;
     this.#server = parts.server;
@@ -97,12 +98,17 @@ export class PagePath {
   async send(pages: readonly number[]): Promise<void> {
     const list = Uint32Array.from(pages);
     const placed = this.#placing.round();
-    this.#encoder?.roundBegins(list, 0);
+    this.encoder?.roundBegins(list, 0);
     const end = await this.sender.send(list, 0, list.length, () => true);
     if (end !== list.length) throw new Error(`the sender stopped at ${end} of ${list.length} pages`);
     for (const channel of this.#channels) channel.send('ROUND_END', { round: 1 });
     await placed;
-    this.#encoder?.roundEnded();
+    this.encoder?.roundEnded();
+  }
+
+  /** The first page of each frame that has come, in their order. */
+  get arrivals(): readonly number[] {
+    return this.#placing.arrivals;
   }
 
   /** Bytes on the wire so far. */
@@ -118,7 +124,7 @@ export class PagePath {
   async close(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
     this.#server.close();
-    await this.#encoder?.close();
+    await this.encoder?.close();
   }
 }
 
@@ -126,6 +132,7 @@ export class PagePath {
 class Placing {
   /** Tells the source what has arrived. */
   arrived: (byteCount: number) => void = () => {};
+  readonly arrivals: number[] = [];
   readonly #channelCount: number;
   #roundsEnded = 0;
   #round = Promise.withResolvers<void>();
@@ -151,6 +158,7 @@ class Placing {
         if (isPageFrame(frame)) {
           placer.place(frame);
           this.arrived(frame.payloadBytes);
+          this.arrivals.push(frame.runs[0]?.firstPage ?? -1);
         } else if (++this.#roundsEnded % this.#channelCount === 0) {
           this.#round.resolve();
         }

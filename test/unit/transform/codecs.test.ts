@@ -1,6 +1,6 @@
 /**
- * Goal: a codec gives back what it was given, and of what is damaged or lies never more than was announced. Method: every
- * codec and level both ways over arbitrary batches; damaged ones, and bombs.
+ * Goal: a codec gives back what it was given, and of what is damaged or lies never more than was announced. Method:
+ * every codec and level both ways over arbitrary batches; damaged ones, and bombs.
  */
 
 import { deflateRawSync, zstdCompressSync } from 'node:zlib';
