@@ -21,6 +21,7 @@ import { scaleMemory } from './scale-memory.ts';
 import { shaped } from './shaped.ts';
 import { shapedMoves } from './shaped-moves.ts';
 import { tableText } from './table.ts';
+import { transforms } from './transforms.ts';
 import { wire } from './wire.ts';
 
 type Part = () => Promise<Row[]>;
@@ -36,6 +37,7 @@ const PARTS: Readonly<Record<string, readonly Part[]>> = {
   pacing: [pacing],
   postcopy: [postcopy],
   'client-gap': [clientGap],
+  transforms: [transforms],
 };
 
 async function main(): Promise<void> {
