@@ -1,6 +1,7 @@
 /** The `godwit` command line: all subcommands. What each does is in commands/, one file each. */
 import { Command } from 'commander';
 import { addAudit } from './commands/audit.ts';
+import { addBench } from './commands/bench.ts';
 import { addCancel } from './commands/cancel.ts';
 import { addClean } from './commands/clean.ts';
 import { addCreate } from './commands/create.ts';
@@ -43,6 +44,6 @@ Exit code: 0 everything done and every audit clean, 1 something failed, 2 bad us
   for (const add of [addHosts, addGuests, addCreate, addDestroy]) add(godwit);
   for (const add of [addMigrate, addCancel, addSwitch, addRecover]) add(godwit);
   for (const add of [addDrain, addLink, addProbe, addForward, addLoad]) add(godwit);
-  for (const add of [addAudit, addWatch, addDoctor, addClean]) add(godwit);
+  for (const add of [addAudit, addWatch, addDoctor, addBench, addClean]) add(godwit);
   return godwit;
 }

@@ -10,7 +10,7 @@ import type {
   SourceOutcome,
   Ticket,
 } from '../proto/generated/godwit/v1/host.ts';
-import type { MigrationOptions, MigrationProgress } from '../proto/generated/godwit/v1/migration.ts';
+import type { MigrationProgress } from '../proto/generated/godwit/v1/migration.ts';
 import { migrationOptionsProblems } from '../proto/migration-options.ts';
 import { comparesGuests, transformsOf } from '../proto/transforms.ts';
 import { bootId, nowMs } from './clock.ts';

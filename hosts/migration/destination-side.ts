@@ -11,7 +11,7 @@
  */
 
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
-import { DedupScope, type TransformReport } from '../../proto/generated/godwit/v1/migration.ts';
+import { Compression, DedupScope, type TransformReport } from '../../proto/generated/godwit/v1/migration.ts';
 import { mayHaveLatePages } from '../../proto/migration-options.ts';
 import { transformsOf } from '../../proto/transforms.ts';
 import { nowMs } from '../clock.ts';
@@ -28,7 +28,7 @@ import { DestinationChannel } from './destination-channel.ts';
 import { sendLacking } from './lacking-transfer.ts';
 import { priorityChannels } from './late-pages.ts';
 import { LedgerReceiver } from './ledger-transfer.ts';
-import { MOVER_LIMITS } from './limits.ts';
+import { MOVER_LIMITS, WIRE_LIMITS } from './limits.ts';
 import type { DestinationMoverData } from './messages.ts';
 import { PagePlacer } from './page-placer.ts';
 import type { ChannelGeometry } from './page-runs.ts';
@@ -93,6 +93,9 @@ export class DestinationSide {
   readonly #pageCount: number;
   readonly #memory: ReceivedMemory;
   readonly #decoder: PageDecoder;
+  /** Whether the source chooses codecs by what arrives, and what it has not been told of that. */
+  readonly #isAdaptive: boolean;
+  #arrivedBytes = 0;
   #channels: DestinationChannel[] = [];
   readonly #priority: PriorityChannel | undefined;
   readonly #ledgerReceiver: LedgerReceiver;
@@ -116,17 +119,15 @@ export class DestinationSide {
     this.#hooks = hooks;
     const { shared } = data;
     const { spec } = shared;
-    this.#sealing = new Sealing('destination', transformsOf(data.options).encryption);
     this.#control = new ControlBlock(shared.control, spec.vcpuCount);
     this.#pageCount = pageCountOf(spec);
     const touched = new SharedArrayBuffer(this.#pageCount);
     this.#memory = new ReceivedMemory(shared.memory, touched);
     const shares = data.lent && new SharedArrival(data.lent, this.#memory, data.options.channels);
-    const context = {
-      transforms: transformsOf(data.options),
-      received: this.#memory,
-      digests: shares?.restorer,
-    };
+    const transforms = transformsOf(data.options);
+    this.#sealing = new Sealing('destination', transforms.encryption);
+    this.#isAdaptive = transforms.compression === Compression.COMPRESSION_ADAPTIVE;
+    const context = { transforms, received: this.#memory, digests: shares?.restorer };
     this.#decoder = new PageDecoder(this.#memory, restorersOf(context));
     this.shares = shares;
     if (priorityChannels(data.options) > 0) this.#priority = this.#startPriority(touched);
@@ -361,11 +362,23 @@ export class DestinationSide {
     placer.place(frame);
     if (!this.#isWhole) {
       this.shares?.placed(frame);
+      if (this.#isAdaptive) this.#tellArrived(frame.payloadBytes);
       return;
     }
     this.paging.placed(frame);
     const bytes = contentBytesOf(frame);
     if (bytes > 0) this.#main.sender.send('PLACED', { bytes });
+  }
+
+  /** Soon tells the source what has arrived since it was last told. */
+  #tellArrived(byteCount: number): void {
+    this.#arrivedBytes += byteCount;
+    if (this.#arrivedBytes > byteCount) return;
+    setTimeout(() => {
+      const bytes = Math.min(this.#arrivedBytes, WIRE_LIMITS.arrivedBytesMax);
+      this.#arrivedBytes = 0;
+      if (this.#stage === 'moving') this.#main.sender.send('ARRIVED', { bytes });
+    }, MOVER_LIMITS.arrivedIntervalMs);
   }
 
   #onControl(channel: DestinationChannel, frame: ControlFrame, payload: Uint8Array): void {
@@ -418,6 +431,7 @@ export class DestinationSide {
       case 'PLACED':
       case 'WANTED':
       case 'OFFER':
+      case 'ARRIVED':
         // The decoder refuses them first, since they are the destination's.
         throw notNow(frame.type);
     }

@@ -24,6 +24,8 @@ export const WIRE_LIMITS = {
   /** What they are, compressed or not, in a CODED frame; and its runs, which share the table with its head. */
   codedBytesMax: 64 * PAGE_BYTES,
   codedRunsMax: 255,
+  /** Payloads that arrived in a time in which the destination did not come to say so. */
+  arrivedBytesMax: 1024 * MEBIBYTE,
   vcpuCountMax: GUEST_LIMITS.vcpuCountMax,
   vcpuStateBytesMax: VCPU_STATE_BYTES,
   deviceStateBytesMax: GUEST_LIMITS.deviceStateBytesMax,
@@ -57,6 +59,8 @@ export const MOVER_LIMITS = {
   limitWaitMsMin: 1,
   /** How long the sender scans memory without listening to anybody. */
   breathMs: 20,
+  /** How often the destination tells what has arrived, where the choice of a codec depends on it. */
+  arrivedIntervalMs: 5,
   /** How often the destination tells that bytes still arrive. */
   aliveIntervalMs: 1000,
   /** Pages that are pushed between two looks at what is demanded. */

@@ -183,13 +183,13 @@ export class PageSender {
   }
 
   get #mustWait(): boolean {
-    const isCoding = this.#transforms.encoder?.isFull === true || this.#failure !== undefined;
+    const isCoding = this.#transforms.encoder?.isFull(this.phase) === true || this.#failure !== undefined;
     return this.#waitMs > 0 || this.#full !== undefined || isCoding;
   }
 
   /** Until the channel has room, the codec threads have too, and the limit is kept. */
   async #wait(): Promise<void> {
-    await this.#transforms.encoder?.room();
+    await this.#transforms.encoder?.room(this.phase);
     if (this.#failure !== undefined) throw this.#failure;
     const full = this.#full;
     const waitMs = this.#waitMs;
@@ -204,13 +204,16 @@ export class PageSender {
     const firstPage = pages[start] as number;
     const stripeEnd = (Math.floor(firstPage / STRIPE_PAGES) + 1) * STRIPE_PAGES;
     const isZero = this.#isZero(firstPage);
-    const pageEnd = isZero ? stripeEnd : Math.min(stripeEnd, firstPage + this.#runPagesMax);
+    const { encoder } = this.#transforms;
+    const isRaw = encoder === undefined || encoder.isRaw;
+    const runPagesMax = isRaw ? this.#framePagesMax : Math.min(this.#framePagesMax, gatheredPagesMax);
+    const pageEnd = isZero ? stripeEnd : Math.min(stripeEnd, firstPage + runPagesMax);
     const endMax = Math.min(end, start + pageEnd - firstPage);
     const pageCount = this.#runLength(pages, start, endMax, isZero);
     this.#count(firstPage, pageCount, isZero);
     const gathering = this.#gatheringOf(firstPage);
     if (isZero) this.#gatherZero(gathering, firstPage, pageCount);
-    else if (pageCount >= MOVER_LIMITS.longRunPagesMin && this.#transforms.encoder === undefined)
+    else if (pageCount >= MOVER_LIMITS.longRunPagesMin && isRaw)
       this.#sendLong(gathering.sender, firstPage, pageCount);
     else this.#gather(gathering, firstPage, pageCount);
     return start + pageCount;
@@ -240,12 +243,6 @@ export class PageSender {
 
   #isZero(page: number): boolean {
     return this.#transforms.zero && isZeroPage(this.#words, page);
-  }
-
-  /** Of a run with content. */
-  get #runPagesMax(): number {
-    if (this.#transforms.encoder === undefined) return this.#framePagesMax;
-    return Math.min(this.#framePagesMax, gatheredPagesMax);
   }
 
   /** Runs of a frame: a stage may make of each page of a batch a run of its own. */
@@ -280,6 +277,7 @@ export class PageSender {
     const start = firstPage * PAGE_BYTES;
     const before = sender.sentBytes;
     const run = { firstPage, pageCount, kind: RunKind.DATA };
+    this.#transforms.encoder?.sentRaw(pageCount, isBusy(sender));
     sender.sendPages([run], this.#memory.subarray(start, start + pageCount * PAGE_BYTES));
     this.#account(sender, before);
   }
@@ -333,8 +331,7 @@ export class PageSender {
   /** Sends a batch when it is coded, and those before it of this channel have been sent. */
   #encode(encoder: PageEncoder, gathering: Gathering, batch: PageBatch): void {
     const { sender } = gathering;
-    const { sentBytes, writtenBytes } = sender;
-    const coded = encoder.encode(batch, { nowMs: nowMs(), sentBytes, writtenBytes });
+    const coded = encoder.encode(batch);
     this.#sent = true;
     if (gathering.coding === undefined && !(coded instanceof Promise)) {
       this.#sendCoded(sender, coded, batch);
@@ -363,6 +360,7 @@ export class PageSender {
       if (isInBatch) this.#recycle(bytes);
     };
     const before = sender.sentBytes;
+    this.#transforms.encoder?.sent(coded, isBusy(sender));
     const isPlain = runs.every(({ kind }) => kind === RunKind.DATA || kind === RunKind.ZERO);
     if (isPlain && codec === WireCodec.NONE) sender.sendPages(runs, payload, written);
     else sender.sendCoded({ runs, codec, decodedBytes, payloadBytes }, payload, written);
@@ -384,6 +382,11 @@ export class PageSender {
     this.#waitMs = Math.max(this.#waitMs, this.#limit.spend(sender.sentBytes - sentBytesBefore, nowMs()));
     if (sender.isFull) this.#full = sender;
   }
+}
+
+/** Whether the system has not taken yet what the socket was given. */
+function isBusy({ sentBytes, writtenBytes }: ChannelSender): boolean {
+  return writtenBytes < sentBytes;
 }
 
 function gatheringsFor(senders: readonly ChannelSender[]): Gathering[] {

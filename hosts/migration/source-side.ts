@@ -88,10 +88,13 @@ export class SourceSide {
     const transforms = transformsOf(options);
     const { gang } = parts.data;
     const context = { transforms, shared, channelCount: senders.length, gang, offered: parts.offered };
-    this.#encoder = hasBatches(transforms) ? new PageEncoder(transforms, stagesOf(context)) : undefined;
+    this.#encoder = hasBatches(transforms)
+      ? new PageEncoder(transforms, stagesOf(context), parts.silence)
+      : undefined;
     const pageTransforms = { zero: transforms.zero, encoder: this.#encoder };
     this.#pageSender = new PageSender(shared.memory, senders, limit, parts.signal, pageTransforms);
     if (comparesGuests(transforms)) this.#answerWanted();
+    parts.channels[0]?.answer('ARRIVED', ({ bytes }) => this.#encoder?.placed(bytes));
     this.switching = new Switchover(parts, this.#control);
   }
 
@@ -138,8 +141,15 @@ export class SourceSide {
   /** Takes the dirty marks off the pages that have one: they are the first of `#pages`. Answers how many they are. */
   #collect(): number {
     const pageCount = collectDirtyPages(this.#pageTable, this.#control, this.#pages);
-    this.#encoder?.roundBegins(this.#pages.subarray(0, pageCount));
+    this.#encoderBegins(pageCount);
     return pageCount;
+  }
+
+  /** The first so many of `#pages` were collected for a round that begins. */
+  #encoderBegins(pageCount: number): void {
+    const { maxBandwidthBytesPerS, limitFinalRound } = this.#parts.data.options;
+    const limitBytesPerS = this.switching.isPaused && !limitFinalRound ? 0 : maxBandwidthBytesPerS;
+    this.#encoder?.roundBegins(this.#pages.subarray(0, pageCount), limitBytesPerS);
   }
 
   /** Pages that went as a digest and that the destination has not got: they are sent again. */
@@ -170,6 +180,7 @@ export class SourceSide {
       this.#pages[pageCount++] = page;
       missing.delete(page);
     }
+    this.#encoderBegins(pageCount);
     this.#missing = missing;
     await this.#round(pageCount);
   }

@@ -10,14 +10,6 @@ export interface CodecChoice {
   readonly level: number;
 }
 
-/** What is known of a channel's link when a batch is to be coded. */
-export interface LinkView {
-  readonly nowMs: number;
-  /** Bytes given to the channel's socket since its beginning, and of these those that the system has taken. */
-  readonly sentBytes: number;
-  readonly writtenBytes: number;
-}
-
 /** What became of a batch. */
 export interface CodingOutcome {
   readonly choice: CodecChoice;
@@ -28,18 +20,16 @@ export interface CodingOutcome {
 }
 
 export interface CodecChooser {
-  /** For the next batch. @param decodedBytes its size */
-  next(decodedBytes: number, link: LinkView): CodecChoice;
+  /** For the next batch. */
+  next(): CodecChoice;
   /** A batch was coded, by whichever thread. */
   coded(outcome: CodingOutcome): void;
 }
 
-/** The chooser that the transforms ask for; undefined when nothing is to be compressed. */
-export function codecChooser({ compression, compressionLevel }: Transforms): CodecChooser | undefined {
-  const name = compressionName(compression);
-  if (name === undefined || name === 'none') return undefined;
-  // The choice for adaptive is codec-policy's.
-  const codec = name === 'adaptive' ? 'lz4' : name;
+/** The chooser of transforms that ask for one codec; undefined when they do not. */
+export function fixedChooser({ compression, compressionLevel }: Transforms): CodecChooser | undefined {
+  const codec = compressionName(compression);
+  if (codec === undefined || codec === 'none' || codec === 'adaptive') return undefined;
   const choice = { codec, level: compressionLevel || (CODEC_LEVELS[codec]?.default ?? 0) };
   return { next: () => choice, coded: () => {} };
 }

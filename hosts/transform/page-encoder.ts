@@ -3,14 +3,22 @@
  * codec thread. A batch that does not shrink goes as it is.
  */
 
-import type { CodecReport, TransformReport, Transforms } from '../../proto/generated/godwit/v1/migration.ts';
+import {
+  type CodecReport,
+  Compression,
+  type TransformReport,
+  type Transforms,
+} from '../../proto/generated/godwit/v1/migration.ts';
+import { PAGE_BYTES } from '../../proto/page.ts';
 import { compressionName } from '../../proto/transforms.ts';
+import type { Silence } from '../migration/silence.ts';
 import { type PageRun, WireCodec } from '../migration/wire.ts';
-import { type CodecChoice, type CodecChooser, codecChooser, type LinkView } from './codec-chooser.ts';
+import { AdaptiveChooser } from './adaptive-chooser.ts';
+import { type CodecChoice, type CodecChooser, fixedChooser } from './codec-chooser.ts';
 import type { Coded } from './codec-messages.ts';
 import { CodecWorkers } from './codec-workers.ts';
 import { CODECS, codeWith } from './codecs/registry.ts';
-import type { PageBatch } from './page-batch.ts';
+import { MovePhase, type PageBatch } from './page-batch.ts';
 import type { TransformStage } from './stage.ts';
 import { TransformMeasure } from './transform-measure.ts';
 
@@ -21,28 +29,44 @@ export interface CodedPages {
   readonly decodedBytes: number;
   /** It may lie in the batch's memory. */
   readonly payload: Uint8Array;
+  /** Of adaptive compression, when the codec was chosen: to be given to `sent`. */
+  readonly phase: number;
 }
 
 export class PageEncoder {
   readonly #stages: readonly TransformStage[];
   readonly #chooser: CodecChooser | undefined;
-  readonly #workers: CodecWorkers | undefined;
+  /** The chooser, when compression is adaptive. */
+  readonly #adaptive: AdaptiveChooser | undefined;
+  readonly #threadCount: number;
+  #workers: CodecWorkers | undefined;
   readonly #measure: TransformMeasure;
   readonly #codecs = new Map<string, { batches: number; bytesIn: number; bytesOut: number; cpuS: number }>();
 
-  /** @param stages dedup and delta, as far as they are asked for */
-  constructor(transforms: Transforms, stages: readonly TransformStage[]) {
+  /**
+   * @param stages dedup and delta, as far as they are asked for
+   * @param silence of the destination, which says what has arrived
+   */
+  constructor(transforms: Transforms, stages: readonly TransformStage[], silence: Silence) {
     const { compression, compressionThreads } = transforms;
     this.#stages = stages;
-    this.#chooser = codecChooser(transforms);
+    const isAdaptive = compression === Compression.COMPRESSION_ADAPTIVE;
+    this.#adaptive = isAdaptive ? new AdaptiveChooser(compressionThreads, silence) : undefined;
+    this.#chooser = this.#adaptive ?? fixedChooser(transforms);
     this.#measure = new TransformMeasure('compression', compressionName(compression) ?? '');
-    if (this.#chooser !== undefined && compressionThreads > 0) {
-      this.#workers = new CodecWorkers(compressionThreads);
-    }
+    this.#threadCount = compressionThreads;
+    // What is adaptive may never need them, and their start takes a processor.
+    if (this.#chooser !== undefined && !isAdaptive) this.#startThreads();
   }
 
-  /** A round begins. @param pages those that were collected for it */
-  roundBegins(pages: Uint32Array): void {
+  /**
+   * A round begins.
+   *
+   * @param pages those that were collected for it
+   * @param limitBytesPerS what may be sent; 0 for unlimited
+   */
+  roundBegins(pages: Uint32Array, limitBytesPerS: number): void {
+    this.#adaptive?.roundBegins(limitBytesPerS);
     for (const stage of this.#stages) stage.roundBegins(pages);
   }
 
@@ -62,27 +86,72 @@ export class PageEncoder {
    *
    * @returns a promise when a codec thread works on it; never rejects but for a fault in a transform
    */
-  encode(batch: PageBatch, link: LinkView): CodedPages | Promise<CodedPages> {
+  encode(batch: PageBatch): CodedPages | Promise<CodedPages> {
     for (const stage of this.#stages) stage.claim(batch);
     const runs = batch.runs();
     const bytes = batch.join();
-    const raw = { runs, codec: WireCodec.NONE, decodedBytes: bytes.byteLength, payload: bytes };
+    const phase = this.phase;
+    const raw = { runs, codec: WireCodec.NONE, decodedBytes: bytes.byteLength, payload: bytes, phase };
     if (this.#chooser === undefined || bytes.byteLength === 0) return raw;
-    const choice = this.#chooser.next(bytes.byteLength, link);
+    this.#adaptive?.sample(bytes);
+    const choice = this.#chooser.next();
     const finish = (coded: Coded): CodedPages => this.#finish(raw, choice, coded, batch.size);
     const here = (): CodedPages => finish(codeWith(choice, bytes));
-    const there = choice.codec === 'none' ? undefined : this.#workers?.code(bytes, choice);
+    if (choice.codec === 'none') return here();
+    this.#startThreads();
+    const there = this.#workers?.code(bytes, choice);
     return there === undefined ? here() : there.then(finish, here);
   }
 
-  /** Whether the codec threads have enough to do: to be asked before the next batch. */
-  get isFull(): boolean {
-    return this.#workers?.isFull ?? false;
+  #startThreads(): void {
+    if (this.#threadCount > 0) this.#workers ??= new CodecWorkers(this.#threadCount);
   }
 
-  /** Until they have not. */
-  async room(): Promise<void> {
+  /** Whether pages may go as they are, without becoming batches: no stage wants them, and no codec is worth its time. */
+  get isRaw(): boolean {
+    return this.#stages.length === 0 && this.#adaptive?.isRaw === true;
+  }
+
+  /** Of adaptive compression: between two changes of the choice. */
+  get phase(): number {
+    return this.#adaptive?.phase ?? 0;
+  }
+
+  /** A batch was given to a socket. @param isWaiting whether what was given before has not been taken yet */
+  sent({ phase, decodedBytes, payload }: CodedPages, isWaiting: boolean): void {
+    const wireBytes = payload.byteLength;
+    this.#adaptive?.sent({ phase, pageBytes: decodedBytes, wireBytes, isWaiting });
+  }
+
+  /** Pages were given to a socket without becoming a batch. */
+  sentRaw(pageCount: number, isWaiting: boolean): void {
+    const bytes = pageCount * PAGE_BYTES;
+    this.#measure.pagesIn += pageCount;
+    this.#measure.bytesIn += bytes;
+    this.#measure.bytesOut += bytes;
+    this.#count('none', bytes, bytes, 0);
+    this.#adaptive?.sent({ phase: this.phase, pageBytes: bytes, wireBytes: bytes, isWaiting });
+  }
+
+  /** The destination has placed so many more bytes of what was sent. */
+  placed(wireBytes: number): void {
+    this.#adaptive?.placed(wireBytes);
+  }
+
+  /** Whether the codec threads have enough to do, or enough is on its way: to be asked before the next batch. */
+  isFull(phase: MovePhase): boolean {
+    return this.#workers?.isFull === true || this.#isWayFull(phase);
+  }
+
+  /** Until that is no more so. @throws when the destination tells nothing for too long */
+  async room(phase: MovePhase): Promise<void> {
     await this.#workers?.room();
+    while (this.#isWayFull(phase)) await this.#adaptive?.arrival();
+  }
+
+  /** After the switch the push has a window of its own. */
+  #isWayFull(phase: MovePhase): boolean {
+    return phase !== MovePhase.SWITCHED && this.#adaptive?.isFull === true;
   }
 
   reports(): TransformReport[] {

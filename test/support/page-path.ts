@@ -88,7 +88,8 @@ export class PagePath {
       channels.push(new ChannelSender(await accepted, silence));
     }
     const stages = stagesOf({ transforms, shared: near, channelCount });
-    const encoder = hasBatches(transforms) ? new PageEncoder(transforms, stages) : undefined;
+    const encoder = hasBatches(transforms) ? new PageEncoder(transforms, stages, silence) : undefined;
+    placing.arrived = (byteCount) => encoder?.placed(byteCount);
     const limit = new BandwidthLimit(bytesPerS);
     const sender = new PageSender(near.memory, channels, limit, signal, { zero: transforms.zero, encoder });
     const memories = { source: near.memory, destination: far.memory };
@@ -99,7 +100,7 @@ export class PagePath {
   async send(pages: readonly number[]): Promise<void> {
     const list = Uint32Array.from(pages);
     const placed = this.#placing.round();
-    this.encoder?.roundBegins(list);
+    this.encoder?.roundBegins(list, 0);
     const end = await this.sender.send(list, 0, list.length, () => true);
     if (end !== list.length) throw new Error(`the sender stopped at ${end} of ${list.length} pages`);
     for (const channel of this.#channels) channel.send('ROUND_END', { round: 1 });
@@ -131,6 +132,8 @@ export class PagePath {
 
 /** What comes at the other end. */
 class Placing {
+  /** Tells the source what has arrived. */
+  arrived: (byteCount: number) => void = () => {};
   readonly arrivals: number[] = [];
   readonly #channelCount: number;
   #roundsEnded = 0;
@@ -156,8 +159,11 @@ class Placing {
       frame: (frame) => {
         if (isPageFrame(frame)) {
           placer.place(frame);
+          this.arrived(frame.payloadBytes);
           this.arrivals.push(frame.runs[0]?.firstPage ?? -1);
-        } else if (++this.#roundsEnded % this.#channelCount === 0) this.#round.resolve();
+        } else if (++this.#roundsEnded % this.#channelCount === 0) {
+          this.#round.resolve();
+        }
       },
       failed: (error) => this.#round.reject(error),
     };

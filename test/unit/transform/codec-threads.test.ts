@@ -11,7 +11,6 @@ import { Compression } from '../../../proto/generated/godwit/v1/migration.ts';
 import { PAGE_BYTES } from '../../../proto/page.ts';
 import { PagePath } from '../../support/page-path.ts';
 
-const LINK = { nowMs: 0, sentBytes: 0, writtenBytes: 0 };
 const PAGE_COUNT = 256;
 
 let path: PagePath | undefined;
@@ -38,7 +37,7 @@ function encode(encoder: PageEncoder, pageCount: number): ReturnType<PageEncoder
   const bytes = batchBuffer();
   fillHalf(bytes);
   const runs = [{ firstPage: 0, pageCount, kind: RunKind.DATA }];
-  return encoder.encode(new PageBatch(0, MovePhase.RUNNING, runs, bytes), LINK);
+  return encoder.encode(new PageBatch(0, MovePhase.RUNNING, runs, bytes));
 }
 
 function fillHalf(memory: Uint8Array): void {
@@ -74,16 +73,16 @@ test('what a thread that died had been given is coded all the same', async () =>
   const [first, second] = await Promise.all([here, then]);
   expect(first.payload.byteLength).toBeLessThan(first.decodedBytes);
   expect(Buffer.compare(first.payload, second.payload)).toBe(0);
-  expect(encoder.isFull).toBe(false);
+  expect(encoder.isFull(MovePhase.RUNNING)).toBe(false);
   expect(encode(encoder, 64)).not.toBeInstanceOf(Promise);
 });
 
 test('threads that have enough to do are waited for', async () => {
   const [, encoder] = await ready(1);
-  expect(encoder.isFull).toBe(false);
+  expect(encoder.isFull(MovePhase.RUNNING)).toBe(false);
   const codings = [encode(encoder, 64), encode(encoder, 64)];
-  expect(encoder.isFull).toBe(true);
-  await encoder.room();
-  expect(encoder.isFull).toBe(false);
+  expect(encoder.isFull(MovePhase.RUNNING)).toBe(true);
+  await encoder.room(MovePhase.RUNNING);
+  expect(encoder.isFull(MovePhase.RUNNING)).toBe(false);
   for (const coding of codings) await coding;
 });
