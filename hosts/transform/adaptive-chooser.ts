@@ -79,7 +79,7 @@ export class AdaptiveChooser implements CodecChooser {
   }
 
   coded({ choice, decodedBytes, codedBytes, cost }: CodingOutcome): void {
-    const codec = CANDIDATES.findIndex((candidate) => candidate === choice) + 1;
+    const codec = CANDIDATES.indexOf(choice) + 1;
     const encodeNsPerByte = (cost.timeMs * NS_PER_MS) / decodedBytes;
     this.#policy.coded(codec, Math.min(1, codedBytes / decodedBytes), encodeNsPerByte, nowMs());
   }
