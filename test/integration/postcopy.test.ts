@@ -167,7 +167,7 @@ describe('while pages are missing', () => {
     await expectMoved(moving);
   });
 
-  test('and the link is down, eight vCPUs that all wait can be paused and held, and go on when it is back', async () => {
+  test('and the link is down, eight vCPUs that all wait can be paused, and go on when it is back', async () => {
     const options = optionsOf('post-copy', { failpoints: holdAt('postcopy-paused') });
     const moving = await make(guestSpec('uniform', 20_000, 8), options);
     const relay = await moving.relay(await moving.listen());
