@@ -89,13 +89,13 @@ async function latencyRows(): Promise<Row[]> {
   const latency = (measure: 'p50' | 'p99', targetMs: number): Row[] => {
     const pick = ({ fault_latency }: Postcopy): number => fault_latency![`${measure}_ms`];
     const about = { work, measure: `fault latency ${measure}`, unit: 'ms' };
-    const own = of(found.godwit!, pick);
+    const own = of(found.godwit, pick);
     return [
       row(about, own, { target: { at_most: targetMs } }),
-      row(about, own, { peer: of(found[without]!, pick) }),
+      row(about, own, { peer: of(found[without], pick) }),
     ];
   };
-  return [...latency('p50', 0.2), ...latency('p99', 3), onceRow(work, found.godwit!)];
+  return [...latency('p50', 0.2), ...latency('p99', 3), onceRow(work, found.godwit)];
 }
 
 async function pushRows(): Promise<Row[]> {

@@ -1,8 +1,8 @@
 /**
  * How much of the push may be on its way at once. It goes on as the destination tells what it has placed, and lets as
- * much be on its way as keeps the link busy: twice the product of its rate and its round trip, both as they are measured
- * (BBR; Cardwell et al., ACM Queue 2016), or, where that is little, as much as threads need that do not get to run at
- * once.
+ * much be on its way as keeps the link busy: twice the product of its rate and its round trip, both as they are
+ * measured (BBR; Cardwell et al., ACM Queue 2016), or, where that is little, as much as threads need that do not get to
+ * run at once.
  *
  * How much that is, is told by the demanded pages: on a connection of their own they wait with the push in the link's
  * queue and nowhere else. Where there is such a queue, less is pushed at once; where there is none, because something
