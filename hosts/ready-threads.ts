@@ -68,9 +68,9 @@ export class ReadyThreads {
   /** Ends those that are kept ready; the others have an owner. */
   async close(): Promise<void> {
     clearTimeout(this.#timer);
-    const ready = [...this.#ready.values()];
+    const ready = [...this.#ready.values()].filter((worker) => worker !== undefined);
     this.#ready.clear();
-    await Promise.all(ready.map((worker) => worker?.terminate()));
+    await Promise.all(ready.map((worker) => worker.terminate()));
   }
 
   #prepareLater(): void {
