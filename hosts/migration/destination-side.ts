@@ -229,7 +229,7 @@ export class DestinationSide {
 
   /** What was undone of each transform of pages. */
   transformReports(): TransformReport[] {
-    return this.#decoder.reports();
+    return [...(this.shares === undefined ? [] : [this.shares.report()]), ...this.#decoder.reports()];
   }
 
   /** Whether anything of the ledger has come: the source has heard that every page is here. */

@@ -289,6 +289,7 @@ export class SourceSide {
     const startMs = nowMs();
     const startBytes = this.sentBytes;
     const before = { ...this.counts };
+    const referencedBefore = this.#encoder?.referencedPages ?? 0;
     Object.assign(board, { round, roundStartMs: startMs, roundPages: pageCount, roundPagesSent: 0 });
     board.roundStartBytes = startBytes;
     // Expected before they can come.
@@ -312,7 +313,9 @@ export class SourceSide {
     }
     const isUnfinished = sentCount < pageCount || this.#wanted.length > 0;
     for (const page of this.#wanted.splice(0)) this.#pageTable.markDirty(page);
-    const dataPages = this.counts.dataPages - before.dataPages;
+    // A dirty page costs what those cost that were not found elsewhere: nobody else has what the guest has just written.
+    const referenced = (this.#encoder?.referencedPages ?? 0) - referencedBefore;
+    const dataPages = this.counts.dataPages - before.dataPages - referenced;
     this.#estimates.addRound(this.sentBytes - startBytes, durationMs, dirtiedPages, dataPages);
     const dirtyPagesAfter = isUnfinished ? this.#pageTable.countDirty() : dirtiedPages;
     const { bandwidthBytesPerS, dirtyRatePagesPerS, pageBytes } = this.#estimates;

@@ -5,7 +5,7 @@
 
 import type { CodecReport, TransformReport, Transforms } from '../../proto/generated/godwit/v1/migration.ts';
 import { compressionName } from '../../proto/transforms.ts';
-import { type PageRun, WireCodec } from '../migration/wire.ts';
+import { type PageRun, RunKind, WireCodec } from '../migration/wire.ts';
 import { type CodecChoice, type CodecChooser, codecChooser, type LinkView } from './codec-chooser.ts';
 import type { Coded } from './codec-messages.ts';
 import { CodecWorkers } from './codec-workers.ts';
@@ -24,6 +24,8 @@ export interface CodedPages {
 }
 
 export class PageEncoder {
+  /** Pages that went as a word about where their content is. What the guest writes afterwards is seldom to be found again. */
+  referencedPages = 0;
   readonly #stages: readonly TransformStage[];
   readonly #chooser: CodecChooser | undefined;
   readonly #workers: CodecWorkers | undefined;
@@ -64,6 +66,8 @@ export class PageEncoder {
    */
   encode(batch: PageBatch, link: LinkView): CodedPages | Promise<CodedPages> {
     for (const stage of this.#stages) stage.claim(batch);
+    for (let index = 0; index < batch.size; index++)
+      if (isReference(batch.kind(index))) this.referencedPages++;
     const runs = batch.runs();
     const bytes = batch.join();
     const raw = { runs, codec: WireCodec.NONE, decodedBytes: bytes.byteLength, payload: bytes };
@@ -126,4 +130,8 @@ export class PageEncoder {
       cpuS: counts.cpuS + cpuS,
     });
   }
+}
+
+function isReference(kind: RunKind): boolean {
+  return kind === RunKind.COPY || kind === RunKind.DIGEST;
 }
