@@ -247,7 +247,8 @@ export class DestinationSide {
 
   /** What was undone of each transform. */
   transformReports(): TransformReport[] {
-    return [...this.#decoder.reports(), this.#sealing.opened.report()];
+    const shares = this.shares === undefined ? [] : [this.shares.report()];
+    return [...shares, ...this.#decoder.reports(), this.#sealing.opened.report()];
   }
 
   /** Whether anything of the ledger has come: the source has heard that every page is here. */

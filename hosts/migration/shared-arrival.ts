@@ -4,6 +4,7 @@
  */
 
 import { setImmediate } from 'node:timers/promises';
+import type { TransformReport } from '../../proto/generated/godwit/v1/migration.ts';
 import { DigestRestorer } from '../transform/digest-restorer.ts';
 import { type LentContents, type LentGuest, OtherGuests } from '../transform/other-guests.ts';
 import type { ChannelSender } from './channel-sender.ts';
@@ -38,12 +39,19 @@ export class SharedArrival {
 
   /** The pages of a frame are in place. Others may want the contents that have come as they are. */
   placed({ runs }: PageFrame): void {
-    for (const { firstPage, pageCount, kind } of runs) {
-      if (kind !== RunKind.DATA) continue;
-      for (let page = firstPage; page < firstPage + pageCount; page++) {
-        this.#others.placed(page, this.#received.pages(page, 1));
+    this.restorer.measure.during(() => {
+      for (const { firstPage, pageCount, kind } of runs) {
+        if (kind !== RunKind.DATA) continue;
+        for (let page = firstPage; page < firstPage + pageCount; page++) {
+          this.#others.placed(page, this.#received.pages(page, 1));
+        }
       }
-    }
+    });
+  }
+
+  /** What the comparison with other guests did here. */
+  report(): TransformReport {
+    return this.restorer.measure.report();
   }
 
   /** Tells the source the hashes of what other guests here hold: hints, that may be past when they are used. */

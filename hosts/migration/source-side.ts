@@ -378,7 +378,9 @@ export class SourceSide {
    */
   #noteRound(sent: SentRound, endMs: number, dirtiedPages: number, dirtyPagesAfter: number): number {
     const durationMs = endMs - sent.startMs;
-    const dataPages = Number(sent.pages - sent.zeroPages);
+    // A dirty page costs what those cost that were not found elsewhere: nobody else has what the guest has just written.
+    const referenced = this.#encoder?.takeReferencedPages() ?? 0;
+    const dataPages = Number(sent.pages - sent.zeroPages) - referenced;
     this.#estimates.addRound(Number(sent.sentBytes), durationMs, dirtiedPages, dataPages);
     const { bandwidthBytesPerS, dirtyRatePagesPerS, pageBytes } = this.#estimates;
     const expectedDowntimeMs = this.#estimates.expectedDowntimeMs(dirtyPagesAfter);

@@ -10,6 +10,7 @@ import { CONTENT_NAME_BYTES } from './content-name.ts';
 import type { OtherGuests } from './other-guests.ts';
 import { bodyEnd } from './page-body.ts';
 import type { PageRestorer } from './page-restorer.ts';
+import { TransformMeasure } from './transform-measure.ts';
 
 export class DigestRestorer implements PageRestorer {
   readonly #received: ReceivedMemory;
@@ -17,6 +18,8 @@ export class DigestRestorer implements PageRestorer {
   /** The names of what this round has brought and nobody here had, by page. */
   readonly #unresolved = new Map<number, Buffer>();
   readonly #content = Buffer.alloc(PAGE_BYTES);
+  /** What looking for contents cost here, and what came of it. */
+  readonly measure = new TransformMeasure('dedup', '');
 
   constructor(received: ReceivedMemory, others: OtherGuests) {
     this.#received = received;
@@ -30,6 +33,8 @@ export class DigestRestorer implements PageRestorer {
   place(page: number, payload: Buffer, offset: number): number {
     const end = offset + CONTENT_NAME_BYTES;
     const name = payload.subarray(offset, end);
+    this.measure.pagesIn++;
+    this.measure.bytesIn += CONTENT_NAME_BYTES;
     if (!this.#resolve(page, name)) {
       this.#received.lacking.add(page);
       this.#unresolved.set(page, Buffer.from(name));
@@ -49,13 +54,17 @@ export class DigestRestorer implements PageRestorer {
       if (!isOnChannel(page)) continue;
       this.#unresolved.delete(page);
       // It may have come by other means since.
-      if (this.#received.lacking.has(page) && !this.#resolve(page, name)) wanted.push(page);
+      if (!this.#received.lacking.has(page) || this.#resolve(page, name)) continue;
+      this.measure.misses++;
+      wanted.push(page);
     }
     return wanted;
   }
 
   #resolve(page: number, name: Buffer): boolean {
-    if (!this.#others.copy(name, this.#content)) return false;
+    if (!this.measure.during(() => this.#others.copy(name, this.#content))) return false;
+    this.measure.hits++;
+    this.measure.bytesOut += PAGE_BYTES;
     this.#received.open(page, 1).set(this.#content);
     return true;
   }

@@ -12,7 +12,7 @@ import {
 import { PAGE_BYTES } from '../../proto/page.ts';
 import { compressionName } from '../../proto/transforms.ts';
 import type { Silence } from '../migration/silence.ts';
-import { type PageRun, WireCodec } from '../migration/wire.ts';
+import { type PageRun, RunKind, WireCodec } from '../migration/wire.ts';
 import { AdaptiveChooser } from './adaptive-chooser.ts';
 import { type CodecChoice, type CodecChooser, fixedChooser } from './codec-chooser.ts';
 import type { Coded } from './codec-messages.ts';
@@ -34,6 +34,7 @@ export interface CodedPages {
 }
 
 export class PageEncoder {
+  #referencedPages = 0;
   readonly #stages: readonly TransformStage[];
   readonly #chooser: CodecChooser | undefined;
   /** The chooser, when compression is adaptive. */
@@ -88,6 +89,8 @@ export class PageEncoder {
    */
   encode(batch: PageBatch): CodedPages | Promise<CodedPages> {
     for (const stage of this.#stages) stage.claim(batch);
+    for (let index = 0; index < batch.size; index++)
+      if (isReference(batch.kind(index))) this.#referencedPages++;
     const runs = batch.runs();
     const bytes = batch.join();
     const phase = this.phase;
@@ -136,6 +139,13 @@ export class PageEncoder {
   /** The destination has placed so many more bytes of what was sent. */
   placed(wireBytes: number): void {
     this.#adaptive?.placed(wireBytes);
+  }
+
+  /** Pages that went as a word about where their content is, since this was last asked. */
+  takeReferencedPages(): number {
+    const pages = this.#referencedPages;
+    this.#referencedPages = 0;
+    return pages;
   }
 
   /** Whether the codec threads have enough to do, or enough is on its way: to be asked before the next batch. */
@@ -195,4 +205,8 @@ export class PageEncoder {
       cpuS: counts.cpuS + cpuS,
     });
   }
+}
+
+function isReference(kind: RunKind): boolean {
+  return kind === RunKind.COPY || kind === RunKind.DIGEST;
 }
