@@ -11,7 +11,7 @@ import { IncomingMigration, type IncomingResult } from '../../hosts/migration/in
 import { MoverThreads } from '../../hosts/migration/mover-threads.ts';
 import { OutgoingMigration } from '../../hosts/migration/outgoing.ts';
 import { type GuestSpec, RateUnit, WorkloadSpec } from '../../proto/generated/godwit/v1/guest.ts';
-import type { SourceOutcome } from '../../proto/generated/godwit/v1/host.ts';
+import type { SourceOutcome, Ticket } from '../../proto/generated/godwit/v1/host.ts';
 import {
   FailpointAction,
   type MigrationOptions,
@@ -94,15 +94,17 @@ export class EnginePair {
   isFreed = false;
   /** What the witness would say; a test sets it. */
   verdict: 'source' | 'destination' = 'source';
+  /** What the destination holds; a test may give it another. */
+  ticket = TICKET;
   beginHandover = async (): Promise<void> => {};
   readonly #servers: Server[] = [];
   #outcome: Promise<SourceOutcome> | undefined;
 
-  private constructor(source: Guest, destination: Guest, options: MigrationOptions) {
+  private constructor(source: Guest, destination: Guest, options: MigrationOptions, ticket: Ticket) {
     this.source = source;
     this.destination = destination;
     this.options = options;
-    const settings = { migration: MIGRATION, threads: THREADS, guest: source, options, ticket: TICKET };
+    const settings = { migration: MIGRATION, threads: THREADS, guest: source, options, ticket };
     this.outgoing = new OutgoingMigration(
       { ...settings, listenAddress: '127.0.0.1' },
       {
@@ -124,11 +126,12 @@ export class EnginePair {
     );
   }
 
-  static async create(spec: GuestSpec, options: MigrationOptions): Promise<EnginePair> {
+  /** @param ticket the source's */
+  static async create(spec: GuestSpec, options: MigrationOptions, ticket = TICKET): Promise<EnginePair> {
     const source = await Guest.create(spec);
     const destination = await Guest.incoming(spec);
     destination.control.leaseUntilMs = Number.POSITIVE_INFINITY;
-    return new EnginePair(source, destination, options);
+    return new EnginePair(source, destination, options, ticket);
   }
 
   /** Starts the source's side alone; answers its port. */
@@ -143,7 +146,10 @@ export class EnginePair {
    */
   async connect(port: number, bootIdOfSource = bootId()): Promise<void> {
     const { options, destination: guest } = this;
-    const settings = { migration: MIGRATION, guest, options, ticket: TICKET, sourceAddress: '127.0.0.1' };
+    const settings = {
+      ...{ migration: MIGRATION, guest, options, ticket: this.ticket },
+      sourceAddress: '127.0.0.1',
+    };
     this.incoming = new IncomingMigration(
       { ...settings, threads: THREADS, source: 'host-1', sourcePort: port, sourceBootId: bootIdOfSource },
       {

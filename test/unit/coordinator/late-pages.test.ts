@@ -16,8 +16,10 @@ import { RpcError } from '../../../proto/errors.ts';
 import {
   HostServiceGetGuestStatsResponse,
   HostServiceGetIncomingResponse,
+  type HostServiceStartMigrationRequest,
   HostServiceStartMigrationResponse,
   SourceOutcome,
+  type Ticket,
 } from '../../../proto/generated/godwit/v1/host.ts';
 import { MigrationPhase, type MigrationReport } from '../../../proto/generated/godwit/v1/migration.ts';
 import { defaultMigrationOptions } from '../../../proto/migration-options.ts';
@@ -38,6 +40,7 @@ type Answer = HostServiceGetIncomingResponse | RpcError;
 
 class PlayedHosts extends HostClients {
   asked = 0;
+  ticket: Ticket | undefined;
   readonly #lastWord: LastWord;
   readonly #answers: Answer[];
   readonly #handOver: (migration: string) => void;
@@ -49,10 +52,11 @@ class PlayedHosts extends HostClients {
     this.#handOver = handOver;
   }
 
-  override startMigration(_: string, request: { migration: string }) {
+  override startMigration(_: string, { migration, ticket }: HostServiceStartMigrationRequest) {
+    this.ticket = ticket;
     return {
       cancel: () => {},
-      [Symbol.asyncIterator]: () => this.#move(request.migration),
+      [Symbol.asyncIterator]: () => this.#move(migration),
     } satisfies MessageStream<HostServiceStartMigrationResponse>;
   }
 
@@ -79,7 +83,7 @@ async function migrate(
   technique: string,
   lastWord: LastWord,
   ...answers: Answer[]
-): Promise<MigrationReport & { asked: number }> {
+): Promise<MigrationReport & { asked: number; ticket: Ticket | undefined; events: unknown[] }> {
   let nowMs = 0;
   const clock: Clock = {
     nowMs: () => nowMs,
@@ -96,6 +100,8 @@ async function migrate(
     store.closeHandover({ guest: 'web', epoch: 1n, migration }, 'destination');
   });
   const events = new EventLog();
+  const told: unknown[] = [];
+  events.emit = (...event) => void told.push(event);
   const incarnations = store.incarnations();
   const registry = new Registry({ clock, events, leaseMs: LEASE_MS, formerLeaseMs: 0, incarnations });
   for (const host of ['a', 'b']) {
@@ -110,7 +116,7 @@ async function migrate(
   const options = defaultMigrationOptions(technique);
   const plan = { guest: 'web', record: store.guest('web')!, source, destination, options };
   const report = await new Migration(modules, plan, new AbortController().signal).ended;
-  return { ...report, asked: hosts.asked };
+  return { ...report, asked: hosts.asked, ticket: hosts.ticket, events: told };
 }
 
 const late = new RpcError('DEADLINE_EXCEEDED', 'no answer');
@@ -156,4 +162,20 @@ test('a destination is asked again while pages may come, and no longer than the 
 
 test('a guest that is whole when it is handed over needs nobody who says so', async () => {
   expect(await migrate('pre-copy', broken, late)).toMatchObject({ owner: 'b', phase: completed, asked: 1 });
+});
+
+test('the secret of a migration’s ticket is in nothing that is told of it, and another each time', async () => {
+  const tickets: string[] = [];
+  for (const lastWord of [broken, lost]) {
+    const { ticket, asked, ...told } = await migrate('post-copy', lastWord, late);
+    expect(ticket).toMatchObject({ migration: told.migration, guest: 'web', source: 'a', destination: 'b' });
+    const text = JSON.stringify(told, (_, value) => (typeof value === 'bigint' ? String(value) : value));
+    expect(text).toContain(told.migration);
+    for (const form of ['hex', 'base64', 'base64url'] as const) {
+      expect(text).not.toContain(ticket?.secret.toString(form));
+    }
+    tickets.push(ticket!.secret.toString('hex'));
+  }
+  expect(new Set(tickets).size).toBe(2);
+  expect(tickets[0]).toHaveLength(64);
 });
