@@ -129,6 +129,9 @@ export class ChannelSender {
         // After an error nobody knows whether the system still reads it.
         if (!error) record.forEach(giveBack);
       });
+      // The system has taken all of it already: the next record is to come in the same memory, which the
+      // processor has at hand.
+      if (this.#socket.writableLength === 0) record.forEach(giveBack);
     }
     // What was sealed is another's memory.
     written?.();

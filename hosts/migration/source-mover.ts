@@ -47,6 +47,8 @@ export class SourceMover {
   readonly #decided = Promise.withResolvers<Side>();
   readonly #sealing: Sealing;
   readonly #server: SourceServer;
+  /** Why a connection was refused, the last that was. */
+  #refusal = '';
   #channels: readonly SourceChannel[] = [];
   #side: SourceSide | undefined;
   /** Of SentContents. */
@@ -81,7 +83,10 @@ export class SourceMover {
     this.#server = new SourceServer(
       { listenAddress, ticket, sealing: this.#sealing, pageCount: this.#pageCount, channelCount },
       this.#silence,
-      () => this.#board.refused++,
+      (reason) => {
+        this.#board.refused++;
+        this.#refusal = reason;
+      },
     );
     port.on('message', (message: ToSourceMover) => this.#onMessage(message));
   }
@@ -137,7 +142,9 @@ export class SourceMover {
       (error: unknown) => {
         // Before all channels are up nobody else hears of it.
         if (error instanceof WireViolation) this.#board.refused++;
-        throw new Error(`waiting for the destination's connections: ${(error as Error).message}`);
+        const refused = this.#refusal === '' ? '' : `; refused was a ${this.#refusal}`;
+        const problem = `${(error as Error).message}${refused}`;
+        throw new Error(`waiting for the destination's connections: ${problem}`);
       },
     );
     for (const channel of this.#channels) channel.onLost((error) => this.#onLost(error));

@@ -115,6 +115,34 @@ describe('a source', () => {
     await expectGuestRuns();
   });
 
+  it('takes part by no ticket that is not good for this, and says why without its secret', async () => {
+    const { epoch } = await testbed.guest(spec.name);
+    const migration = `lie-${nextMigration++}`;
+    const good = testTicket(migration, { guest: spec.name, epoch });
+    const { secret } = good;
+    const foreign = { ...good, guest: 'another' };
+    const expired = { ...good, expiresAtMs: Date.now() - 1 };
+    for (const [ticket, why] of [
+      [undefined, /no ticket/],
+      [foreign, /foreign/],
+      [expired, /expired/],
+    ] as const) {
+      const request = { migration, guest: spec.name, epoch, destination: 'host-2', options, ticket };
+      const move = async (): Promise<void> => {
+        for await (const _ of callStream(testbed.host('host-1'), 'startMigration', request, settings));
+      };
+      const refusal: unknown = await move().catch((error: unknown) => error);
+      expect(refusal).toMatchObject({ code: 'FAILED_PRECONDITION', message: expect.stringMatching(why) });
+      expect(String(refusal)).not.toContain(secret.toString('hex'));
+    }
+    for (const host of ['host-1', 'host-2']) {
+      for (const form of ['hex', 'base64', 'latin1'] as const) {
+        expect(testbed.printed(host)).not.toContain(secret.toString(form));
+      }
+    }
+    await expectGuestRuns();
+  });
+
   async function expectGuestRuns(): Promise<void> {
     const before = (await testbed.operations('host-1', spec.name))!;
     await waitFor(

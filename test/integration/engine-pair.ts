@@ -15,7 +15,7 @@ import {
 import { OutgoingMigration } from '../../hosts/migration/outgoing.ts';
 import { ReadyThreads } from '../../hosts/ready-threads.ts';
 import { type GuestSpec, RateUnit, WorkloadSpec } from '../../proto/generated/godwit/v1/guest.ts';
-import type { SourceOutcome } from '../../proto/generated/godwit/v1/host.ts';
+import type { SourceOutcome, Ticket } from '../../proto/generated/godwit/v1/host.ts';
 import {
   FailpointAction,
   type MigrationOptions,
@@ -107,18 +107,26 @@ export class EnginePair {
   isFreed = false;
   /** What the witness would say; a test sets it. */
   verdict: 'source' | 'destination' = 'source';
+  /** What the destination holds; a test may give it another. */
+  ticket = TICKET;
   beginHandover = async (): Promise<void> => {};
   readonly #servers: Server[] = [];
   readonly #shares: Shares;
   #outcome: Promise<SourceOutcome> | undefined;
 
-  private constructor(source: Guest, destination: Guest, options: MigrationOptions, shares: Shares) {
+  private constructor(
+    source: Guest,
+    destination: Guest,
+    options: MigrationOptions,
+    shares: Shares,
+    ticket: Ticket,
+  ) {
     this.source = source;
     this.destination = destination;
     this.options = options;
     this.#shares = shares;
     const { gang } = shares;
-    const settings = { migration: MIGRATION, threads: THREADS, guest: source, options, ticket: TICKET, gang };
+    const settings = { migration: MIGRATION, threads: THREADS, guest: source, options, ticket, gang };
     this.outgoing = new OutgoingMigration(
       { ...settings, listenAddress: '127.0.0.1' },
       {
@@ -140,15 +148,26 @@ export class EnginePair {
     );
   }
 
-  static async create(spec: GuestSpec, options: MigrationOptions, shares: Shares = {}): Promise<EnginePair> {
-    return await EnginePair.of(await Guest.create(spec), options, shares);
+  /** @param ticket the source's */
+  static async create(
+    spec: GuestSpec,
+    options: MigrationOptions,
+    shares: Shares = {},
+    ticket = TICKET,
+  ): Promise<EnginePair> {
+    return await EnginePair.of(await Guest.create(spec), options, shares, ticket);
   }
 
   /** For a guest that runs already: the pair's from now on. */
-  static async of(source: Guest, options: MigrationOptions, shares: Shares = {}): Promise<EnginePair> {
+  static async of(
+    source: Guest,
+    options: MigrationOptions,
+    shares: Shares = {},
+    ticket = TICKET,
+  ): Promise<EnginePair> {
     const destination = await Guest.incoming(source.spec);
     destination.control.leaseUntilMs = Number.POSITIVE_INFINITY;
-    return new EnginePair(source, destination, options, shares);
+    return new EnginePair(source, destination, options, shares, ticket);
   }
 
   /** Starts the source's side alone; answers its port. */
@@ -163,7 +182,10 @@ export class EnginePair {
    */
   async connect(port: number, bootIdOfSource = bootId()): Promise<void> {
     const { options, destination: guest } = this;
-    const settings = { migration: MIGRATION, guest, options, ticket: TICKET, sourceAddress: '127.0.0.1' };
+    const settings = {
+      ...{ migration: MIGRATION, guest, options, ticket: this.ticket },
+      sourceAddress: '127.0.0.1',
+    };
     this.incoming = new IncomingMigration(
       {
         ...settings,

@@ -123,6 +123,12 @@ export class Testbed {
     return this.#host(name).client;
   }
 
+  /** All that a host has printed. */
+  printed(name: string): string {
+    const { process } = this.#host(name);
+    return `${process.stdout}${process.stderr}`;
+  }
+
   async killHost(name: string): Promise<void> {
     const { process, client } = this.#host(name);
     this.#hosts.delete(name);

@@ -16,8 +16,10 @@ import { RpcError } from '../../../proto/errors.ts';
 import {
   HostServiceGetGuestStatsResponse,
   HostServiceGetIncomingResponse,
+  type HostServiceStartMigrationRequest,
   HostServiceStartMigrationResponse,
   SourceOutcome,
+  type Ticket,
 } from '../../../proto/generated/godwit/v1/host.ts';
 import {
   MigrationPhase,
@@ -44,6 +46,7 @@ class PlayedHosts extends HostClients {
   asked = 0;
   /** The source waits for this before it hands the guest over, if it is told to. */
   readonly #switched = Promise.withResolvers<void>();
+  ticket: Ticket | undefined;
   readonly #lastWord: LastWord;
   readonly #answers: Answer[];
   readonly #handOver: (migration: string) => void;
@@ -58,10 +61,11 @@ class PlayedHosts extends HostClients {
     this.#handOver = handOver;
   }
 
-  override startMigration(_: string, request: { migration: string }) {
+  override startMigration(_: string, { migration, ticket }: HostServiceStartMigrationRequest) {
+    this.ticket = ticket;
     return {
       cancel: () => {},
-      [Symbol.asyncIterator]: () => this.#move(request.migration),
+      [Symbol.asyncIterator]: () => this.#move(migration),
     } satisfies MessageStream<HostServiceStartMigrationResponse>;
   }
 
@@ -109,7 +113,7 @@ async function play({
   lastWord,
   answers,
   switched,
-}: Play): Promise<MigrationReport & { asked: number }> {
+}: Play): Promise<MigrationReport & { asked: number; ticket: Ticket | undefined; events: unknown[] }> {
   let nowMs = 0;
   const clock: Clock = {
     nowMs: () => nowMs,
@@ -126,6 +130,8 @@ async function play({
     store.closeHandover({ guest: 'web', epoch: 1n, migration }, 'destination');
   });
   const events = new EventLog();
+  const told: unknown[] = [];
+  events.emit = (...event) => void told.push(event);
   const incarnations = store.incarnations();
   const registry = new Registry({ clock, events, leaseMs: LEASE_MS, formerLeaseMs: 0, incarnations });
   for (const host of ['a', 'b']) {
@@ -146,7 +152,7 @@ async function play({
     await migration.switchToPostCopy().catch(() => {});
   }
   const report = await migration.ended;
-  return { ...report, asked: hosts.asked };
+  return { ...report, asked: hosts.asked, ticket: hosts.ticket, events: told };
 }
 
 const late = new RpcError('DEADLINE_EXCEEDED', 'no answer');
@@ -205,3 +211,19 @@ test.each<[string, RpcError | 'yes', MigrationPhase]>([
     expect(report).toMatchObject({ owner: 'b', phase });
   },
 );
+
+test('the secret of a migration’s ticket is in nothing that is told of it, and another each time', async () => {
+  const tickets: string[] = [];
+  for (const lastWord of [broken, lost]) {
+    const { ticket, asked, ...told } = await migrate('post-copy', lastWord, late);
+    expect(ticket).toMatchObject({ migration: told.migration, guest: 'web', source: 'a', destination: 'b' });
+    const text = JSON.stringify(told, (_, value) => (typeof value === 'bigint' ? String(value) : value));
+    expect(text).toContain(told.migration);
+    for (const form of ['hex', 'base64', 'base64url'] as const) {
+      expect(text).not.toContain(ticket?.secret.toString(form));
+    }
+    tickets.push(ticket!.secret.toString('hex'));
+  }
+  expect(new Set(tickets).size).toBe(2);
+  expect(tickets[0]).toHaveLength(64);
+});
