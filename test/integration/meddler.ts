@@ -5,6 +5,9 @@
 
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { HEADER, HEADER_BYTES } from '../../hosts/migration/wire.ts';
+import { SEALING_LIMITS } from '../../hosts/transform/encryption/limits.ts';
+
+const { prefixBytes } = SEALING_LIMITS;
 
 export type Direction = 'to-source' | 'to-destination';
 
@@ -26,10 +29,13 @@ export type Cut = (bytes: Buffer, index: number) => number | undefined;
 
 /** HELLO or WELCOME, then records. */
 export const cutRecords: Cut = (bytes, index) => {
-  if (index > 0) return bytes.byteLength < 4 ? undefined : 4 + bytes.readUInt32LE(0);
+  if (index > 0) return bytes.byteLength < prefixBytes ? undefined : prefixBytes + bytes.readUInt32LE(0);
   if (bytes.byteLength < HEADER_BYTES) return undefined;
   return HEADER_BYTES + bytes.readUInt32LE(HEADER.tableBytes);
 };
+
+/** Whatever has come. */
+export const cutNothing: Cut = ({ byteLength }) => byteLength || undefined;
 
 /** Records of TLS. */
 export const cutTls: Cut = (bytes) => (bytes.byteLength < 5 ? undefined : 5 + bytes.readUInt16BE(3));

@@ -7,8 +7,8 @@ export const SEALING_LIMITS = {
   keyBytes: 32,
   /** Poly1305's and GCM's, which are never cut. */
   tagBytes: 16,
-  /** In front of a record: the length of what follows. */
-  prefixBytes: 4,
+  /** In front of a record: the length of what follows, and its crc32. */
+  prefixBytes: 8,
   /**
    * What one record holds at most of the stream, by who seals it. The source's holds a frame of pages whole
    * (docs/performance.md has the measurement); the destination sends heads alone.

@@ -6,9 +6,11 @@
  * The caller reads into `space()`, says how much with `filled()`, and asks `next()` until it needs more.
  */
 
+import { crc32 } from 'node:zlib';
 import type { TransformMeasure } from '../transform-measure.ts';
 import { SEALING_LIMITS } from './limits.ts';
 import type { RecordCipher } from './record-cipher.ts';
+import { LENGTH_BYTES } from './record-sealer.ts';
 
 export type Opened =
   | { readonly kind: 'need-more' }
@@ -61,6 +63,10 @@ export class RecordOpener {
     const available = this.#end - this.#start;
     if (available < prefixBytes) return NEED_MORE;
     const length = this.#buffer.readUInt32LE(this.#start);
+    const checksum = crc32(this.#buffer.subarray(this.#start, this.#start + LENGTH_BYTES));
+    if (checksum !== this.#buffer.readUInt32LE(this.#start + LENGTH_BYTES)) {
+      return this.#fail(`the length of record ${this.#index} has a wrong checksum`);
+    }
     if (length <= tagBytes || length > this.#lengthMax) {
       const allowed = `${tagBytes + 1} to ${this.#lengthMax}`;
       return this.#fail(`record ${this.#index} announces ${length} bytes; allowed are ${allowed}`);

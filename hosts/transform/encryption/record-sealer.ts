@@ -1,11 +1,14 @@
 /**
- * Cuts a stream of frames into sealed records: u32 length, sealed bytes, tag. A frame begins a record, and goes
- * on in the next where it is larger than one may be.
+ * Cuts a stream of frames into sealed records: length and its crc32, sealed bytes, tag. A frame begins a record,
+ * and goes on in the next where it is larger than one may be.
  */
 
+import { crc32 } from 'node:zlib';
 import type { TransformMeasure } from '../transform-measure.ts';
 import { SEALING_LIMITS } from './limits.ts';
 import type { RecordCipher } from './record-cipher.ts';
+
+export const LENGTH_BYTES = 4;
 
 export class RecordSealer {
   readonly #cipher: RecordCipher;
@@ -39,13 +42,20 @@ export class RecordSealer {
 
   #record(parts: readonly Uint8Array[]): Uint8Array[] {
     const pieces = this.#measure.during(() => this.#cipher.seal(this.#index++, parts));
-    const prefix = Buffer.allocUnsafe(SEALING_LIMITS.prefixBytes);
     const sealedBytes = byteCountOf(pieces);
-    prefix.writeUInt32LE(sealedBytes);
+    const prefix = prefixOf(sealedBytes);
     this.#measure.bytesIn += byteCountOf(parts);
     this.#measure.bytesOut += prefix.byteLength + sealedBytes;
     return [prefix, ...pieces];
   }
+}
+
+/** What stands in front of a record: its length, and a checksum by which a damaged one is not waited for. */
+function prefixOf(length: number): Buffer {
+  const prefix = Buffer.allocUnsafe(SEALING_LIMITS.prefixBytes);
+  prefix.writeUInt32LE(length);
+  prefix.writeUInt32LE(crc32(prefix.subarray(0, LENGTH_BYTES)), LENGTH_BYTES);
+  return prefix;
 }
 
 /** Bytes of several pieces together. */
