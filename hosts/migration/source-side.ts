@@ -313,7 +313,7 @@ export class SourceSide {
     }
     const isUnfinished = sentCount < pageCount || this.#wanted.length > 0;
     for (const page of this.#wanted.splice(0)) this.#pageTable.markDirty(page);
-    // A dirty page costs what those cost that were not found elsewhere: nobody else has what the guest has just written.
+    // A dirty page costs what those cost that were not found elsewhere: nobody else has what was just written.
     const referenced = (this.#encoder?.referencedPages ?? 0) - referencedBefore;
     const dataPages = this.counts.dataPages - before.dataPages - referenced;
     this.#estimates.addRound(this.sentBytes - startBytes, durationMs, dirtiedPages, dataPages);

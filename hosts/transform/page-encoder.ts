@@ -24,7 +24,10 @@ export interface CodedPages {
 }
 
 export class PageEncoder {
-  /** Pages that went as a word about where their content is. What the guest writes afterwards is seldom to be found again. */
+  /**
+   * Pages that went as a word about where their content is. What the guest writes afterwards is seldom to be
+   * found again.
+   */
   referencedPages = 0;
   readonly #stages: readonly TransformStage[];
   readonly #chooser: CodecChooser | undefined;
