@@ -1,6 +1,7 @@
 /**
- * The gangs of this host: guests that leave it at the same time for the same destination, and asked to be compared with each other
- * (dedup with the scope gang or host). What they share is the set of contents that any of them has sent.
+ * The gangs of this host: guests that leave it at the same time for the same destination, and asked to be
+ * compared with each other (dedup with the scope gang or host). What they share is the set of contents that any
+ * of them has sent.
  */
 
 import { PAGE_BYTES } from '../proto/page.ts';

@@ -1,7 +1,7 @@
 /**
- * What this host lends of its guests' contents to migrations that come in, when they ask for it (dedup with the scope gang or host):
- * the index of contents, and the guests' memory. Off unless asked for: that a guest's page needs not be sent tells who moves it that a
- * guest here holds the same.
+ * What this host lends of its guests' contents to migrations that come in, when they ask for it (dedup with the
+ * scope gang or host): the index of contents, and the guests' memory. Off unless asked for: that a guest's page
+ * needs not be sent tells who moves it that a guest here holds the same.
  */
 
 import { PAGE_BYTES } from '../proto/page.ts';

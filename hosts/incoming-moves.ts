@@ -134,7 +134,10 @@ export class IncomingMoves {
     return await move.finished;
   }
 
-  /** What other guests here hold is lent only to a migration that asks for it, and of all guests only for the scope host. */
+  /**
+   * What other guests here hold is lent only to a migration that asks for it, and of all guests only for the
+   * scope host.
+   */
   #lender(options: MigrationOptions): HostContents | undefined {
     const transforms = transformsOf(options);
     if (!comparesGuests(transforms)) return undefined;

@@ -378,7 +378,7 @@ export class SourceSide {
    */
   #noteRound(sent: SentRound, endMs: number, dirtiedPages: number, dirtyPagesAfter: number): number {
     const durationMs = endMs - sent.startMs;
-    // A dirty page costs what those cost that were not found elsewhere: nobody else has what the guest has just written.
+    // A dirty page costs what those cost that were not found elsewhere: nobody else has what was just written.
     const referenced = this.#encoder?.takeReferencedPages() ?? 0;
     const dataPages = Number(sent.pages - sent.zeroPages) - referenced;
     this.#estimates.addRound(Number(sent.sentBytes), durationMs, dirtiedPages, dataPages);

@@ -1,8 +1,9 @@
 /**
- * Deduplication: a page whose content the destination has, or will have by then, goes as a word about where. Within the guest
- * that is the number of another page (twins.ts). Across guests it is the content's digest, which the destination looks up
- * among the pages of its guests; should it have none, it wants the page, which then comes in the next round. So what
- * is believed here about other guests costs bytes when it is wrong, and nothing else.
+ * Deduplication: a page whose content the destination has, or will have by then, goes as a word about where.
+ * Within the guest that is the number of another page (twins.ts). Across guests it is the content's digest,
+ * which the destination looks up among the pages of its guests; should it have none, it wants the page, which
+ * then comes in the next round. So what is believed here about other guests costs bytes when it is wrong, and
+ * nothing else.
  */
 
 import { PAGE_BYTES } from '../../proto/page.ts';
@@ -40,7 +41,10 @@ export class Dedup implements TransformStage {
   readonly #gang: SentContents | undefined;
   readonly #offered: SentContents | undefined;
   readonly #hashPage: HashPage;
-  /** The round in which each page last went as a digest, of which hash (low, high), and whether one was ever refused. */
+  /**
+   * The round in which each page last went as a digest, of which hash (low, high), and whether one was ever
+   * refused.
+   */
   readonly #digestRounds: Uint32Array;
   readonly #digestHashes: Uint32Array;
   readonly #wasRefused: Uint8Array;
@@ -129,7 +133,10 @@ export class Dedup implements TransformStage {
     measure.bytesOut += twin === NO_TWIN ? PAGE_BYTES : REFERENCE_BYTES;
   }
 
-  /** Whether another guest's pages at the destination may hold it. A page whose digest was refused once goes itself. */
+  /**
+   * Whether another guest's pages at the destination may hold it. A page whose digest was refused once goes
+   * itself.
+   */
   #isElsewhere(page: number, hash: PageHash): boolean {
     if (this.#wasRefused[page] === 1) return false;
     return this.#gang?.has(hash) === true || this.#offered?.has(hash) === true;

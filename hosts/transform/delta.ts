@@ -1,7 +1,8 @@
 /**
- * Delta: a page that is sent again goes as what changed since it was last sent (XBZRLE), for as long as the cache has what was last
- * sent. The destination decodes against its own memory, which holds just that: a page's versions come in their order,
- * on one channel. Not after a switch to post-copy, since the guest then writes that memory.
+ * Delta: a page that is sent again goes as what changed since it was last sent (XBZRLE), for as long as the
+ * cache has what was last sent. The destination decodes against its own memory, which holds just that: a page's
+ * versions come in their order, on one channel. Not after a switch to post-copy, since the guest then writes
+ * that memory.
  */
 
 import { PAGE_BYTES } from '../../proto/page.ts';

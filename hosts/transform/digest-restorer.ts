@@ -1,7 +1,8 @@
 /**
- * DIGEST at the destination: a page whose content another guest of this host may have. The body is the content's name
- * (content-name.ts). What is not here yet may be on its way, on another guest's connections: it is looked for once more when
- * the round ends. What is not here then is wanted from the source, and lacks until it comes.
+ * DIGEST at the destination: a page whose content another guest of this host may have. The body is the
+ * content's name (content-name.ts). What is not here yet may be on its way, on another guest's connections: it
+ * is looked for once more when the round ends. What is not here then is wanted from the source, and lacks until
+ * it comes.
  */
 
 import { PAGE_BYTES } from '../../proto/page.ts';

@@ -1,10 +1,11 @@
 /**
- * Where a host holds which content: from the hash of a page's content to a guest of this host and a page of it, in memory
- * that the movers of all guests on the host share. Each mover puts in what it places, and looks here for what
- * comes as a digest.
+ * Where a host holds which content: from the hash of a page's content to a guest of this host and a page of it,
+ * in memory that the movers of all guests on the host share. Each mover puts in what it places, and looks here
+ * for what comes as a digest.
  *
- * Nothing is locked: two that write the same place may leave an entry of both. And what an entry says may be long past: the guest
- * has written the page, or is gone. So whoever follows an entry copies the page, and believes the copy's digest alone.
+ * Nothing is locked: two that write the same place may leave an entry of both. And what an entry says may be
+ * long past: the guest has written the page, or is gone. So whoever follows an entry copies the page, and
+ * believes the copy's digest alone.
  */
 
 import type { PageHash } from './page-hash.ts';

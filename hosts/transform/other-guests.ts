@@ -1,6 +1,6 @@
 /**
- * What a destination's mover sees of the other guests of its host, when its migration asked for that: where which content was last seen
- * (held-contents.ts), and their memory. They run meanwhile, and come and go.
+ * What a destination's mover sees of the other guests of its host, when its migration asked for that: where
+ * which content was last seen (held-contents.ts), and their memory. They run meanwhile, and come and go.
  */
 
 import { PAGE_BYTES } from '../../proto/page.ts';

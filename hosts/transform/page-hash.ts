@@ -1,6 +1,6 @@
 /**
- * The two hashes of deduplication. A fast one finds candidates, and proves nothing: bytes are compared, or the digest is.
- * The digest stands for a page's content where the bytes are on the other host.
+ * The two hashes of deduplication. A fast one finds candidates, and proves nothing: bytes are compared, or the
+ * digest is. The digest stands for a page's content where the bytes are on the other host.
  */
 
 import { hash } from 'node:crypto';
@@ -23,7 +23,7 @@ const words = new Uint32Array(result.buffer);
 
 /** XXH64: 4 KiB take less than a microsecond. */
 export const hashPage: HashPage = (content, into) => {
-  result[0] = xxh64(content as Buffer);
+  result[0] = xxh64(content);
   into.low = words[0] as number;
   into.high = words[1] as number;
 };

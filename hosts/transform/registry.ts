@@ -19,7 +19,10 @@ export interface StageContext {
   readonly transforms: Transforms;
   readonly shared: SharedGuest;
   readonly channelCount: number;
-  /** Of SentContents: what the gang has sent, and what the destination offers; as far as the scope of dedup has them. */
+  /**
+   * Of SentContents: what the gang has sent, and what the destination offers; as far as the scope of dedup has
+   * them.
+   */
   readonly gang?: SharedArrayBuffer | undefined;
   readonly offered?: SharedArrayBuffer | undefined;
 }

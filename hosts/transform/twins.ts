@@ -1,16 +1,18 @@
 /**
- * Deduplication within a guest: which page, of those that the destination has, holds the same content as one that is
- * about to be sent.
+ * Deduplication within a guest: which page, of those that the destination has, holds the same content as one
+ * that is about to be sent.
  *
- * The hash finds a candidate, the page that was last sent with this hash. It is a twin only when what the destination has
- * of it is what it holds now, and that equals the copy that is to be sent:
+ * The hash finds a candidate, the page that was last sent with this hash. It is a twin only when what the
+ * destination has of it is what it holds now, and that equals the copy that is to be sent:
  *
- * 1. It was sent after its dirty mark was last taken off. What was collected and not yet sent (also what a hybrid collects
- *    and never sends) is older at the destination.
+ * 1. It was sent after its dirty mark was last taken off. What was collected and not yet sent (also what a
+ *    hybrid collects and never sends) is older at the destination.
  * 2. Its bytes now are those of the copy.
- * 3. It is not dirty, looked at AFTER the bytes: a vCPU sets the mark before it stores, once the handshake that followed the collection
- *    is over (control-block.ts). So there was no store since it was sent, and the bytes that were compared are those that were sent.
- * 4. The destination places it first: it was sent on the same channel, or in a round that the destination has said is placed.
+ * 3. It is not dirty, looked at AFTER the bytes: a vCPU sets the mark before it stores, once the handshake that
+ *    followed the collection is over (control-block.ts). So there was no store since it was sent, and the bytes
+ *    that were compared are those that were sent.
+ * 4. The destination places it first: it was sent on the same channel, or in a round that the destination has
+ *    said is placed.
  *
  * A collision of the hash fails at 2.
  */

@@ -1,7 +1,7 @@
 /**
- * The pages as they were last sent, which delta.ts encodes against. As in QEMU (migration/page_cache.c): each page
- * has one place, by its number; a page that lies in another's place takes it over only when that one was not used for a while,
- * so that two pages that are written in turn do not throw each other out.
+ * The pages as they were last sent, which delta.ts encodes against. As in QEMU (migration/page_cache.c): each
+ * page has one place, by its number; a page that lies in another's place takes it over only when that one was
+ * not used for a while, so that two pages that are written in turn do not throw each other out.
  */
 
 import { PAGE_BYTES } from '../../proto/page.ts';

@@ -1,7 +1,7 @@
 /**
- * XBZRLE, QEMU's encoding of what changed in a page (docs/xbzrle.txt there; Svärd et al., VEE 2011): pairs of an unchanged
- * run's length and a changed run's length with its bytes, lengths as ULEB128. What is unchanged behind the last
- * changed run is not told. So a page that did not change has an empty encoding.
+ * XBZRLE, QEMU's encoding of what changed in a page (docs/xbzrle.txt there; Svärd et al., VEE 2011): pairs of
+ * an unchanged run's length and a changed run's length with its bytes, lengths as ULEB128. What is unchanged
+ * behind the last changed run is not told. So a page that did not change has an empty encoding.
  */
 
 import { PAGE_BYTES } from '../../proto/page.ts';

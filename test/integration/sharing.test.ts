@@ -1,7 +1,7 @@
 /**
- * Goal: what is believed of other guests' pages costs bytes when it is past or a lie, and never a byte of a guest. Method: guests that
- * move one after the other between the same two hosts, with real movers; what the source is told of the destination is
- * planted, and what the destination holds is written over, or gone.
+ * Goal: what is believed of other guests' pages costs bytes when it is past or a lie, and never a byte of a
+ * guest. Method: guests that move one after the other between the same two hosts, with real movers; what the
+ * source is told of the destination is planted, and what the destination holds is written over, or gone.
  */
 
 import { afterEach, describe, expect, test } from 'vitest';

@@ -1,7 +1,7 @@
 /**
- * Goal: a page that is told as a copy of another gets exactly the bytes that were to be sent, whatever the guest writes
- * meanwhile, in whatever order channels arrive, and however the hash collides. What is said of other guests' pages
- * (sets of hashes in shared memory) answers only what was put in.
+ * Goal: a page that is told as a copy of another gets exactly the bytes that were to be sent, whatever the
+ * guest writes meanwhile, in whatever order channels arrive, and however the hash collides. What is said of
+ * other guests' pages (sets of hashes in shared memory) answers only what was put in.
  */
 
 import * as fc from 'fast-check';
@@ -24,7 +24,10 @@ const collidingHash: HashPage = (content, into) => {
 };
 
 const write = fc.record({ page: fc.nat(PAGES - 1), content: fc.integer({ min: 1, max: CONTENTS }) });
-/** What the guest writes before each page of a round is taken, and before it is looked up; and how many pages are sent. */
+/**
+ * What the guest writes before each page of a round is taken, and before it is looked up; and how many pages
+ * are sent.
+ */
 const round = fc.record({
   before: fc.array(fc.array(write, { maxLength: 2 }), { maxLength: PAGES }),
   between: fc.array(fc.array(write, { maxLength: 1 }), { maxLength: PAGES }),

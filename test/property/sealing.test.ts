@@ -128,7 +128,7 @@ test('a record is in its place by its length alone: more than is allowed is not 
   opener.filled(prefix.byteLength);
   expect(opener.next()).toMatchObject({
     kind: 'malformed',
-    reason: expect.stringContaining('announces 317'),
+    reason: expect.stringContaining('announces 317') as string,
   });
 });
 

@@ -1,6 +1,7 @@
 /**
- * Goal: two pages that differ and have the same XXH64 stay two pages. Method: XXH64 is no cryptographic hash, so such pages
- * are made: of two words that meet in the same lane one behind the other, the second takes back what the first changed.
+ * Goal: two pages that differ and have the same XXH64 stay two pages. Method: XXH64 is no cryptographic hash,
+ * so such pages are made: of two words that meet in the same lane one behind the other, the second takes back
+ * what the first changed.
  */
 
 import { afterEach, expect, test } from 'vitest';

@@ -27,21 +27,21 @@ describe('what a host lends', () => {
     const [first, second, third] = [await incoming(), await incoming(), await incoming()];
     const heard: ToDestinationMover[] = [];
     contents.enter(first);
-    const { lent, giveBack } = contents.lend(second, (message) => heard.push(message));
-    expect(lent.self.memory).toBe(second.shared.memory);
-    expect(lent.others.map(({ memory }) => memory)).toEqual([first.shared.memory]);
+    const loan = contents.lend(second, (message) => heard.push(message));
+    expect(loan.lent.self.memory).toBe(second.shared.memory);
+    expect(loan.lent.others.map(({ memory }) => memory)).toEqual([first.shared.memory]);
     const other = contents.lend(third, () => {});
-    expect(other.lent.contents).toBe(lent.contents);
+    expect(other.lent.contents).toBe(loan.lent.contents);
     expect(heard.splice(0)).toEqual([{ type: 'guest-came', guest: other.lent.self }]);
     await first.destroy();
     expect(heard.splice(0)).toEqual([{ type: 'guest-gone', id: 1 }]);
-    giveBack();
+    loan.giveBack();
     await third.destroy();
     expect(heard).toEqual([]);
     // Nothing of those that are gone is lent any more, and no number comes twice.
     const fourth = await incoming();
     const later = contents.lend(fourth, () => {});
-    expect(later.lent.others.map(({ id }) => id)).toEqual([lent.self.id]);
+    expect(later.lent.others.map(({ id }) => id)).toEqual([loan.lent.self.id]);
     expect(later.lent.self.id).toBe(4);
   });
 });

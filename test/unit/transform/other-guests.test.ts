@@ -1,6 +1,6 @@
 /**
- * Goal: whatever the index of a host's contents says, a page is filled only with the content that was named. Method: guests'
- * memories side by side, entries that are true, past, torn or made up.
+ * Goal: whatever the index of a host's contents says, a page is filled only with the content that was named.
+ * Method: guests' memories side by side, entries that are true, past, torn or made up.
  */
 
 import { describe, expect, test } from 'vitest';
