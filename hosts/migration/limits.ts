@@ -67,10 +67,8 @@ export const MOVER_LIMITS = {
   pushPagesMax: 32,
   /** What the push has sent and the destination not yet placed: a demanded page may wait behind it. */
   pushWindowBytesMin: MEBIBYTE / 16,
-  /** While nothing has been measured. */
-  pushWindowBytesFirst: MEBIBYTE / 4,
-  /** What may be on its way on a short link whose queue is empty nevertheless. */
-  pushSpareBytesMax: 2 * MEBIBYTE,
+  /** While nothing has been measured, and on a short link for as long as demanded pages do not wait behind it. */
+  pushSpareBytesMax: MEBIBYTE / 4,
   /** So long a demanded page may wait behind the push. */
   pushQueueMsMax: 0.5,
   pushWindowBytesMax: 64 * MEBIBYTE,

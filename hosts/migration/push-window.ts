@@ -5,8 +5,8 @@
  * run at once.
  *
  * How much that is, is told by the demanded pages: on a connection of their own they wait with the push in the link's
- * queue and nowhere else. Where there is such a queue, less is pushed at once; where there is none, because something
- * else than the link limits, more (after LEDBAT, RFC 6817). Pure; times are ms of one clock.
+ * queue and nowhere else. Where there is such a queue, less is pushed at once (after LEDBAT, RFC 6817). Pure; times are
+ * ms of one clock.
  */
 
 import { MOVER_LIMITS } from './limits.ts';
@@ -14,7 +14,7 @@ import { MOVER_LIMITS } from './limits.ts';
 const PRODUCTS_ON_THEIR_WAY = 2;
 /** A thread that had to wait makes one of these long, a queue all of them. */
 const WAITS = 8;
-const { pushWindowBytesFirst, pushWindowBytesMin, pushSpareBytesMax, pushQueueMsMax } = MOVER_LIMITS;
+const { pushWindowBytesMin, pushSpareBytesMax, pushQueueMsMax } = MOVER_LIMITS;
 const { pushWindowBytesMax, pushWindowPeriodMs, pushRateMsMin } = MOVER_LIMITS;
 
 /** Something that was sent, for as long as it has not been placed. */
@@ -44,7 +44,7 @@ export class PushWindow {
   #drainUntilBytes = 0;
 
   /** What may be on its way however little the link needs. */
-  #spareBytes: number = pushWindowBytesFirst;
+  #spareBytes: number = pushSpareBytesMax;
   /** Of the demanded pages: the shortest wait of all, and of the last ones. */
   #leastWaitMs = Number.POSITIVE_INFINITY;
   #lastWaitMs = Number.POSITIVE_INFINITY;

@@ -70,14 +70,14 @@ describe('the window of the push', () => {
     expect(sum(placed.slice(-1000)) / (1000 * longer.bytesPerMs)).toBeGreaterThan(0.9);
   });
 
-  it('grows while demanded pages do not wait, whatever single ones do, and shrinks when all of them do', () => {
+  it('stays while demanded pages do not wait, whatever single ones do, and shrinks when all of them do', () => {
     const window = new PushWindow();
     const demand = (waits: readonly number[], times: number): number => {
       for (let time = 0; time < times; time++) for (const ms of waits) window.waited(ms);
       return window.limitBytes;
     };
-    const { pushSpareBytesMax, pushWindowBytesFirst } = MOVER_LIMITS;
-    expect(window.limitBytes).toBe(pushWindowBytesFirst);
+    const { pushSpareBytesMax } = MOVER_LIMITS;
+    expect(window.limitBytes).toBe(pushSpareBytesMax);
     expect(demand([0.2, 9, 9, 9], 20)).toBe(pushSpareBytesMax);
     expect(demand([2], 80)).toBe(MIN);
     expect(demand([0.3], 80)).toBe(pushSpareBytesMax);
