@@ -48,7 +48,7 @@ export interface ContentsLender {
 /** What a mover has been lent, until it gives it back. */
 export interface Loan {
   readonly lent: LentContents;
-  giveBack(): void;
+  readonly giveBack: () => void;
 }
 
 export interface IncomingHooks {

@@ -132,7 +132,10 @@ describe('a source', () => {
         for await (const _ of callStream(testbed.host('host-1'), 'startMigration', request, settings));
       };
       const refusal: unknown = await move().catch((error: unknown) => error);
-      expect(refusal).toMatchObject({ code: 'FAILED_PRECONDITION', message: expect.stringMatching(why) as string });
+      expect(refusal).toMatchObject({
+        code: 'FAILED_PRECONDITION',
+        message: expect.stringMatching(why) as string,
+      });
       expect(String(refusal)).not.toContain(secret.toString('hex'));
     }
     for (const host of ['host-1', 'host-2']) {

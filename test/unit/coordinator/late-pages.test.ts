@@ -215,9 +215,11 @@ test.each<[string, RpcError | 'yes', MigrationPhase]>([
 test('the secret of a migration’s ticket is in nothing that is told of it, and another each time', async () => {
   const tickets: string[] = [];
   for (const lastWord of [broken, lost]) {
-    const { ticket, asked, ...told } = await migrate('post-copy', lastWord, late);
+    const { ticket, ...told } = await migrate('post-copy', lastWord, late);
     expect(ticket).toMatchObject({ migration: told.migration, guest: 'web', source: 'a', destination: 'b' });
-    const text = JSON.stringify(told, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
+    const text = JSON.stringify(told, (_, value: unknown) =>
+      typeof value === 'bigint' ? String(value) : value,
+    );
     expect(text).toContain(told.migration);
     for (const form of ['hex', 'base64', 'base64url'] as const) {
       expect(text).not.toContain(ticket?.secret.toString(form));
