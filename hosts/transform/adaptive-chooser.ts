@@ -24,13 +24,13 @@ const NONE: CodecChoice = { codec: 'none', level: 0 };
  * What there is to choose from besides none. The first one is for what is sent before anything is known. Not deflate:
  * zstd makes no more of anything, in a tenth of the time.
  */
-const CANDIDATES = [
+const CANDIDATES: readonly CodecChoice[] = [
   { codec: 'lz4', level: 0 },
   { codec: 'snappy', level: 0 },
   { codec: 'zstd', level: -5 },
   { codec: 'zstd', level: 1 },
   { codec: 'zstd', level: 3 },
-] as const satisfies readonly CodecChoice[];
+];
 
 /** A batch that was given to a socket. */
 export interface SentBatch {
@@ -79,7 +79,7 @@ export class AdaptiveChooser implements CodecChooser {
   }
 
   coded({ choice, decodedBytes, codedBytes, cost }: CodingOutcome): void {
-    const codec = CANDIDATES.findIndex((candidate) => candidate === choice) + 1;
+    const codec = CANDIDATES.indexOf(choice) + 1;
     const encodeNsPerByte = (cost.timeMs * NS_PER_MS) / decodedBytes;
     this.#policy.coded(codec, Math.min(1, codedBytes / decodedBytes), encodeNsPerByte, nowMs());
   }

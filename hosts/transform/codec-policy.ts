@@ -41,6 +41,8 @@ export const POLICY_LIMITS = {
   /** What may always be on its way, and in units of rate times round trip. */
   wayBytesMin: 2 * MEBIBYTE,
   productsOnTheWay: 4,
+  /** And so long a link is to be busy while a thread at either end does not get to run. */
+  stallMs: 50,
   /** How long a choice that lost is left alone, at least. Twice as long after each further time. */
   holdMsMin: 1000,
   /** And in units of the time that the trial lost. */
@@ -203,10 +205,11 @@ export class CodecPolicy {
    * 2016).
    */
   get isFull(): boolean {
-    const { wayBytesMin, productsOnTheWay } = POLICY_LIMITS;
+    const { wayBytesMin, productsOnTheWay, stallMs } = POLICY_LIMITS;
     const tripMs = this.#roundTripMs + MOVER_LIMITS.arrivedIntervalMs;
-    const product = this.#arrivalBytesPerMs === 0 ? 0 : this.#arrivalBytesPerMs * tripMs;
-    return this.#sentBytes - this.#placedBytes >= Math.max(wayBytesMin, productsOnTheWay * product);
+    const wayMs = productsOnTheWay * tripMs + stallMs;
+    const wayBytes = this.#arrivalBytesPerMs === 0 ? 0 : this.#arrivalBytesPerMs * wayMs;
+    return this.#sentBytes - this.#placedBytes >= Math.max(wayBytesMin, wayBytes);
   }
 
   /** A batch was given to a socket, all batches before it as well. */
@@ -252,7 +255,8 @@ export class CodecPolicy {
       this.#arrival.bytes += wireBytes;
       return;
     }
-    this.#arrivalBytesPerMs = (bytes + wireBytes) / elapsedMs;
+    // One time in which the threads did not get to run says little.
+    this.#arrivalBytesPerMs = Math.max((bytes + wireBytes) / elapsedMs, this.#arrivalBytesPerMs / 2);
     this.#arrival = { sinceMs: nowMs, bytes: 0 };
   }
 
