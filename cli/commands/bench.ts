@@ -5,8 +5,8 @@ import { printJson } from '../render/json.ts';
 import { tableText } from '../render/table.ts';
 
 const EXAMPLES = `
-One thread, batches of 256 KiB as migrations send them. RATIO is what is left of a byte, rates are of the pages:
-a codec whose rate is below that of the link divided by its ratio makes the migration slower. Measure on a quiet machine.
+One thread, batches of 256 KiB as migrations send them. RATIO is what is left of a byte, rates are of the
+pages: a codec that is slower than the link makes a migration slower. Measure on a quiet machine.
 
 Examples:
   godwit bench codecs

@@ -34,11 +34,15 @@ export const POLICY_LIMITS = {
   gainMin: 0.01,
   /** By how much a choice must look better whose coding takes more than half of what carrying takes. */
   doubt: 1.2,
+  /** For so long at the beginning. */
+  doubtMs: 1500,
   /** The path is the slower side when what is on its way grows by this share of what arrives. */
   growthShare: 0.25,
   /** What may always be on its way, and in units of rate times round trip. */
   wayBytesMin: 2 * MEBIBYTE,
   productsOnTheWay: 4,
+  /** And so long a link is to be busy while a thread at either end does not get to run. */
+  stallMs: 50,
   /** How long a choice that lost is left alone, at least. Twice as long after each further time. */
   holdMsMin: 1000,
   /** And in units of the time that the trial lost. */
@@ -46,8 +50,8 @@ export const POLICY_LIMITS = {
   /** From these shares of its time on a byte may wait for decoding, or for a processor. */
   decodingShare: 1 / 3,
   busyShare: 0.8,
-  /** A rate that has changed by this factor makes what was known of other choices void. */
-  changeFactor: 1.3,
+  /** When the rate has changed by this factor, other choices may be tried again at once. */
+  changeFactor: 2,
 } as const;
 
 /** What a codec does to page bytes like those of now. */
@@ -135,6 +139,7 @@ export class CodecPolicy {
   #window: Window | undefined;
   /** Of the window before, of this phase. */
   #lastNsPerByte: number | undefined;
+  #firstWindowMs = Number.POSITIVE_INFINITY;
 
   /**
    * @param codecCount how many there are besides none
@@ -196,13 +201,15 @@ export class CodecPolicy {
 
   /**
    * Whether to send nothing more before something arrives. What is on its way was coded as it once seemed best: so no
-   * more than keeps the path busy, some of the product of its rate and its round trip (BBR; Cardwell et al., ACM Queue 2016).
+   * more than keeps the path busy, some of the product of its rate and its round trip (BBR; Cardwell et al., ACM Queue
+   * 2016).
    */
   get isFull(): boolean {
-    const { wayBytesMin, productsOnTheWay } = POLICY_LIMITS;
+    const { wayBytesMin, productsOnTheWay, stallMs } = POLICY_LIMITS;
     const tripMs = this.#roundTripMs + MOVER_LIMITS.arrivedIntervalMs;
-    const product = this.#arrivalBytesPerMs === 0 ? 0 : this.#arrivalBytesPerMs * tripMs;
-    return this.#sentBytes - this.#placedBytes >= Math.max(wayBytesMin, productsOnTheWay * product);
+    const wayMs = productsOnTheWay * tripMs + stallMs;
+    const wayBytes = this.#arrivalBytesPerMs === 0 ? 0 : this.#arrivalBytesPerMs * wayMs;
+    return this.#sentBytes - this.#placedBytes >= Math.max(wayBytesMin, wayBytes);
   }
 
   /** A batch was given to a socket, all batches before it as well. */
@@ -248,7 +255,8 @@ export class CodecPolicy {
       this.#arrival.bytes += wireBytes;
       return;
     }
-    this.#arrivalBytesPerMs = (bytes + wireBytes) / elapsedMs;
+    // One time in which the threads did not get to run says little.
+    this.#arrivalBytesPerMs = Math.max((bytes + wireBytes) / elapsedMs, this.#arrivalBytesPerMs / 2);
     this.#arrival = { sinceMs: nowMs, bytes: 0 };
   }
 
@@ -260,6 +268,7 @@ export class CodecPolicy {
     const isFull = window.waits * 2 >= window.sends || grown >= window.wireBytes * POLICY_LIMITS.growthShare;
     this.#pathBytesPerNs = isFull ? window.wireBytes / elapsedNs : this.#limitBytesPerNs;
     this.#window = openWindow(nowMs, waySent);
+    this.#firstWindowMs = Math.min(this.#firstWindowMs, nowMs);
     const last = this.#lastNsPerByte;
     this.#lastNsPerByte = nsPerByte;
     const isSteady = last !== undefined && Math.abs(nsPerByte / last - 1) <= POLICY_LIMITS.steadyShare;
@@ -283,7 +292,7 @@ export class CodecPolicy {
   #consider(nsPerByte: number, nowMs: number): void {
     const known = this.#experience[this.#current];
     if (known !== undefined && isOther(nsPerByte, known.nsPerByte)) {
-      this.#experience = [];
+      this.#experience = this.#experience.map((each) => ({ ...each, heldUntilMs: 0 }));
       this.#codingFactor = 1;
     }
     this.#learn(this.#current, nsPerByte);
@@ -317,8 +326,10 @@ export class CodecPolicy {
       currentNsPerByte - this.#hiddenNsPerByte(current, cost, currentNsPerByte),
     );
     const expected = Math.max(coding, guess);
-    // Where the codec takes much of the time it is likely to take more than it says.
-    return coding * 2 > carrying ? expected * POLICY_LIMITS.doubt : expected;
+    // Where the codec takes much of the time it is likely to take more than it says, and a short migration has no time
+    // to find out.
+    const isYoung = nowMs - this.#firstWindowMs < POLICY_LIMITS.doubtMs;
+    return isYoung && coding * 2 > carrying ? expected * POLICY_LIMITS.doubt : expected;
   }
 
   /**

@@ -110,7 +110,7 @@ export class PageEncoder {
     if (this.#threadCount > 0) this.#workers ??= new CodecWorkers(this.#threadCount);
   }
 
-  /** Whether pages may go as they are, without batches: no stage wants them, and no codec is worth its time. */
+  /** Whether pages may go as they are, without becoming batches: no stage wants them, and no codec is worth it. */
   get isRaw(): boolean {
     return this.#stages.length === 0 && this.#adaptive?.isRaw === true;
   }
