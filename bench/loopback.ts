@@ -16,6 +16,8 @@ const MEMORY_MIB = 1024;
 const DOWNTIME_LIMIT_MS = 300;
 const WORKING_SET_MIB = 256;
 const PAGES_PER_S = 20_000;
+/** QEMU and iperf3 send in the clear. */
+const AS_PEERS = '[zero, encryption: none]';
 const LOOPBACK = '127.0.0.1';
 const BYTES_PER_MIB = 1024 ** 2;
 
@@ -36,7 +38,11 @@ name: loopback
 guest:
   memory: ${memoryMib}MiB
   workload: ${pagesPerS === 0 ? '{kind: idle}' : writing}
-migration: {technique: pre-copy, channels: ${channels}, downtime-limit: ${DOWNTIME_LIMIT_MS}ms}
+migration:
+  technique: pre-copy
+  channels: ${channels}
+  downtime-limit: ${DOWNTIME_LIMIT_MS}ms
+  transforms: ${AS_PEERS}
 `);
   return moves[0]!;
 }

@@ -18,6 +18,8 @@ const BYTES_PER_S_PER_GBIT = 125_000_000;
 const BYTES_PER_MIB = 1024 ** 2;
 const MEMORY_BYTES_PER_HOST = 64 * BYTES_PER_MIB;
 const LEASE_MS = 10_000;
+/** iperf3 sends in the clear. */
+const AS_PEERS = '[zero, encryption: none]';
 const LINKS = [
   { gbit: 1, target: { at_least: 0.98 } },
   { gbit: 10, target: { at_least: 0.85 } },
@@ -107,7 +109,7 @@ async function linkRow(
 name: shaped
 fabric: {kind: netns}
 guest: {memory: ${memoryMib}MiB, workload: {kind: idle}}
-migration: {technique: pre-copy}
+migration: {technique: pre-copy, transforms: ${AS_PEERS}}
 link: {rate: ${gbit}gbit}
 `);
     return move!.bytesPerS;

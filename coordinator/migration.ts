@@ -62,6 +62,7 @@ export class Migration {
     this.plan = plan;
     this.#signal = signal;
     this.ended = this.#run().finally(() => {
+      this.#ticket = undefined;
       this.#known.resolve();
       for (const follower of this.#followers) follower.close();
     });

@@ -165,6 +165,7 @@ export function resolveTransforms(list: TransformsSection): Transforms {
 
 function compressionOptions(given: NonNullable<Options['compression']>): Partial<Transforms> {
   if (typeof given === 'string') return { compression: compressionOf(given) };
+  if (given.codec === 'none') return {};
   return {
     compression: compressionOf(given.codec),
     compressionLevel: given.level ?? 0,

@@ -15,6 +15,7 @@ import {
   UNKNOWN,
 } from './measures.ts';
 import { tableText } from './table.ts';
+import { transformTable } from './transform-table.ts';
 
 const HEADS = ['TECHNIQUE', 'TRIALS', 'TOTAL TIME', 'DOWNTIME'];
 const MORE_HEADS = ['TRANSFERRED', 'RESENT', 'ROUNDS', 'DEGRADATION', 'AUDIT'];
@@ -36,6 +37,7 @@ export function summaryText(trials: readonly TrialRecord[]): string {
   const tables = [
     tableText(heads, rows, 1),
     ...postcopyTable(groups),
+    ...transformTable(groups),
     ...clientTable(trials),
     ...linkTable(trials),
   ];

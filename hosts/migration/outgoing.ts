@@ -273,11 +273,13 @@ export class OutgoingMigration {
     const cancelling = this.#cancelReason !== undefined;
     const phase = board.phase === 0 ? MigrationPhase.MIGRATION_PHASE_SETUP : (board.phase as MigrationPhase);
     const roundMs = nowMs() - board.roundStartMs;
-    // The first round has no estimate from an earlier one: what has left so far must do.
+    const roundBytes = board.transferredBytes - board.roundStartBytes;
+    // The first round has no estimates from an earlier one: what has left so far must do.
     const bandwidth =
       board.bandwidthBytesPerS > 0 || board.roundStartMs === 0
         ? board.bandwidthBytesPerS
-        : ((board.transferredBytes - board.roundStartBytes) / roundMs) * 1000;
+        : (roundBytes / roundMs) * 1000;
+    const pageBytes = board.pageBytes || Math.min(roundBytes / Math.max(board.roundPagesSent, 1), PAGE_BYTES);
     const pagesLeft = Math.max(board.roundPages - board.roundPagesSent, 0);
     return {
       migration: this.#settings.migration,
@@ -290,7 +292,7 @@ export class OutgoingMigration {
       dirtyRatePagesPerS: board.dirtyRatePagesPerS,
       bandwidthBytesPerS: bandwidth,
       expectedDowntimeMs: board.expectedDowntimeMs,
-      remainingMs: remainingMs(pagesLeft, board.pageBytes || PAGE_BYTES, bandwidth, board.dirtyRatePagesPerS),
+      remainingMs: remainingMs(pagesLeft, pageBytes, bandwidth, board.dirtyRatePagesPerS),
       note: this.#note,
       failpoint: this.#failpoint,
       postcopyRequests: BigInt(board.postcopyRequests),

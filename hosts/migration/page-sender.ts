@@ -22,8 +22,10 @@ import { isZeroPage } from './zero-page.ts';
 const { gatheredPagesMax, runsMax, codedRunsMax } = WIRE_LIMITS;
 /** Of so many runs of pages one is timed, to know what the search for zeroes costs. */
 const RUNS_PER_SAMPLE = 16;
-const NO_BYTES = Buffer.alloc(0);
+/** A page takes a microsecond at most: a sample that took much longer for each was not running all the time. */
+const SEARCH_MS_MAX = 0.01;
 const MS_PER_S = 1000;
+const NO_BYTES = Buffer.alloc(0);
 
 /** What a pass over pages has counted. */
 export interface PageCounts {
@@ -66,7 +68,7 @@ export class PageSender {
   #gatherings: readonly Gathering[];
   readonly #buffers: Buffer[] = [];
   readonly #transforms: PageTransforms;
-  /** Runs whose search for zeroes was timed. */
+  /** Pages of runs whose search for zeroes was timed, and what that took. */
   #sampledPages = 0;
   #sampledMs = 0;
   #runsToSample = 0;
@@ -150,6 +152,8 @@ export class PageSender {
       }
       this.#sent = false;
       if (this.#mustWait) await this.#wait();
+      // Coding takes time, in which sockets and codec threads have become ready.
+      else if (this.#transforms.encoder !== undefined) await setImmediate();
       if (!keepOn()) break;
     }
     for (const gathering of this.#gatherings) this.#flush(gathering);
@@ -172,8 +176,8 @@ export class PageSender {
     measure.bytesIn = pages * PAGE_BYTES;
     measure.bytesOut = dataPages * PAGE_BYTES;
     measure.hits = zeroPages;
-    measure.timeMs = this.#sampledPages === 0 ? 0 : (this.#sampledMs / this.#sampledPages) * pages;
-    // It is nothing but work.
+    measure.timeMs = (this.#sampledMs / Math.max(this.#sampledPages, 1)) * pages;
+    // Nothing in it waits.
     measure.cpuS = measure.timeMs / MS_PER_S;
     return measure.report();
   }
@@ -197,28 +201,41 @@ export class PageSender {
 
   /** Takes one run of the same kind, at most a frame's worth in one stripe; answers where the next begins. */
   #sendRun(pages: Uint32Array, start: number, end: number): number {
-    const isSample = this.#runsToSample-- === 0;
-    const startMs = isSample ? nowMs() : 0;
     const firstPage = pages[start] as number;
     const stripeEnd = (Math.floor(firstPage / STRIPE_PAGES) + 1) * STRIPE_PAGES;
     const isZero = this.#isZero(firstPage);
     const pageEnd = isZero ? stripeEnd : Math.min(stripeEnd, firstPage + this.#runPagesMax);
     const endMax = Math.min(end, start + pageEnd - firstPage);
-    let index = start + 1;
-    let page = firstPage + 1;
-    while (index < endMax && pages[index] === page && this.#isZero(page) === isZero) {
-      index++;
-      page++;
-    }
-    const pageCount = index - start;
-    if (isSample) this.#sample(pageCount, nowMs() - startMs);
+    const pageCount = this.#runLength(pages, start, endMax, isZero);
     this.#count(firstPage, pageCount, isZero);
     const gathering = this.#gatheringOf(firstPage);
     if (isZero) this.#gatherZero(gathering, firstPage, pageCount);
     else if (pageCount >= MOVER_LIMITS.longRunPagesMin && this.#transforms.encoder === undefined)
       this.#sendLong(gathering.sender, firstPage, pageCount);
     else this.#gather(gathering, firstPage, pageCount);
-    return index;
+    return start + pageCount;
+  }
+
+  /** How many pages from `start` on follow each other and are of the same kind; of some runs it takes the time. */
+  #runLength(pages: Uint32Array, start: number, endMax: number, isZero: boolean): number {
+    if (this.#runsToSample-- > 0) return this.#scan(pages, start, endMax, isZero);
+    this.#runsToSample = RUNS_PER_SAMPLE;
+    const startMs = nowMs();
+    const length = this.#scan(pages, start, endMax, isZero);
+    const durationMs = nowMs() - startMs;
+    if (durationMs <= length * SEARCH_MS_MAX) {
+      this.#sampledPages += length;
+      this.#sampledMs += durationMs;
+    }
+    return length;
+  }
+
+  #scan(pages: Uint32Array, start: number, endMax: number, isZero: boolean): number {
+    const first = (pages[start] as number) - start;
+    let index = start + 1;
+    while (index < endMax && pages[index] === first + index && this.#isZero(first + index) === isZero)
+      index++;
+    return index - start;
   }
 
   #isZero(page: number): boolean {
@@ -234,12 +251,6 @@ export class PageSender {
   /** Runs of a frame: a stage may make of each page of a batch a run of its own. */
   get #frameRunsMax(): number {
     return this.#transforms.encoder === undefined ? runsMax : codedRunsMax - gatheredPagesMax;
-  }
-
-  #sample(pages: number, durationMs: number): void {
-    this.#runsToSample = RUNS_PER_SAMPLE;
-    this.#sampledPages += pages;
-    this.#sampledMs += durationMs;
   }
 
   #gatheringOf(page: number): Gathering {

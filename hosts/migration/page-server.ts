@@ -102,7 +102,8 @@ export class PageServer {
     this.#pageSender.limit = this.#limit;
     Object.assign(board, { roundPages: this.#missing.size, roundPagesSent: 0, roundStartMs: nowMs() });
     // What was estimated before the switch says nothing about the push.
-    Object.assign(board, { bandwidthBytesPerS: 0, dirtyRatePagesPerS: 0, expectedDowntimeMs: 0 });
+    const unknown = { bandwidthBytesPerS: 0, pageBytes: 0, dirtyRatePagesPerS: 0, expectedDowntimeMs: 0 };
+    Object.assign(board, unknown);
     board.roundStartBytes = this.sentBytes;
     const alive = setInterval(() => this.#main.sender.send('ALIVE', {}), MOVER_LIMITS.aliveIntervalMs);
     try {

@@ -10,7 +10,15 @@ export interface CodecJob {
   readonly choice: CodecChoice;
 }
 
+/** A batch that was coded. */
+export interface Coded {
+  readonly codedBytes: number;
+  /** Undefined when it did not shrink. */
+  readonly coded: Uint8Array | undefined;
+  readonly cost: Cost;
+}
+
 /** From a codec thread: it is ready for jobs, or has done one; `coded` is the receiver's own. */
 export type FromCodecThread =
   | { readonly type: 'ready' }
-  | { readonly type: 'coded'; readonly id: number; readonly coded: Uint8Array; readonly cost: Cost };
+  | ({ readonly type: 'coded'; readonly id: number } & Coded);

@@ -2,8 +2,7 @@
 
 import { parentPort } from 'node:worker_threads';
 import type { CodecJob, FromCodecThread } from './codec-messages.ts';
-import { encodeWith } from './codecs/registry.ts';
-import { costOf } from './transform-measure.ts';
+import { codeWith } from './codecs/registry.ts';
 
 const port = parentPort;
 if (port === null) throw new Error('codec-thread.ts is a thread, not a program; a mover starts it');
@@ -11,7 +10,9 @@ const post = (message: FromCodecThread, transfer: ArrayBuffer[] = []): void =>
   port.postMessage(message, transfer);
 
 port.on('message', ({ id, bytes, choice }: CodecJob) => {
-  const { result, cost } = costOf(() => new Uint8Array(encodeWith(choice, bytes)));
-  post({ type: 'coded', id, coded: result, cost }, [result.buffer]);
+  const { codedBytes, coded, cost } = codeWith(choice, bytes);
+  // Its own memory, which can be given away.
+  const own = coded && new Uint8Array(coded);
+  post({ type: 'coded', id, codedBytes, coded: own, cost }, own === undefined ? [] : [own.buffer]);
 });
 post({ type: 'ready' });

@@ -6,24 +6,17 @@
 
 import { Worker } from 'node:worker_threads';
 import type { CodecChoice } from './codec-chooser.ts';
-import type { CodecJob, FromCodecThread } from './codec-messages.ts';
-import type { Cost } from './transform-measure.ts';
+import type { CodecJob, Coded, FromCodecThread } from './codec-messages.ts';
 
 const THREAD_FILE = new URL('./codec-thread.ts', import.meta.url);
 
 /** One that is worked on, and one that lies ready. */
 const JOBS_PER_THREAD = 2;
 
-/** A batch as a thread has coded it. */
-export interface CodedBytes {
-  readonly coded: Uint8Array;
-  readonly cost: Cost;
-}
-
 interface Thread {
   readonly worker: Worker;
   /** What it has not answered. */
-  readonly jobs: Map<number, PromiseWithResolvers<CodedBytes>>;
+  readonly jobs: Map<number, PromiseWithResolvers<Coded>>;
   isReady: boolean;
 }
 
@@ -42,12 +35,12 @@ export class CodecWorkers {
    * @param bytes in shared memory; not to be changed until it is coded
    * @returns undefined when no thread is ready; a promise that rejects when the thread dies
    */
-  code(bytes: Uint8Array, choice: CodecChoice): Promise<CodedBytes> | undefined {
+  code(bytes: Uint8Array, choice: CodecChoice): Promise<Coded> | undefined {
     const ready = this.#threads.filter(({ isReady }) => isReady);
     const [thread] = ready.sort((a, b) => a.jobs.size - b.jobs.size);
     if (thread === undefined) return undefined;
     const id = ++this.#lastId;
-    const job = Promise.withResolvers<CodedBytes>();
+    const job = Promise.withResolvers<Coded>();
     thread.jobs.set(id, job);
     thread.worker.postMessage({ id, bytes, choice } satisfies CodecJob);
     return job.promise;

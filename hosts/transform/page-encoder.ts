@@ -7,11 +7,12 @@ import type { CodecReport, TransformReport, Transforms } from '../../proto/gener
 import { compressionName } from '../../proto/transforms.ts';
 import { type PageRun, WireCodec } from '../migration/wire.ts';
 import { type CodecChoice, type CodecChooser, codecChooser, type LinkView } from './codec-chooser.ts';
-import { CodecWorkers, type CodedBytes } from './codec-workers.ts';
-import { CODECS, encodeWith } from './codecs/registry.ts';
+import type { Coded } from './codec-messages.ts';
+import { CodecWorkers } from './codec-workers.ts';
+import { CODECS, codeWith } from './codecs/registry.ts';
 import type { PageBatch } from './page-batch.ts';
 import type { TransformStage } from './stage.ts';
-import { costOf, TransformMeasure } from './transform-measure.ts';
+import { TransformMeasure } from './transform-measure.ts';
 
 /** A batch as it goes over the wire. */
 export interface CodedPages {
@@ -62,11 +63,8 @@ export class PageEncoder {
     const raw = { runs, codec: WireCodec.NONE, decodedBytes: bytes.byteLength, payload: bytes };
     if (this.#chooser === undefined || bytes.byteLength === 0) return raw;
     const choice = this.#chooser.next(bytes.byteLength, link);
-    const finish = (coded: CodedBytes): CodedPages => this.#finish(raw, choice, coded, batch.size);
-    const here = (): CodedPages => {
-      const { result, cost } = costOf(() => encodeWith(choice, bytes));
-      return finish({ coded: result, cost });
-    };
+    const finish = (coded: Coded): CodedPages => this.#finish(raw, choice, coded, batch.size);
+    const here = (): CodedPages => finish(codeWith(choice, bytes));
     const there = choice.codec === 'none' ? undefined : this.#workers?.code(bytes, choice);
     return there === undefined ? here() : there.then(finish, here);
   }
@@ -96,9 +94,9 @@ export class PageEncoder {
   }
 
   /** What was coded goes if it has become less. */
-  #finish(raw: CodedPages, choice: CodecChoice, { coded, cost }: CodedBytes, pageCount: number): CodedPages {
+  #finish(raw: CodedPages, choice: CodecChoice, done: Coded, pageCount: number): CodedPages {
     const { decodedBytes } = raw;
-    const codedBytes = coded.byteLength;
+    const { codedBytes, coded, cost } = done;
     this.#chooser?.coded({ choice, decodedBytes, codedBytes, cost });
     const bytesOut = Math.min(codedBytes, decodedBytes);
     const measure = this.#measure;
@@ -106,10 +104,10 @@ export class PageEncoder {
     measure.pagesIn += pageCount;
     measure.bytesIn += decodedBytes;
     measure.bytesOut += bytesOut;
-    if (codedBytes < decodedBytes) measure.hits += pageCount;
+    if (coded !== undefined) measure.hits += pageCount;
     else if (choice.codec !== 'none') measure.overflows += pageCount;
     this.#count(choice.codec, decodedBytes, bytesOut, cost.cpuS);
-    if (choice.codec === 'none' || codedBytes >= decodedBytes) return raw;
+    if (choice.codec === 'none' || coded === undefined) return raw;
     return { ...raw, codec: CODECS[choice.codec].wire, payload: coded };
   }
 

@@ -5,6 +5,7 @@
  */
 
 import { connect, createServer, type Server } from 'node:net';
+import { deflateRawSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { bootId } from '../../hosts/clock.ts';
 import { HANDOVER } from '../../hosts/guest/control-layout.ts';
@@ -12,9 +13,10 @@ import { Guest } from '../../hosts/guest/guest.ts';
 import { IncomingMigration } from '../../hosts/migration/incoming.ts';
 import { MOVER_LIMITS } from '../../hosts/migration/limits.ts';
 import { OutgoingMigration } from '../../hosts/migration/outgoing.ts';
-import { RunKind } from '../../hosts/migration/wire.ts';
+import { RunKind, WireCodec } from '../../hosts/migration/wire.ts';
 import type { SourceOutcome } from '../../proto/generated/godwit/v1/host.ts';
 import { MigrationPhase } from '../../proto/generated/godwit/v1/migration.ts';
+import { PAGE_BYTES } from '../../proto/page.ts';
 import { guestSpec, MIGRATION, optionsOf, THREADS, TICKET, until } from './engine-pair.ts';
 import { testTicket, WirePeer } from './wire-peer.ts';
 
@@ -281,6 +283,23 @@ describe('the destination', () => {
       (peer) => peer.say('WELCOME', { publicKey: Buffer.alloc(32), proof: Buffer.alloc(32) }),
     ],
     ['pages outside memory', (peer) => peer.sayPages({ ...page, firstPage: PAGE_COUNT })],
+    [
+      'a batch that becomes more than it announces',
+      (peer) => {
+        const bomb = deflateRawSync(Buffer.alloc(64 * 1024 * 1024));
+        peer.sayCoded(
+          { runs: [page], codec: WireCodec.DEFLATE, decodedBytes: PAGE_BYTES },
+          bomb.subarray(0, 4000),
+        );
+      },
+    ],
+    [
+      'a digest that nobody asked for',
+      (peer) => {
+        const runs = [{ ...page, kind: RunKind.DIGEST }];
+        peer.sayCoded({ runs, codec: WireCodec.NONE, decodedBytes: 16 }, Buffer.alloc(16));
+      },
+    ],
     ['a round that is not the next', (peer) => peer.say('ROUND_END', { round: 2 })],
     ['the devices’ state before any page', (peer) => sayDeviceState(peer)],
     ['COMMIT before READY', (peer) => peer.say('COMMIT', {})],

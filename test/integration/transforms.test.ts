@@ -6,7 +6,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { Compression, type Transforms } from '../../proto/generated/godwit/v1/migration.ts';
 import { TECHNIQUES } from '../../proto/names.ts';
-import { CODEC_NAMES, compressionOf, DEFAULT_TRANSFORMS } from '../../proto/transforms.ts';
+import { compressionOf, DEFAULT_TRANSFORMS } from '../../proto/transforms.ts';
 import { type Ends, EnginePair, guestSpec, optionsOf } from './engine-pair.ts';
 
 let pair: EnginePair | undefined;
@@ -31,7 +31,8 @@ async function move(technique: string, changes: Partial<Transforms>): Promise<En
   return ends;
 }
 
-const withCodec = CODEC_NAMES.map((name): [string, Partial<Transforms>] => [
+// Every codec passes the suite of page-transforms.test.ts; here a pure one and a native one.
+const withCodec = (['fflate', 'lz4'] as const).map((name): [string, Partial<Transforms>] => [
   name,
   { compression: compressionOf(name), compressionThreads: 0 },
 ]);

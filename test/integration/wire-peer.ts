@@ -9,8 +9,10 @@ import { ChannelReceiver } from '../../hosts/migration/channel-receiver.ts';
 import { FrameDecoder } from '../../hosts/migration/frame-decoder.ts';
 import {
   type Body,
+  type CodedFrame,
   type ControlFrame,
   type ControlType,
+  encodeCoded,
   encodeControl,
   encodePages,
   type Frame,
@@ -110,6 +112,11 @@ export class WirePeer {
     this.write(this.pagesHead(...runs), Buffer.alloc(pages * PAGE_BYTES, 1));
   }
 
+  /** CODED with a payload that may be what the head says. */
+  sayCoded(frame: Omit<CodedFrame, 'type' | 'payloadBytes'>, payload: Uint8Array): void {
+    this.write(encodeCoded({ ...frame, payloadBytes: payload.byteLength }, this.sequence++), payload);
+  }
+
   /** What announces pages that a liar may then not send. */
   pagesHead(...runs: PageRun[]): Buffer {
     return encodePages(runs, this.sequence++);
@@ -124,7 +131,7 @@ export class WirePeer {
   }
 
   /** Bytes as they are, or in records once this end is welcomed. */
-  write(head: Buffer, payload?: Buffer): void {
+  write(head: Uint8Array, payload?: Uint8Array): void {
     const records = this.#sealer?.seal(head, payload) ?? [payload === undefined ? [head] : [head, payload]];
     for (const record of records) this.socket.write(Buffer.concat(record));
   }

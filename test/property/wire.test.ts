@@ -8,6 +8,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type Decoded, FrameDecoder } from '../../hosts/migration/frame-decoder.ts';
 import {
+  type CodedFrame,
   encodeCoded,
   encodeControl,
   encodePages,
@@ -275,6 +276,54 @@ describe('a frame is malformed', () => {
   test('when more pages are gathered than allowed', () => {
     const runs = [256, 300].map((firstPage) => ({ firstPage, pageCount: 40, kind: RunKind.DATA }));
     expect(pagesOf(...runs).kind).toBe('malformed');
+  });
+
+  /** A frame of CODED as a liar would write it. */
+  const codedOf = (changes: Partial<CodedFrame>): Decoded => {
+    const runs = [{ firstPage: 300, pageCount: 2, kind: RunKind.DATA }];
+    const sizes = { decodedBytes: 2 * PAGE_BYTES, payloadBytes: 100 };
+    return lastOf(encodeCoded({ runs, codec: WireCodec.LZ4, ...sizes, ...changes }, 0));
+  };
+  const runOf = (kind: RunKind, pageCount = 2, firstPage = 300): PageRun => ({ firstPage, pageCount, kind });
+
+  test.each<[string, Partial<CodedFrame>]>([
+    ['of an unknown codec', { codec: 9 as WireCodec }],
+    ['one byte larger, decompressed, than its runs can be', { decodedBytes: 2 * PAGE_BYTES + 1 }],
+    ['smaller, decompressed, than its runs can be', { decodedBytes: 2 * PAGE_BYTES - 1 }],
+    ['compressed to no less than it was', { payloadBytes: 2 * PAGE_BYTES }],
+    ['not compressed and yet smaller', { codec: WireCodec.NONE }],
+    ['more pages than are gathered', { runs: [runOf(RunKind.DATA, 65)], decodedBytes: 65 * PAGE_BYTES }],
+    ['more copies than are gathered', { runs: [runOf(RunKind.COPY, 65)], decodedBytes: 65 * 4 }],
+    [
+      'a copy without the page that it is of',
+      { runs: [runOf(RunKind.COPY)], decodedBytes: 7, payloadBytes: 6 },
+    ],
+    ['a delta of more than a page', { runs: [runOf(RunKind.DELTA)], decodedBytes: 2 * PAGE_BYTES + 1 }],
+    ['of an unknown kind', { runs: [runOf(6 as RunKind)] }],
+    ['outside memory', { runs: [runOf(RunKind.DATA, 2, 1023)] }],
+    ["in another channel's stripe", { runs: [runOf(RunKind.DATA, 2, 10)] }],
+    [
+      'two versions of a page',
+      { runs: [runOf(RunKind.DATA), runOf(RunKind.DATA)], decodedBytes: 4 * PAGE_BYTES },
+    ],
+    ['nothing', { runs: [] }],
+  ])('when CODED brings %s', (_, changes) => {
+    expect(codedOf({}).kind).toBe('frame');
+    expect(codedOf(changes).kind).toBe('malformed');
+  });
+
+  test('when a reserved field of CODED is not zero, or its head is cut off', () => {
+    const frame = { runs: [runOf(RunKind.ZERO)], codec: WireCodec.NONE, decodedBytes: 0, payloadBytes: 0 };
+    const good = encodeCoded(frame, 0);
+    expect(lastOf(good).kind).not.toBe('malformed');
+    const table = good.subarray(HEADER_BYTES);
+    for (const bad of [Buffer.from(table).fill(1, 2, 3), table.subarray(0, 7), table.subarray(0, 8)]) {
+      const head = Buffer.concat([good.subarray(0, HEADER_BYTES), bad]);
+      head.writeUInt32LE(bad.byteLength, HEADER.tableBytes);
+      head.writeUInt32LE(crc32(bad), HEADER.tableChecksum);
+      head.writeUInt32LE(crc32(head.subarray(0, HEADER.checksum)), HEADER.checksum);
+      expect(lastOf(head).kind).toBe('malformed');
+    }
   });
 
   test('when a length is over its limit, before anything behind the header is there', () => {

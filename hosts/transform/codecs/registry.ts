@@ -3,6 +3,8 @@
 import type { CodecName } from '../../../proto/transforms.ts';
 import { WireCodec } from '../../migration/wire.ts';
 import type { CodecChoice } from '../codec-chooser.ts';
+import type { Coded } from '../codec-messages.ts';
+import { costOf } from '../transform-measure.ts';
 import type { Codec } from './codec.ts';
 import { deflate } from './deflate.ts';
 import { fflate } from './fflate.ts';
@@ -27,7 +29,11 @@ export function decodePayload(codec: WireCodec, payload: Uint8Array, decodedByte
   throw new Error(`${decoded.byteLength} bytes came out; announced were ${decodedBytes}`);
 }
 
-/** The bytes as a codec makes them; for `none` as they are. */
-export function encodeWith({ codec, level }: CodecChoice, bytes: Uint8Array): Uint8Array {
-  return codec === 'none' ? bytes : CODECS[codec].encode(bytes, level);
+/** Compresses a batch on this thread. */
+export function codeWith({ codec, level }: CodecChoice, bytes: Uint8Array): Coded {
+  if (codec === 'none')
+    return { codedBytes: bytes.byteLength, coded: undefined, cost: { cpuS: 0, timeMs: 0 } };
+  const { result, cost } = costOf(() => CODECS[codec].encode(bytes, level));
+  const isLess = result.byteLength < bytes.byteLength;
+  return { codedBytes: result.byteLength, coded: isLess ? result : undefined, cost };
 }

@@ -169,6 +169,34 @@ describe('the summary', () => {
     );
   });
 
+  test('shows what transforms saved and cost, only when there was more than a search for zeroes', () => {
+    const zero = {
+      ...{
+        name: 'zero',
+        variant: null,
+        pages_in: 1000,
+        bytes_in: 4_096_000,
+        bytes_out: 2_048_000,
+        ratio: 0.5,
+      },
+      ...{ hits: 500, misses: 0, overflows: 0, cache_bytes: 0, cpu_s: 0.001, time_ms: 2 },
+      ...{ destination_cpu_s: null, destination_time_ms: null, codecs: [] },
+    };
+    const coded = {
+      ...zero,
+      name: 'compression',
+      variant: 'lz4',
+      ratio: 0.25,
+      cpu_s: 2,
+      destination_cpu_s: 1,
+    };
+    expect(summaryText([trial({ transforms: [zero] })])).not.toContain('TRANSFORM');
+    const text = summaryText([trial({ transforms: [zero, coded] }), trial({ transforms: [zero, coded] })]);
+    expect(text).toMatch(/TRANSFORM +TECHNIQUE +PAGES +BYTES IN +BYTES OUT +RATIO /);
+    expect(text).toMatch(/^zero +pre-copy +1,000 +3\.91 MiB +1\.95 MiB +0\.500 +500 +0 +1\.00 ms +-$/m);
+    expect(text).toMatch(/^compression: lz4 +pre-copy .* 0\.250 +500 +0 +2\.00 s +1\.00 s$/m);
+  });
+
   test('tells of failed trials and leaves them out of the figures', () => {
     const failed = trial({
       trial: 2,

@@ -38,6 +38,20 @@ describe('the estimates', () => {
     expect([299, 300, 301].map((pages) => estimates.fits(pages, 300))).toEqual([true, true, false]);
   });
 
+  test('know what a page costs on the wire when transforms make less of it, and never more than a page', () => {
+    const estimates = new Estimates();
+    expect(estimates.pageBytes).toBe(4096);
+    estimates.addRound(4096 * 1000 + 32_000, 1000, 0, 1000);
+    expect(estimates.pageBytes).toBe(4096);
+    estimates.addRound(1024 * 500, 500, 0, 500);
+    expect(estimates.pageBytes).toBe(1024);
+    expect(estimates.expectedDowntimeMs(100)).toBe(100);
+    expect([299, 300, 301].map((pages) => estimates.fits(pages, 300))).toEqual([true, true, false]);
+    // A round of zeroes says nothing of what other pages cost.
+    estimates.addRound(50, 200, 0, 0);
+    expect(estimates.pageBytes).toBe(1024);
+  });
+
   test('of the time to the end: unknown, finite, or never', () => {
     expect(remainingMs(100, 4096, 0, 5)).toBe(0);
     expect(remainingMs(100, 4096, 4096 * 1000, 500)).toBe(200);

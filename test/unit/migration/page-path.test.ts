@@ -4,99 +4,13 @@
  * memory against memory.
  */
 
-import { connect, createServer, type Server, type Socket } from 'node:net';
 import fc from 'fast-check';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { BandwidthLimit } from '../../../hosts/migration/bandwidth-limit.ts';
-import { ChannelReceiver } from '../../../hosts/migration/channel-receiver.ts';
-import { ChannelSender } from '../../../hosts/migration/channel-sender.ts';
-import { FrameDecoder } from '../../../hosts/migration/frame-decoder.ts';
-import { PagePlacer } from '../../../hosts/migration/page-placer.ts';
-import { PageSender } from '../../../hosts/migration/page-sender.ts';
-import { ReceivedMemory } from '../../../hosts/migration/received-memory.ts';
-import { Silence } from '../../../hosts/migration/silence.ts';
+import { describe, expect, test } from 'vitest';
 import { isZeroPage } from '../../../hosts/migration/zero-page.ts';
-import { PageDecoder } from '../../../hosts/transform/page-decoder.ts';
 import { PAGE_BYTES } from '../../../proto/page.ts';
+import { PagePath } from '../../support/page-path.ts';
 
 const PAGE_COUNT = 1200;
-const signal = new AbortController().signal;
-const silence = new Silence('the test', 60_000, signal);
-
-let server: Server;
-let port: number;
-let accepted: (socket: Socket) => void;
-
-beforeEach(async () => {
-  server = createServer((socket) => accepted(socket));
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  port = (server.address() as { port: number }).port;
-});
-
-afterEach(() => {
-  server.close();
-});
-
-interface Path {
-  readonly source: Uint8Array;
-  readonly destination: Uint8Array;
-  readonly sender: PageSender;
-  /** Sends these pages and waits until they have been placed. */
-  send(pages: readonly number[]): Promise<void>;
-  close(): void;
-}
-
-async function makePath(channelCount: number, bytesPerS: number, pageCount = PAGE_COUNT): Promise<Path> {
-  const memory = new SharedArrayBuffer(pageCount * PAGE_BYTES);
-  const there = new SharedArrayBuffer(pageCount * PAGE_BYTES);
-  const received = new ReceivedMemory(there);
-  const senders: ChannelSender[] = [];
-  const sockets: Socket[] = [];
-  let failure: Error | undefined;
-  let roundsEnded = 0;
-  let wake = (): void => {};
-  for (let channel = 0; channel < channelCount; channel++) {
-    const placer = new PagePlacer(received, new PageDecoder(received, {}));
-    const { onread } = new ChannelReceiver(new FrameDecoder('source', { pageCount, channel, channelCount }), {
-      received: () => {},
-      place: (frame) => placer.target(frame as Parameters<PagePlacer['target']>[0]),
-      frame: (frame) => {
-        if (frame.type === 'PAGES') placer.place(frame);
-        else if (++roundsEnded % channelCount === 0) wake();
-      },
-      failed: (error) => {
-        failure = error;
-        wake();
-      },
-    });
-    const near = new Promise<Socket>((resolve) => {
-      accepted = resolve;
-    });
-    sockets.push(connect({ port, host: '127.0.0.1', onread }), await near);
-    senders.push(new ChannelSender(sockets.at(-1) as Socket, silence));
-  }
-  const sender = new PageSender(memory, senders, new BandwidthLimit(bytesPerS), signal, {
-    zero: true,
-    encoder: undefined,
-  });
-  return {
-    source: new Uint8Array(memory),
-    destination: new Uint8Array(there),
-    sender,
-    send: async (pages) => {
-      const placed = new Promise<void>((resolve) => {
-        wake = resolve;
-      });
-      expect(await sender.send(Uint32Array.from(pages), 0, pages.length, () => true)).toBe(pages.length);
-      for (const channel of senders) channel.send('ROUND_END', { round: 1 });
-      await placed;
-      expect(failure).toBeUndefined();
-    },
-    close: () => {
-      for (const socket of sockets) socket.destroy();
-    },
-  };
-}
 
 /** Ascending pages in runs of every length, and which of them hold something. */
 const pageLists = fc
@@ -123,7 +37,7 @@ describe('pages on their way', () => {
         fc.constantFrom(0, 200_000_000),
         fc.array(pageLists, { minLength: 2, maxLength: 2 }),
         async (channelCount, bytesPerS, lists) => {
-          const path = await makePath(channelCount, bytesPerS);
+          const path = await PagePath.make({ channelCount, bytesPerS, pageCount: PAGE_COUNT });
           try {
             const expected = new Uint8Array(path.destination.length);
             for (const [round, list] of lists.entries()) {
@@ -146,7 +60,7 @@ describe('pages on their way', () => {
               resentPages: all.length - distinct,
             });
           } finally {
-            path.close();
+            await path.close();
           }
         },
       ),
@@ -155,7 +69,7 @@ describe('pages on their way', () => {
   });
 
   test('arrive when they are more runs than a frame takes', async () => {
-    const path = await makePath(1, 0);
+    const path = await PagePath.make({ pageCount: PAGE_COUNT });
     try {
       path.source.fill(1);
       const everyPage = Array.from({ length: PAGE_COUNT }, (_, page) => page);
@@ -166,19 +80,19 @@ describe('pages on their way', () => {
       const zeroes = everyPage.filter((page) => path.destination[page * PAGE_BYTES] === 0);
       expect(zeroes).toEqual(everyOther);
     } finally {
-      path.close();
+      await path.close();
     }
   });
 
   test('stop after a frame when they are told to, and say where', async () => {
-    const path = await makePath(1, 0);
+    const path = await PagePath.make({ pageCount: PAGE_COUNT });
     try {
       path.source.fill(1);
       const pages = Uint32Array.from({ length: PAGE_COUNT }, (_, page) => page);
       expect(await path.sender.send(pages, 0, PAGE_COUNT, () => false)).toBe(256);
       expect(path.sender.counts.dataPages).toBe(256);
     } finally {
-      path.close();
+      await path.close();
     }
   });
 });
@@ -199,7 +113,7 @@ test('a page with one byte that is not zero is no zero page, wherever the byte i
 test('pages beyond 4 GiB arrive at their places, alone, in long runs and as zeroes', async () => {
   const pagesIn4Gib = 2 ** 32 / PAGE_BYTES;
   // Never touched, the rest of it takes no memory.
-  const path = await makePath(2, 0, pagesIn4Gib + PAGE_COUNT);
+  const path = await PagePath.make({ channelCount: 2, pageCount: pagesIn4Gib + PAGE_COUNT });
   const pages = [3, 5, 6, ...Array.from({ length: 40 }, (_, index) => 600 + index)];
   const beyond = pages.map((page) => pagesIn4Gib + page);
   for (const page of beyond) path.source.fill(page % 251, page * PAGE_BYTES, (page + 1) * PAGE_BYTES);
@@ -211,5 +125,5 @@ test('pages beyond 4 GiB arrive at their places, alone, in long runs and as zero
     const same = Buffer.from(path.destination.subarray(start, end)).equals(path.source.subarray(start, end));
     expect(same, `page ${page}`).toBe(true);
   }
-  path.close();
+  await path.close();
 });

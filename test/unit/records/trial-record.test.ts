@@ -318,3 +318,45 @@ describe('results.json', () => {
     expect(committed('results')).toEqual(JSON.parse(JSON.stringify(resultsJsonSchema())));
   });
 });
+
+describe('the transforms of a record', () => {
+  const lz4 = {
+    name: 'compression',
+    variant: 'lz4',
+    pagesIn: 100n,
+    bytesIn: 400_000n,
+    bytesOut: 100_000n,
+    hits: 90n,
+    overflows: 10n,
+    cpuS: 0.5,
+    timeMs: 600,
+    codecs: [{ codec: 'lz4', batches: 2n, bytesIn: 400_000n, bytesOut: 100_000n, cpuS: 0.5 }],
+  };
+
+  it('say what each saved, and what it cost on both hosts', () => {
+    const transforms = [{ name: 'zero', pagesIn: 50n }, lz4];
+    const undone = { name: 'compression', pagesIn: 90n, cpuS: 0.1, timeMs: 120 };
+    const [zero, compression] = trialRecord({
+      ...facts,
+      report: {
+        ...report,
+        sourceReport: SourceReport.fromPartial({ ...sourceReport, transforms }),
+        destinationReport: DestinationReport.fromPartial({
+          ...report.destinationReport,
+          transforms: [undone],
+        }),
+      },
+    }).transforms!;
+    expect(zero).toMatchObject({ name: 'zero', variant: null, ratio: null, destination_cpu_s: null });
+    expect(compression).toMatchObject({
+      ...{ name: 'compression', variant: 'lz4', pages_in: 100, bytes_in: 400_000, bytes_out: 100_000 },
+      ...{ ratio: 0.25, hits: 90, misses: 0, overflows: 10, cpu_s: 0.5, time_ms: 600 },
+      ...{ destination_cpu_s: 0.1, destination_time_ms: 120 },
+      codecs: [{ codec: 'lz4', batches: 2, bytes_in: 400_000, bytes_out: 100_000, cpu_s: 0.5 }],
+    });
+  });
+
+  it('are unknown when the source did not live to tell', () => {
+    expect(trialRecord({ ...facts, report: { ...report, sourceReport: undefined } }).transforms).toBeNull();
+  });
+});
