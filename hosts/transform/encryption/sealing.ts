@@ -46,8 +46,8 @@ export class Sealing {
   }
 }
 
-const REHEARSAL_RECORDS = 200;
-const REHEARSAL_BYTES = 20_000;
+const REHEARSAL_RECORDS = 100;
+const REHEARSAL_BYTES = 10_000;
 
 /**
  * A connection without a network, from HELLO to records in both directions: afterwards this code is compiled,

@@ -167,9 +167,11 @@ test('a guest that is whole when it is handed over needs nobody who says so', as
 test('the secret of a migration’s ticket is in nothing that is told of it, and another each time', async () => {
   const tickets: string[] = [];
   for (const lastWord of [broken, lost]) {
-    const { ticket, asked, ...told } = await migrate('post-copy', lastWord, late);
+    const { ticket, ...told } = await migrate('post-copy', lastWord, late);
     expect(ticket).toMatchObject({ migration: told.migration, guest: 'web', source: 'a', destination: 'b' });
-    const text = JSON.stringify(told, (_, value) => (typeof value === 'bigint' ? String(value) : value));
+    const text = JSON.stringify(told, (_, value: unknown) =>
+      typeof value === 'bigint' ? String(value) : value,
+    );
     expect(text).toContain(told.migration);
     for (const form of ['hex', 'base64', 'base64url'] as const) {
       expect(text).not.toContain(ticket?.secret.toString(form));
