@@ -68,6 +68,7 @@ export class Migration {
     this.plan = plan;
     this.#signal = signal;
     this.ended = this.#run().finally(() => {
+      this.#ticket = undefined;
       this.#known.resolve();
       this.#over.abort();
       for (const follower of this.#followers) follower.close();

@@ -115,8 +115,7 @@ export class WirePeer {
 
   /** CODED with a payload that may be what the head says. */
   sayCoded(frame: Omit<CodedFrame, 'type' | 'payloadBytes'>, payload: Uint8Array): void {
-    const head = encodeCoded({ ...frame, payloadBytes: payload.byteLength }, this.sequence++);
-    this.socket.write(Buffer.concat([head, payload]));
+    this.write(encodeCoded({ ...frame, payloadBytes: payload.byteLength }, this.sequence++), payload);
   }
 
   /** What announces pages that a liar may then not send. */
@@ -133,7 +132,7 @@ export class WirePeer {
   }
 
   /** Bytes as they are, or in records once this end is welcomed. */
-  write(head: Buffer, payload?: Buffer): void {
+  write(head: Uint8Array, payload?: Uint8Array): void {
     const records = this.#sealer?.seal(head, payload) ?? [payload === undefined ? [head] : [head, payload]];
     for (const record of records) this.socket.write(Buffer.concat(record));
   }

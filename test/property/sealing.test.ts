@@ -126,10 +126,8 @@ test('a record is in its place by its length alone: more than is allowed is not 
   prefix.writeUInt32LE(crc32(prefix.subarray(0, 4)), 4);
   opener.space().set(prefix);
   opener.filled(prefix.byteLength);
-  expect(opener.next()).toMatchObject({
-    kind: 'malformed',
-    reason: expect.stringContaining('announces 317') as string,
-  });
+  const opened = opener.next();
+  expect(opened.kind === 'malformed' ? opened.reason : '').toContain('announces 317');
 });
 
 describe('the two ends of a connection', () => {
