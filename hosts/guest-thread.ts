@@ -6,6 +6,7 @@
 import { flushCompileCache } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
 import { ANSWERING_WORKLOADS } from '../proto/names.ts';
+import { returnStartMemory } from './guest/memory-return.ts';
 import type { VcpuWork } from './guest/worker-messages.ts';
 import type { NicWork } from './guest-nic/nic-messages.ts';
 import type { ThreadStart } from './ready-threads.ts';
@@ -28,6 +29,7 @@ async function prepare(): Promise<void> {
   await rehearseSockets();
   // So that the next thread finds what this one had to compile; writes nothing when it had nothing to.
   flushCompileCache();
+  returnStartMemory();
 }
 
 // An error, also in what is only prepared, ends the thread, and its owner hears of it.

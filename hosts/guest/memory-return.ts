@@ -30,8 +30,8 @@ export function returnMemorySoon(): void {
 }
 
 /**
- * Gives back what loading the program has left behind: some 7 MiB of a host's. Some tens of milliseconds on the main
- * thread, for when nobody waits for it yet.
+ * Gives back what loading this thread's program, or rehearsing, has left behind: some 7 MiB of a host's main thread.
+ * Some tens of milliseconds, for when nobody waits for the thread yet.
  */
 export function returnStartMemory(): void {
   collect ??= garbageCollector();

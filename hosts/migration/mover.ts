@@ -6,6 +6,7 @@
 
 import { flushCompileCache } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
+import { returnStartMemory } from '../guest/memory-return.ts';
 import type { ThreadStart } from '../ready-threads.ts';
 import { DestinationMover } from './destination-mover.ts';
 import type { MoverWork } from './messages.ts';
@@ -20,7 +21,10 @@ port.once('message', (work: MoverWork) => {
   isAwaited = true;
   waiting.resolve(work);
 });
-if ((workerData as ThreadStart).isKeptReady) await rehearse(() => isAwaited);
+if ((workerData as ThreadStart).isKeptReady) {
+  await rehearse(() => isAwaited);
+  if (!isAwaited) returnStartMemory();
+}
 // So that the next thread finds what this one had to compile; writes nothing when it had nothing to.
 flushCompileCache();
 const work = await waiting.promise;

@@ -143,6 +143,8 @@ async function expectRecorded(moved: EnginePair, { outcome, result }: Ends): Pro
       'clients',
       'network',
       'reason',
+      'switched_by_hand_at_ms',
+      'variant',
       ...(record.rounds!.length === 1 ? ['convergence'] : []),
       ...(hasLatePages(options) ? [] : ['postcopy']),
       ...(record.postcopy?.fault_latency === null ? ['fault_latency'] : []),

@@ -3,13 +3,16 @@
  * decoded as any deflate.
  */
 
-import { deflateSync } from 'fflate';
 import { WireCodec } from '../../migration/wire.ts';
+import { lazily } from '../lazy-module.ts';
 import type { Codec } from './codec.ts';
 import { deflate } from './deflate.ts';
 
+const library = lazily<typeof import('fflate')>('fflate');
+
 export const fflate: Codec = {
   wire: WireCodec.DEFLATE,
-  encode: (bytes, level) => deflateSync(bytes, { level: level as 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 }),
+  encode: (bytes, level) =>
+    library().deflateSync(bytes, { level: level as 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 }),
   decode: (bytes, decodedBytes) => deflate.decode(bytes, decodedBytes),
 };

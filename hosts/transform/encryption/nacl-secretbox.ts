@@ -3,23 +3,25 @@
  * alone, for what no part in C may be needed. It is some thirty times slower than the others.
  */
 
-import nacl from 'tweetnacl';
+import { lazily } from '../lazy-module.ts';
 import type { RecordCipher } from './record-cipher.ts';
+
+const nacl = lazily<typeof import('tweetnacl')>('tweetnacl');
 
 export class NaclSecretbox implements RecordCipher {
   readonly #key: Uint8Array;
-  readonly #nonce = Buffer.alloc(nacl.secretbox.nonceLength);
+  readonly #nonce = Buffer.alloc(nacl().secretbox.nonceLength);
 
   constructor(key: Uint8Array) {
     this.#key = Uint8Array.from(key);
   }
 
   seal(index: number, parts: readonly Uint8Array[]): Uint8Array[] {
-    return [nacl.secretbox(Buffer.concat(parts), this.#nonceOf(index), this.#key)];
+    return [nacl().secretbox(Buffer.concat(parts), this.#nonceOf(index), this.#key)];
   }
 
   open(index: number, record: Uint8Array): Uint8Array | undefined {
-    return nacl.secretbox.open(record, this.#nonceOf(index), this.#key) ?? undefined;
+    return nacl().secretbox.open(record, this.#nonceOf(index), this.#key) ?? undefined;
   }
 
   #nonceOf(index: number): Buffer {

@@ -9,8 +9,9 @@
  */
 
 import type { NetConnectOpts, Socket } from 'node:net';
-import { connect, createSecureContext, type SecureContext, TLSSocket, type TLSSocketOptions } from 'node:tls';
+import type { SecureContext, TLSSocket, TLSSocketOptions } from 'node:tls';
 import type { Ticket } from '../../../proto/generated/godwit/v1/host.ts';
+import { lazily } from '../lazy-module.ts';
 import { ticketKey } from './handshake.ts';
 
 const VERSIONS = {
@@ -23,6 +24,13 @@ const BINDING_LABEL = 'EXPORTER-Channel-Binding';
 /** A record of TLS holds at most so much, and adds its header, its tag and the kind of its content. */
 const TLS_RECORD_BYTES = 16_384;
 const TLS_RECORD_OVERHEAD_BYTES = 22;
+
+/** 2 MiB of a thread, so that it is loaded where it is asked for. */
+const tls = lazily<typeof import('node:tls')>('node:tls');
+
+function isTls(socket: Socket): socket is TLSSocket {
+  return 'encrypted' in socket;
+}
 
 /** The types lack what Node documents for TLSSocket with `isServer`. */
 type PskServerOptions = TLSSocketOptions & {
@@ -38,7 +46,7 @@ let context: SecureContext | undefined;
  */
 export function dialTls(options: NetConnectOpts, ticket: Ticket): TLSSocket {
   const psk = ticketKey(ticket, 'tls');
-  return connect({
+  return tls().connect({
     ...options,
     ...VERSIONS,
     pskCallback: () => ({ psk, identity: ticket.migration }),
@@ -49,7 +57,7 @@ export function dialTls(options: NetConnectOpts, ticket: Ticket): TLSSocket {
 
 /** The source's end of an accepted connection. */
 export function acceptTls(socket: Socket, ticket: Ticket): TLSSocket {
-  context ??= createSecureContext(VERSIONS);
+  context ??= tls().createSecureContext(VERSIONS);
   const psk = ticketKey(ticket, 'tls');
   const options: PskServerOptions = {
     ...VERSIONS,
@@ -57,18 +65,18 @@ export function acceptTls(socket: Socket, ticket: Ticket): TLSSocket {
     secureContext: context,
     pskCallback: (_, identity) => (identity === ticket.migration ? psk : null),
   };
-  return new TLSSocket(socket, options);
+  return new (tls().TLSSocket)(socket, options);
 }
 
 /** What only the two ends of this connection know; empty for a connection without TLS. */
 export function channelBinding(socket: Socket): Uint8Array {
-  if (!(socket instanceof TLSSocket)) return new Uint8Array(0);
+  if (!isTls(socket)) return new Uint8Array(0);
   return socket.exportKeyingMaterial(BINDING_BYTES, BINDING_LABEL, Buffer.alloc(0));
 }
 
 /** What a write of so many bytes becomes on the wire. */
 export function wireBytesOf(socket: Socket, byteCount: number): number {
-  if (!(socket instanceof TLSSocket)) return byteCount;
+  if (!isTls(socket)) return byteCount;
   return byteCount + Math.ceil(byteCount / TLS_RECORD_BYTES) * TLS_RECORD_OVERHEAD_BYTES;
 }
 
