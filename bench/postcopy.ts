@@ -18,6 +18,8 @@ const MEMORY_MIB = 1024;
 /** QEMU's default; it has no use for it here. */
 const DOWNTIME_LIMIT_MS = 300;
 const FIRST_SECOND_MS = 1000;
+/** QEMU sends in the clear. */
+const AS_PEERS = '[zero, encryption: none]';
 
 interface PostcopyMove {
   readonly memory: string;
@@ -34,7 +36,7 @@ name: postcopy
 guest:
   memory: ${memory}
   workload: ${workload}
-migration: {${migration}}
+migration: {${migration}, transforms: ${AS_PEERS}}
 ${link === undefined ? '' : `link: {rate: ${link}}`}
 settle: 1s
 `);
