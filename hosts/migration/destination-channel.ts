@@ -12,7 +12,7 @@ import { ChannelSender } from './channel-sender.ts';
 import { FrameDecoder } from './frame-decoder.ts';
 import type { ChannelGeometry } from './page-runs.ts';
 import type { Silence } from './silence.ts';
-import type { Body } from './wire.ts';
+import type { Body, Frame } from './wire.ts';
 
 export interface DestinationChannelSettings {
   /** Of the source's data port. */
@@ -47,7 +47,11 @@ export class DestinationChannel {
     const { host, port, index, geometry, sealing, ticket } = settings;
     this.#settings = settings;
     this.index = index;
-    this.#receiver = new ChannelReceiver(new FrameDecoder('source', geometry), hooks);
+    this.#receiver = new ChannelReceiver(new FrameDecoder('source', geometry), {
+      ...hooks,
+      place: (frame) => hooks.place(this.#mayCome(frame)),
+      frame: (frame, payload) => hooks.frame(this.#mayCome(frame), payload),
+    });
     // The type asks for one buffer or a function that makes one; Node takes the function before every read.
     const { onread } = this.#receiver;
     const isTls = sealing.encryption === Encryption.ENCRYPTION_TLS;
@@ -88,6 +92,12 @@ export class DestinationChannel {
     if (ends === undefined) return;
     this.#receiver.seal(ends.opener);
     this.sender.seal(ends.sealer);
+  }
+
+  /** Whoever speaks before WELCOME has proven nothing. @throws WireViolation */
+  #mayCome(frame: Frame): Frame {
+    if (this.isWelcomed || frame.type === 'WELCOME') return frame;
+    throw new WireViolation(`${frame.type} came before WELCOME, from whoever that was`);
   }
 
   #sayHello(): void {

@@ -183,6 +183,27 @@ describe('the destination', () => {
     });
   });
 
+  test("does not give its guest up because a stranger in its source's place says so", async () => {
+    let connections = 0;
+    const [peer, arriving] = await asleep(600_000, (next) => {
+      if (++connections === 1) {
+        next.say('FAILURE', { reason: 'a stranger says so' });
+        return;
+      }
+      void next
+        .sayWelcome()
+        .then(() => next.hear('REQUEST'))
+        .then(() => next.sayPages(PAGE_ZERO));
+    });
+    const { operations } = arriving.series.counts();
+    peer.socket.destroy();
+    await until(() => arriving.series.counts().operations > operations + 10_000 || !!arriving.failure);
+    expect(arriving.failure).toBeUndefined();
+    await arriving.destroy();
+    const { report } = await incoming.finished();
+    expect(report).toMatchObject({ refused: 1n, postcopy: { recoveries: 1, placedPages: 1n } });
+  });
+
   test('refuses a page that is here, which the guest has written since', async () => {
     const [peer, arriving] = await asleep();
     peer.sayPages(PAGE_ZERO);
