@@ -248,7 +248,8 @@ export class DestinationSide {
   /** What was undone of each transform. */
   transformReports(): TransformReport[] {
     const shares = this.shares === undefined ? [] : [this.shares.report()];
-    return [...shares, ...this.#decoder.reports(), this.#sealing.opened.report()];
+    const opened = this.#sealing.opened.report();
+    return [...shares, ...this.#decoder.reports(), this.#priority?.withOpened(opened) ?? opened];
   }
 
   /** Whether anything of the ledger has come: the source has heard that every page is here. */
