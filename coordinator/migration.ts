@@ -136,7 +136,8 @@ export class Migration {
     try {
       await hosts.recoverMigration(destination.address, this.name);
     } catch (error) {
-      if (!isUnanswered(error) || registry.liveness(source.host) !== 'dead') throw error;
+      const isWhole = this.#arrival?.missingPages === 0n;
+      if (!isUnanswered(error) || isWhole || registry.liveness(source.host) !== 'dead') throw error;
       const why = `${registry.absence(source.host)}: unless it comes back, the pages that have not come are lost`;
       throw new RpcError(
         'UNAVAILABLE',
@@ -248,17 +249,24 @@ export class Migration {
     for (const follower of this.#followers) follower.push(progress);
   }
 
-  /** Asks the destination how its guest fares, for as long as the migration lasts. */
+  /**
+   * Asks the destination how its guest fares, for as long as the migration lasts. When that needs no page any more, or
+   * waits for none, the source is told: with its link lost it would not hear of it, and may wait for ever.
+   */
   async #followArrival(): Promise<void> {
     const { clock, hosts } = this.#modules;
+    const { source, destination, guest } = this.plan;
     const { signal } = this.#over;
-    while (!signal.aborted) {
+    for (let isOver = false; !signal.aborted; ) {
       // A destination that is silent now may answer later; what it said last stands until then.
-      this.#arrival = await hosts
-        .arrival(this.plan.destination.address, this.name)
-        .catch(() => this.#arrival);
+      const arrival = await hosts.arrival(destination.address, this.name).catch(() => this.#arrival);
       if (signal.aborted) return;
+      isOver ||= this.#arrival !== undefined && arrival === undefined;
+      this.#arrival = arrival;
       this.#show();
+      const why = `${destination.host} waits for no more pages of guest "${guest}"`;
+      // One that has nothing more to do says so.
+      if (isOver) await hosts.cancelMigration(source.address, this.name, why, true).catch(() => {});
       await clock.sleep(ARRIVAL_POLL_MS, signal);
     }
   }

@@ -37,22 +37,25 @@ export class ReadyThreads {
   readonly #nextAfterMs: number;
   /** Those that are kept ready; undefined: not now. */
   readonly #ready = new Map<ThreadKind, Worker | undefined>();
+  readonly #start: typeof start;
   #moverCount = 0;
   #timer: NodeJS.Timeout | undefined;
 
   /**
    * @param kinds of which one each is kept ready, until `close()`
    * @param nextAfterMs how long after a migration's end the next ones are started
+   * @param startOne throws where the system has no more threads
    */
-  constructor(kinds: readonly ThreadKind[], nextAfterMs = NEXT_AFTER_MS) {
+  constructor(kinds: readonly ThreadKind[], nextAfterMs = NEXT_AFTER_MS, startOne = start) {
     this.#nextAfterMs = nextAfterMs;
+    this.#start = startOne;
     for (const kind of kinds) this.#ready.set(kind, undefined);
     this.#prepare();
   }
 
   /** The one that is kept ready, or a new one (TakeThread). */
   readonly take = (kind: ThreadKind): Worker => {
-    const worker = this.#ready.get(kind) ?? startThread(kind);
+    const worker = this.#ready.get(kind) ?? this.#start(kind, { isKeptReady: false });
     this.#lose(kind, worker);
     if (kind === 'mover') {
       this.#moverCount++;
@@ -83,10 +86,15 @@ export class ReadyThreads {
     if (this.#moverCount > 0) return;
     const [kind] = [...this.#ready].find(([, ready]) => ready === undefined) ?? [];
     if (kind === undefined) return;
-    const worker = start(kind, { isKeptReady: true });
+    let worker: Worker;
+    // One that cannot be had in advance is no harm: who needs one starts it, and tells why not.
+    try {
+      worker = this.#start(kind, { isKeptReady: true });
+    } catch {
+      return;
+    }
     this.#ready.set(kind, worker);
     const gone = (): void => this.#lose(kind, worker);
-    // One that cannot be had in advance is no harm: who needs one starts it, and tells why not.
     worker.once('error', gone).once('exit', gone);
     worker.once('online', () => this.#prepare());
   }

@@ -146,7 +146,8 @@ export class Arrival {
    */
   async #mayTry(lost: Error, problem: string | undefined): Promise<void> {
     const { options } = this.#data;
-    const isByHand = isRecoveredByHand(options);
+    // A guest that has all pages waits for nobody: without the source it lacks the ledger alone, which memory tells.
+    const isByHand = isRecoveredByHand(options) && this.#side.paging.missingPages > 0;
     if (isByHand) await within(this.#asked.promise, Number.POSITIVE_INFINITY, this.#signal);
     if (isByHand || problem === undefined) return;
     if (nowMs() - this.#fruitless.sinceMs > options.recoveryLimitMs) {
@@ -157,15 +158,17 @@ export class Arrival {
 
   /** Answers what was wrong. Ends early when somebody wants another one, which may find what this one does not. */
   async #try(): Promise<string | undefined> {
-    const another = this.#asked.promise.then(() => 'another try was asked for');
-    const connected = this.#side.reconnect().then(() => undefined);
-    // It may end when nobody waits for it any more.
-    connected.catch(() => {});
+    const another = this.#asked.promise.then(() => Promise.reject(new Error('another try was asked for')));
+    const connected = this.#side.reconnect();
+    // They may end when nobody waits for them any more.
+    for (const promise of [connected, another]) promise.catch(() => {});
     try {
-      return await within(Promise.race([connected, another]), DEADLINES_MS.query, this.#signal);
+      await within(Promise.race([connected, another]), DEADLINES_MS.query, this.#signal);
+      return undefined;
     } catch (error) {
       this.#signal.throwIfAborted();
       if (error instanceof SourceGaveUp) throw error;
+      this.#side.hangUp();
       return (error as Error).message;
     }
   }

@@ -214,6 +214,11 @@ export class DestinationSide {
     this.#ask();
   }
 
+  /** Gives up connecting again: what is open could be welcomed later, when nobody waits for it any more. */
+  hangUp(): void {
+    for (const channel of this.#channels) channel.destroy();
+  }
+
   /**
    * Tells the source that it may pause the guest: the vCPUs' threads stand parked here, and its NIC, if
    * it has one, stands by or has had its time. They start while pages arrive.
@@ -248,7 +253,8 @@ export class DestinationSide {
   /** What was undone of each transform. */
   transformReports(): TransformReport[] {
     const shares = this.shares === undefined ? [] : [this.shares.report()];
-    return [...shares, ...this.#decoder.reports(), this.#sealing.opened.report()];
+    const opened = this.#sealing.opened.report();
+    return [...shares, ...this.#decoder.reports(), this.#priority?.withOpened(opened) ?? opened];
   }
 
   /** Whether anything of the ledger has come: the source has heard that every page is here. */
@@ -325,7 +331,7 @@ export class DestinationSide {
   #refuse(error: Error): void {
     if (error instanceof WireViolation) this.#board.refused++;
     this.#lose(error);
-    for (const channel of this.#channels) channel.destroy();
+    this.hangUp();
   }
 
   #lose(error: Error): void {

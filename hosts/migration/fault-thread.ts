@@ -90,11 +90,20 @@ class FaultThread {
     }
     const pages = this.#mayCome(frame);
     this.#placer.place(pages);
+    this.#countOpened();
     // Before others can find that it is here.
     for (const { pageCount } of pages.runs) this.#counts.placedPages += pageCount;
     this.#missing.placed(pages.runs);
     if (pages.payloadBytes > 0) this.#channel?.sender.send('PLACED', { bytes: pages.payloadBytes });
     if (this.#missing.count === 0) this.#post({ type: 'complete' });
+  }
+
+  #countOpened(): void {
+    const { bytesIn, bytesOut, cpuS, timeMs } = this.#sealing.opened;
+    this.#counts.sealedBytes = bytesIn;
+    this.#counts.openedBytes = bytesOut;
+    this.#counts.openingCpuS = cpuS;
+    this.#counts.openingMs = timeMs;
   }
 
   /** @throws WireViolation for everything but pages that the guest, which runs, lacks */

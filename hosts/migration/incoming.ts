@@ -190,7 +190,7 @@ export class IncomingMigration {
     if (problem === '') return;
     const next = this.#threadEnded
       ? 'it is over'
-      : isRecoveredByHand(options)
+      : isRecoveredByHand(options) && guest.control.missingPages > 0
         ? 'it stays in postcopy-paused, and nothing is lost by that: try again'
         : 'it is tried again until the recovery limit is over';
     throw new RpcError('UNAVAILABLE', `${what}: connecting to ${source} again: ${problem}; ${next}`);

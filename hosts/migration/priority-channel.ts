@@ -2,6 +2,7 @@
 
 import { Worker } from 'node:worker_threads';
 import { errorText } from '../../proto/errors.ts';
+import type { TransformReport } from '../../proto/generated/godwit/v1/migration.ts';
 import { WireViolation } from './channel-receiver.ts';
 import type { FaultThreadData, FromFaultThread, ToFaultThread } from './messages.ts';
 import { type PriorityCounts, priorityCounts } from './priority-counts.ts';
@@ -48,6 +49,18 @@ export class PriorityChannel {
   /** The guest runs here: from now on faults are asked for. */
   ask(): void {
     this.#tell({ type: 'ask' });
+  }
+
+  /** @param opened what the mover's own channels have opened of sealed records; answers it with this one's */
+  withOpened(opened: TransformReport): TransformReport {
+    const { sealedBytes, openedBytes, openingCpuS, openingMs } = this.counts;
+    return {
+      ...opened,
+      bytesIn: opened.bytesIn + BigInt(sealedBytes),
+      bytesOut: opened.bytesOut + BigInt(openedBytes),
+      cpuS: opened.cpuS + openingCpuS,
+      timeMs: opened.timeMs + openingMs,
+    };
   }
 
   end(): void {

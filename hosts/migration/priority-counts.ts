@@ -8,9 +8,17 @@ export interface PriorityCounts {
   requests: number;
   placedPages: number;
   receivedBytes: number;
+  /** Of the sealed records: their bytes, what they held, and what it cost to open them. */
+  sealedBytes: number;
+  openedBytes: number;
+  openingCpuS: number;
+  openingMs: number;
 }
 
-const FIELDS = ['requests', 'placedPages', 'receivedBytes'] as const satisfies (keyof PriorityCounts)[];
+const FIELDS = [
+  ...(['requests', 'placedPages', 'receivedBytes'] as const),
+  ...(['sealedBytes', 'openedBytes', 'openingCpuS', 'openingMs'] as const),
+] satisfies (keyof PriorityCounts)[];
 
 /** New counts of zero, or a view of those that another thread made. */
 export function priorityCounts(

@@ -76,6 +76,8 @@ export interface Relay {
   readonly cutAfter: (byteCount: number, forMs: number) => void;
   /** Lets connect again, before that while is over. */
   readonly restore: () => void;
+  /** From now on each new connection is only told here, with its number from 1. */
+  readonly onDial: (told: (socket: Socket, count: number) => void) => void;
 }
 
 /** The end of both sides of a migration. */
@@ -230,7 +232,15 @@ export class EnginePair {
       downUntilMs = nowMs() + forMs;
       for (const socket of sockets.splice(0)) socket.destroy();
     };
+    let told: ((socket: Socket, count: number) => void) | undefined;
+    let dialled = 0;
     const server = createServer((near) => {
+      if (told !== undefined) {
+        near.on('error', () => {});
+        sockets.push(near.resume());
+        told(near, ++dialled);
+        return;
+      }
       if (nowMs() < downUntilMs) {
         near.destroy();
         return;
@@ -257,12 +267,16 @@ export class EnginePair {
     const restore = (): void => {
       downUntilMs = 0;
     };
-    return { port, cut, cutAfter, restore };
+    const onDial = (listener: typeof told): void => {
+      told = listener;
+    };
+    return { port, cut, cutAfter, restore, onDial };
   }
 
   async end(): Promise<void> {
     for (const server of this.#servers) server.close();
     this.outgoing.cancel('the test is over');
+    this.outgoing.guestGone('the test is over');
     this.outgoing.decide('source');
     this.incoming?.decide('source');
     await this.#outcome;

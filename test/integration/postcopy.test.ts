@@ -55,6 +55,10 @@ function expectOnce({ outcome, result }: Ends, missingPages: number): void {
   expect(outcome.report!.freedAtMs).toBeGreaterThan(destination.completeAtMs);
   expect(source.sentBytes).toBeLessThanOrEqual(outcome.report!.transferredBytes);
   expect(destination.recoveries).toBe(0);
+  // On whatever connection a record came, it was opened once, and counts.
+  const sealed = outcome.report!.transforms.find(({ name }) => name === 'encryption')!;
+  const opened = result.report.transforms.find(({ name }) => name === 'encryption')!;
+  expect(opened).toMatchObject({ bytesIn: sealed.bytesOut, bytesOut: sealed.bytesIn });
 }
 
 describe('a guest that runs before its pages have come gets each of them once', () => {

@@ -160,6 +160,33 @@ describe('a post-copy that lost its link', () => {
     expect(moving.isFreed).toBe(true);
   });
 
+  test('waits for nobody when all its pages are here: the ledger is told by memory', async () => {
+    const moving = await make('post-copy', { ...BY_HAND, failpoints: holdAt('before-complete') });
+    const relay = await moving.relay(await moving.listen());
+    await moving.connect(relay.port);
+    await until(() => moving.incoming.failpoint === 'before-complete');
+    relay.cut(Number.POSITIVE_INFINITY);
+    await until(() => moving.progress?.phase === MIGRATION_PHASE_POSTCOPY_PAUSED);
+    moving.incoming.releaseFailpoint();
+    const { phase, reason } = await moving.incoming.finished();
+    expect(phase).toBe(MIGRATION_PHASE_COMPLETED);
+    expect(reason).toContain('no ledger came');
+    expect(moving.destination.ledgerKnown).toBe(true);
+    expect((await moving.destination.audit()).faults).toEqual([]);
+  });
+
+  test('leaves no connection behind after a try in vain, which could be welcomed when nobody waits', async () => {
+    const { moving, relay } = await paused({ ...BY_HAND, channels: 4 });
+    const first = Promise.withResolvers<void>();
+    relay.onDial((socket, count) => {
+      // One is taken and hears nothing; what is refused is another one.
+      if (count === 1) socket.once('close', () => first.resolve());
+      else socket.destroy();
+    });
+    await expect(moving.incoming.recover()).rejects.toThrow(/it stays in postcopy-paused/);
+    await first.promise;
+  });
+
   test('tries at once when somebody says so, though it would by itself', async () => {
     const { moving, relay } = await paused({ recoveryLimitMs: HOUR_MS });
     relay.restore();

@@ -92,6 +92,25 @@ test('a thread that dies while it is kept ready harms nobody, and the next guest
   await once(other, 'online');
 });
 
+test('where the system has no more threads the host lives on, and tries again later', async () => {
+  let tries = 0;
+  const [pool, kept] = await new Promise<[ReadyThreads, Worker]>((resolve) => {
+    const pool: ReadyThreads = new ReadyThreads(['mover'], 0, (kind, data) => {
+      tries++;
+      if (tries === 1) throw new Error('EAGAIN');
+      const worker = keep(
+        new Worker('setInterval(() => {}, 1000)', { eval: true, name: kind, workerData: data }),
+      );
+      if (data.isKeptReady) resolve([pool, worker]);
+      return worker;
+    });
+    threads = pool;
+    void keep(pool.take('mover')).terminate();
+  });
+  expect(tries).toBe(3);
+  expect(pool.take('mover')).toBe(kept);
+});
+
 test('the thread that is kept ready ends with the host, and no other is started then', async () => {
   const [pool, ready] = await poolOf('guest');
   const exited = once(ready, 'exit');

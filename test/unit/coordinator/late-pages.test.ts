@@ -25,6 +25,7 @@ import {
   MigrationPhase,
   MigrationProgress,
   type MigrationReport,
+  PostcopyArrival,
 } from '../../../proto/generated/godwit/v1/migration.ts';
 import { defaultMigrationOptions } from '../../../proto/migration-options.ts';
 import type { MessageStream } from '../../../proto/rpc.ts';
@@ -32,6 +33,7 @@ import { guestSpec } from './guest-specs.ts';
 
 const { MIGRATION_PHASE_COMPLETED: completed, MIGRATION_PHASE_FAILED: failed } = MigrationPhase;
 const LEASE_MS = 600_000;
+const LAST_ASKED_MAX = 10;
 
 const stores: OwnershipStore[] = [];
 afterEach(() => {
@@ -79,9 +81,34 @@ class PlayedHosts extends HostClients {
     yield HostServiceStartMigrationResponse.create({ event: { $case: 'progress', value } });
     if (this.isSwitched) await this.#switched.promise;
     this.#handOver(migration);
+    if (this.arrivals.length > 0) {
+      const serving = MigrationProgress.fromPartial({
+        phase: MigrationPhase.MIGRATION_PHASE_POSTCOPY_PAUSED,
+      });
+      yield HostServiceStartMigrationResponse.create({ event: { $case: 'progress', value: serving } });
+      this.toldSource = await this.#told.promise;
+    }
     if (this.#lastWord instanceof RpcError) throw this.#lastWord;
     const outcome = SourceOutcome.fromPartial(this.#lastWord);
     yield HostServiceStartMigrationResponse.create({ event: { $case: 'outcome', value: outcome } });
+  }
+
+  /** What the destination says of its guest, each time that it is asked; and what the source is told of it then. */
+  arrivals: (PostcopyArrival | undefined)[] = [];
+  lastAsked = 0;
+  toldSource = '';
+  readonly #told = Promise.withResolvers<string>();
+
+  override async arrival(): Promise<PostcopyArrival | undefined> {
+    const [arrival, ...others] = this.arrivals;
+    if (others.length > 0) this.arrivals = others;
+    // Virtual time: without a word it would be asked for ever.
+    else if (++this.lastAsked > LAST_ASKED_MAX) this.#told.resolve('nothing');
+    return arrival;
+  }
+
+  override async cancelMigration(host: string, _: string, reason: string, guestGone = false): Promise<void> {
+    if (guestGone) this.#told.resolve(`${host}: ${reason}`);
   }
 
   override async guestStats() {
@@ -106,6 +133,15 @@ interface Play {
   readonly answers: Answer[];
   /** The source's answer to a switch by hand, or "yes". */
   readonly switched?: RpcError | 'yes';
+  /** With them the source serves until it is told that nobody needs its pages any more. */
+  readonly arrivals?: (PostcopyArrival | undefined)[];
+}
+
+interface Told {
+  readonly asked: number;
+  readonly toldSource: string;
+  readonly ticket: Ticket | undefined;
+  readonly events: unknown[];
 }
 
 async function play({
@@ -113,7 +149,8 @@ async function play({
   lastWord,
   answers,
   switched,
-}: Play): Promise<MigrationReport & { asked: number; ticket: Ticket | undefined; events: unknown[] }> {
+  arrivals = [],
+}: Play): Promise<MigrationReport & Told> {
   let nowMs = 0;
   const clock: Clock = {
     nowMs: () => nowMs,
@@ -129,6 +166,7 @@ async function play({
     store.beginHandover({ guest: 'web', epoch: 1n, migration }, 'a', 'b');
     store.closeHandover({ guest: 'web', epoch: 1n, migration }, 'destination');
   });
+  hosts.arrivals = arrivals;
   const events = new EventLog();
   const told: unknown[] = [];
   events.emit = (...event) => void told.push(event);
@@ -152,7 +190,7 @@ async function play({
     await migration.switchToPostCopy().catch(() => {});
   }
   const report = await migration.ended;
-  return { ...report, asked: hosts.asked, ticket: hosts.ticket, events: told };
+  return { ...report, asked: hosts.asked, toldSource: hosts.toldSource, ticket: hosts.ticket, events: told };
 }
 
 const late = new RpcError('DEADLINE_EXCEEDED', 'no answer');
@@ -194,6 +232,17 @@ test('a destination is asked again while pages may come, and no longer than the 
   expect(report).toMatchObject({ phase: failed, reason: '7 were lost', asked: 4 });
   // Virtual time: it ends, though the destination lives and never answers.
   expect((await migrate('hybrid', broken, late)).asked).toBeGreaterThan(4);
+});
+
+test('a source that lost its link hears from the coordinator when nobody waits for its pages any more', async () => {
+  const lacking = PostcopyArrival.fromPartial({ missingPages: 7n, paused: true });
+  const whole = PostcopyArrival.fromPartial({ missingPages: 0n, paused: true });
+  // Before the guest runs there, nothing is said of it.
+  const arrivals = [undefined, lacking, whole, undefined];
+  const answers = [saw(completed, 'no ledger came')];
+  const report = await play({ technique: 'post-copy', lastWord: lost, answers, arrivals });
+  expect(report.toldSource).toBe('a:1: b waits for no more pages of guest "web"');
+  expect(report).toMatchObject({ owner: 'b', phase: completed, reason: 'no ledger came' });
 });
 
 test('a guest that is whole when it is handed over needs nobody who says so', async () => {
