@@ -421,7 +421,7 @@ describe('the destination', () => {
   test('does not come up with a source that sends pages before WELCOME', async () => {
     const peer = await accept(transforms);
     peer.sayPages(page);
-    await expect(isConnected).rejects.toThrow('PAGES is not allowed now');
+    await expect(isConnected).rejects.toThrow('PAGES came before WELCOME');
     expect(incoming.refused).toBe(1);
     expect(abandoned).toEqual([]);
   });
