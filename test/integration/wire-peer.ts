@@ -142,11 +142,12 @@ export class WirePeer {
     for (;;) {
       const frame = this.#heard.shift();
       if (frame?.type === type) return frame as Extract<ControlFrame, { type: T }>;
-      if (frame === undefined) {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-      }
+      if (frame !== undefined) continue;
+      if (this.socket.destroyed) throw new Error(`the other end closed the connection before ${type} came`);
+      const heard = new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+      await Promise.race([heard, this.closed]);
     }
   }
 

@@ -76,6 +76,8 @@ it.each(['uniform', 'phased'] as const)('%s is never due less later, on any numb
       for (const moment of [...moments, ...ends].toSorted((a, b) => a - b)) {
         const due = guest.dueBy(moment);
         expect(due).toBeGreaterThanOrEqual(last);
+        // At 2^53 units numbers have gaps; no guest lives for so long.
+        if (!Number.isSafeInteger(due + vcpuCount)) break;
         expect(vcpus.reduce((sum, schedule) => sum + schedule.dueBy(moment), 0)).toBe(due);
         last = due;
       }
