@@ -217,6 +217,7 @@ export class DestinationSide {
   /** Gives up connecting again: what is open could be welcomed later, when nobody waits for it any more. */
   hangUp(): void {
     for (const channel of this.#channels) channel.destroy();
+    this.#priority?.hangUp();
   }
 
   /**

@@ -44,15 +44,23 @@ class FaultThread {
   }
 
   hear(message: ToFaultThread): void {
-    if (message.type === 'connect') this.#connect(message.link);
-    else this.#ask();
+    switch (message.type) {
+      case 'connect':
+        this.#connect(message.link);
+        break;
+      case 'ask':
+        this.#ask();
+        break;
+      case 'hang-up':
+        this.#hangUp();
+        break;
+    }
   }
 
   /** Opens the connection, in place of the one before. */
   #connect(link: number): void {
     const { sourceAddress: host, sourcePort: port, ticket, channel: index } = this.#data;
-    this.#channel?.destroy();
-    this.#isAsking = false;
+    this.#hangUp();
     const geometry = { pageCount: this.#pageCount, channel: 0, channelCount: 1 };
     const lose = (error: Error): void => {
       if (this.#channel !== channel) return;
@@ -73,6 +81,13 @@ class FaultThread {
       lost: lose,
     });
     this.#channel = channel;
+  }
+
+  #hangUp(): void {
+    const channel = this.#channel;
+    this.#channel = undefined;
+    this.#isAsking = false;
+    channel?.destroy();
   }
 
   /** The guest runs here. */

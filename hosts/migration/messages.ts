@@ -123,7 +123,9 @@ export type ToFaultThread =
   /** Open the connection with this number, in place of the one before. */
   | { readonly type: 'connect'; readonly link: number }
   /** The guest runs here: ask for what it waits for, on the connection as it is now. */
-  | { readonly type: 'ask' };
+  | { readonly type: 'ask' }
+  /** Close the connection as it is now. */
+  | { readonly type: 'hang-up' };
 
 export type FromFaultThread =
   | { readonly type: 'welcome'; readonly link: number }

@@ -63,6 +63,13 @@ export class PriorityChannel {
     };
   }
 
+  /** Closes the connection, if it is open: there may be another one later. */
+  hangUp(): void {
+    this.#link++;
+    this.isWelcomed = false;
+    this.#tell({ type: 'hang-up' });
+  }
+
   end(): void {
     void this.#worker.terminate();
   }
