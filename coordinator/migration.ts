@@ -62,6 +62,8 @@ export class Migration {
   #isListening = false;
   /** Why the destination could not take part. */
   #refusal: string | undefined;
+  /** Whether the source has said how its part ended. */
+  #hasOutcome = false;
 
   constructor(modules: MigrationModules, plan: MigrationPlan, signal: AbortSignal) {
     this.#modules = modules;
@@ -206,7 +208,10 @@ export class Migration {
       this.#known.resolve();
       if (event?.$case === 'listening') void this.#prepareDestination(event.value);
       else if (event?.$case === 'progress') this.#publish(event.value);
-      else if (event?.$case === 'outcome') return event.value;
+      else if (event?.$case === 'outcome') {
+        this.#hasOutcome = true;
+        return event.value;
+      }
     }
     throw new Error(`${source.host} ended its part of the migration without saying how`);
   }
@@ -226,6 +231,8 @@ export class Migration {
         ticket: this.#ticket,
       });
     } catch (error) {
+      // The source has ended it, and so was the destination asked to: that is no refusal, and says nothing new.
+      if (this.#hasOutcome) return;
       this.#refusal = errorText(error);
       // The source's own deadline ends it should this not arrive.
       await hosts.cancelMigration(source.address, this.name, this.#refusal).catch(() => {});
