@@ -4,6 +4,14 @@
  */
 import type { Command } from 'commander';
 import { parseDocument } from 'yaml';
+import {
+  BANDWIDTH_RULES,
+  DOWNTIME_RAMPS,
+  FREE_PAGES,
+  SKIPS,
+  STOP_RULES,
+  THROTTLES,
+} from '../proto/convergence.ts';
 import type { GuestSpec } from '../proto/generated/godwit/v1/guest.ts';
 import type { MigrationOptions } from '../proto/generated/godwit/v1/migration.ts';
 import { TECHNIQUES, type Technique, WORKLOADS } from '../proto/names.ts';
@@ -70,7 +78,28 @@ const MIGRATION_FLAGS: readonly SpecFlag[] = [
   migration('--max-rounds <count>', 'number', 'after this many rounds --on-timeout is done'),
   migration('--min-dirty-pages <count>', 'number', 'switch over when no more pages are dirty'),
   migration('--total-time-limit <time>', 'text', 'after this time --on-timeout is done'),
-  migration('--on-timeout <what>', 'text', 'abort or stop-and-copy, when it does not converge'),
+  migration('--on-timeout <what>', 'text', 'abort, stop-and-copy or post-copy, when it does not converge'),
+  migration('--completion-timeout-per-gib <time>', 'text', 'after this time per GiB --on-timeout is done'),
+  migration('--progress-timeout <time>', 'text', 'after this time without progress --on-timeout is done'),
+  migration('--stop-rule <name>', 'text', `when rounds end: ${STOP_RULES.names.join(', ')}`),
+  migration('--downtime-ramp <name>', 'text', `how the limit grows: ${DOWNTIME_RAMPS.names.join(', ')}`),
+  migration('--throttle <name>', 'text', `how a guest is slowed: ${THROTTLES.names.join(', ')}`),
+  migration('--throttle-trigger-threshold <percent>', 'number', 'auto-converge: of what was sent'),
+  migration('--cpu-throttle-initial <percent>', 'number', 'auto-converge: at first'),
+  migration('--cpu-throttle-increment <percent>', 'number', 'auto-converge: more each time'),
+  migration('--max-cpu-throttle <percent>', 'number', 'auto-converge: at most'),
+  migration('--cpu-throttle-tailslow', 'true', 'auto-converge: smaller steps near the end'),
+  migration('--vcpu-dirty-limit <bandwidth>', 'text', 'dirty-limit: what each vCPU may dirty'),
+  migration('--stun-quota <count>', 'number', 'stunning: write faults before a vCPU waits'),
+  migration('--skip <name>', 'text', `pages left for later: ${SKIPS.names.join(', ')}`),
+  migration('--dirty-last', 'true', 'send those pages last that are most likely to be written'),
+  migration('--free-pages <name>', 'text', `what becomes of them: ${FREE_PAGES.names.join(', ')}`),
+  migration(
+    '--bandwidth-rule <name>',
+    'text',
+    `what is taken of the link: ${BANDWIDTH_RULES.names.join(', ')}`,
+  ),
+  migration('--min-bandwidth <bandwidth>', 'text', 'clark: what the first round takes'),
   migration('--push <how>', 'text', 'post-copy, hybrid: none, sequential or bubbling'),
   migration('--pivots <count>', 'number', 'bubbling: how many bubbles there are at most'),
   migration('--bubble <sides>', 'text', 'bubbling: dual or forward'),

@@ -4,6 +4,7 @@
  * (qapi/migration.json).
  */
 
+import { convergenceOf, convergenceProblems, DEFAULT_CONVERGENCE, goalProblems } from './convergence.ts';
 import {
   type Failpoint,
   FailpointAction,
@@ -76,11 +77,19 @@ export const DEFAULT_MIGRATION_OPTIONS = {
   switchAfterMs: 0,
   hotSet: 0,
   transforms: DEFAULT_TRANSFORMS,
+  convergence: DEFAULT_CONVERGENCE,
+  goal: undefined,
 } as const satisfies Omit<MigrationOptions, 'technique'>;
 
 /** The default options of a technique, as an object of its own that may be changed. */
 export function defaultMigrationOptions(technique: string): MigrationOptions {
-  return { ...DEFAULT_MIGRATION_OPTIONS, technique, failpoints: [], transforms: { ...DEFAULT_TRANSFORMS } };
+  return {
+    ...DEFAULT_MIGRATION_OPTIONS,
+    technique,
+    failpoints: [],
+    transforms: { ...DEFAULT_TRANSFORMS },
+    convergence: { ...DEFAULT_CONVERGENCE },
+  };
 }
 
 type Known = Pick<MigrationOptions, 'technique'>;
@@ -118,12 +127,15 @@ export function migrationOptionsProblems(options: MigrationOptions): string[] {
   within('min dirty pages', options.minDirtyPages, 0, limits.minDirtyPagesMax);
   const { totalTimeLimitMsMin, totalTimeLimitMsMax } = limits;
   within('total time limit', options.totalTimeLimitMs, totalTimeLimitMsMin, totalTimeLimitMsMax, ' ms');
-  const { ON_TIMEOUT_ABORT, ON_TIMEOUT_STOP_AND_COPY } = OnTimeout;
-  if (options.onTimeout !== ON_TIMEOUT_ABORT && options.onTimeout !== ON_TIMEOUT_STOP_AND_COPY) {
-    problems.push(`on-timeout is ${options.onTimeout}; allowed is abort or stop-and-copy`);
+  const { ON_TIMEOUT_ABORT, ON_TIMEOUT_STOP_AND_COPY, ON_TIMEOUT_POST_COPY } = OnTimeout;
+  const outcomes: OnTimeout[] = [ON_TIMEOUT_ABORT, ON_TIMEOUT_STOP_AND_COPY, ON_TIMEOUT_POST_COPY];
+  if (!outcomes.includes(options.onTimeout)) {
+    problems.push(`on-timeout is ${options.onTimeout}; allowed is abort, stop-and-copy or post-copy`);
   }
   problems.push(...failpointProblems(options.failpoints), ...postcopyProblems(options));
   problems.push(...transformsProblems(transformsOf(options)));
+  problems.push(...convergenceProblems(convergenceOf(options)));
+  if (options.goal !== undefined) problems.push(...goalProblems(options.goal));
   return problems;
 }
 

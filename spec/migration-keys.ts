@@ -1,6 +1,12 @@
 /** Which keys of a spec's migration say something, given its technique, push and recovery. The others are refused. */
 
 import type { Technique } from '../proto/names.ts';
+import {
+  type ConvergenceKey,
+  type ConvergenceValues,
+  convergenceKeys,
+  saysSomething,
+} from './convergence-section.ts';
 import type { PUSHES, RECOVERIES, Spec } from './schema.ts';
 
 export type MigrationKey = Exclude<keyof Spec['migration'], 'technique' | 'from' | 'to' | 'all-at-once'>;
@@ -10,12 +16,20 @@ export interface Deciding {
   readonly technique: Technique;
   readonly push: (typeof PUSHES)[number];
   readonly recovery: (typeof RECOVERIES)[number];
+  readonly throttle: ConvergenceValues['throttle'];
+  readonly 'bandwidth-rule': ConvergenceValues['bandwidth-rule'];
 }
 
 /** stop-and-copy takes pre-copy's keys, so that the one can be put in the other's place; they change nothing. */
 const ROUNDS: readonly Technique[] = ['stop-and-copy', 'pre-copy', 'hybrid'];
 const SWITCHED: readonly Technique[] = ['post-copy', 'hybrid'];
 const ALL: readonly Technique[] = [...ROUNDS, 'post-copy'];
+
+const CONVERGENCE_KEYS = Object.keys(convergenceKeys) as ConvergenceKey[];
+const CONVERGENCE_USED_BY = Object.fromEntries(CONVERGENCE_KEYS.map((key) => [key, ROUNDS])) as Record<
+  ConvergenceKey,
+  readonly Technique[]
+>;
 
 const USED_BY: Readonly<Record<MigrationKey, readonly Technique[]>> = {
   channels: ALL,
@@ -26,6 +40,7 @@ const USED_BY: Readonly<Record<MigrationKey, readonly Technique[]>> = {
   'min-dirty-pages': ROUNDS,
   'total-time-limit': ALL,
   'on-timeout': ['stop-and-copy', 'pre-copy'],
+  ...CONVERGENCE_USED_BY,
   push: SWITCHED,
   pivots: SWITCHED,
   bubble: SWITCHED,
@@ -44,7 +59,7 @@ const USED_BY: Readonly<Record<MigrationKey, readonly Technique[]>> = {
 
 export const MIGRATION_KEYS = Object.keys(USED_BY) as readonly MigrationKey[];
 /** Besides the technique. */
-export const DECIDING_KEYS: readonly MigrationKey[] = ['push', 'recovery'];
+export const DECIDING_KEYS: readonly MigrationKey[] = ['push', 'recovery', 'throttle', 'bandwidth-rule'];
 
 /** The keys that at least one of these migrations uses. */
 export function migrationKeys(migrations: readonly Deciding[]): MigrationKey[] {
@@ -57,11 +72,17 @@ export function hasPush(technique: Technique): boolean {
 }
 
 /** Whether a key says something. */
-export function usesKey({ technique, push, recovery }: Deciding, key: MigrationKey): boolean {
+export function usesKey(deciding: Deciding, key: MigrationKey): boolean {
+  const { technique, push, recovery } = deciding;
   if (!USED_BY[key].includes(technique)) return false;
+  if (isConvergenceKey(key)) return saysSomething(key, deciding);
   if (key === 'pivots' || key === 'bubble') return push === 'bubbling';
   if (key === 'accessed-first' || key === 'max-postcopy-bandwidth') return push !== 'none';
   if (key === 'recovery-limit') return recovery === 'automatic';
   // Post-copy ends by itself when everything is pushed.
   return key !== 'total-time-limit' || technique !== 'post-copy' || push === 'none';
+}
+
+function isConvergenceKey(key: MigrationKey): key is ConvergenceKey {
+  return Object.hasOwn(convergenceKeys, key);
 }

@@ -1,5 +1,6 @@
 /** A migration's options in the form in which people write them, and several variants' as one section of a spec. */
 
+import { convergenceOf } from '../proto/convergence.ts';
 import {
   FailpointAction,
   type MigrationOptions,
@@ -10,8 +11,10 @@ import {
 } from '../proto/generated/godwit/v1/migration.ts';
 import type { Technique } from '../proto/names.ts';
 import { transformsOf } from '../proto/transforms.ts';
+import { plainConvergence } from './convergence-section.ts';
 import { type Deciding, type MigrationKey, migrationKeys, usesKey } from './migration-keys.ts';
 import type { Plain, PlainMapping } from './plain-values.ts';
+import type { ON_TIMEOUT } from './schema.ts';
 import { plainTransforms } from './transforms-section.ts';
 import { bandwidth, duration } from './units.ts';
 
@@ -44,7 +47,8 @@ export function plainOptions(options: MigrationOptions): PlainOptions {
     'max-rounds': options.maxRounds,
     'min-dirty-pages': Number(options.minDirtyPages),
     'total-time-limit': duration.format(options.totalTimeLimitMs),
-    'on-timeout': options.onTimeout === OnTimeout.ON_TIMEOUT_ABORT ? 'abort' : 'stop-and-copy',
+    'on-timeout': plainOnTimeout(options.onTimeout),
+    ...plainConvergence(convergenceOf(options)),
     failpoints: options.failpoints.map(({ point, action, durationMs }): PlainMapping => {
       if (action === FailpointAction.FAILPOINT_ACTION_KILL) return { at: point, do: 'kill' };
       return { at: point, do: 'delay', for: duration.format(durationMs) };
@@ -63,6 +67,11 @@ export function plainOptions(options: MigrationOptions): PlainOptions {
     'hot-set': options.hotSet,
     transforms: plainTransforms(transformsOf(options)),
   };
+}
+
+function plainOnTimeout(onTimeout: OnTimeout): (typeof ON_TIMEOUT)[number] {
+  if (onTimeout === OnTimeout.ON_TIMEOUT_ABORT) return 'abort';
+  return onTimeout === OnTimeout.ON_TIMEOUT_POST_COPY ? 'post-copy' : 'stop-and-copy';
 }
 
 function plainPush(push: PostcopyPush): Deciding['push'] {

@@ -22,6 +22,7 @@ import { PAGE_BYTES } from '../proto/page.ts';
 import { transformsOf } from '../proto/transforms.ts';
 import { WORKLOAD_REGISTRY } from '../workloads/registry.ts';
 import { answersRequests, type ResolvedClients, resolveClients } from './clients-section.ts';
+import { resolveConvergence } from './convergence-section.ts';
 import type { MigrationKey } from './migration-keys.ts';
 import { plainOptions } from './migration-plain.ts';
 import type { ResolvedNetwork } from './network-plan.ts';
@@ -250,6 +251,12 @@ const PUSH_OF = {
   bubbling: PostcopyPush.POSTCOPY_PUSH_BUBBLING,
 } as const;
 
+const ON_TIMEOUT_OF = {
+  abort: OnTimeout.ON_TIMEOUT_ABORT,
+  'stop-and-copy': OnTimeout.ON_TIMEOUT_STOP_AND_COPY,
+  'post-copy': OnTimeout.ON_TIMEOUT_POST_COPY,
+} as const;
+
 const BUBBLE_OF = {
   dual: PostcopyBubble.POSTCOPY_BUBBLE_DUAL,
   forward: PostcopyBubble.POSTCOPY_BUBBLE_FORWARD,
@@ -266,8 +273,7 @@ function migrationOptions(migration: SingleMigration, roundsUnsaid: number): Mig
     maxRounds: migration['max-rounds'],
     minDirtyPages: BigInt(migration['min-dirty-pages']),
     totalTimeLimitMs: migration['total-time-limit'],
-    onTimeout:
-      migration['on-timeout'] === 'abort' ? OnTimeout.ON_TIMEOUT_ABORT : OnTimeout.ON_TIMEOUT_STOP_AND_COPY,
+    onTimeout: ON_TIMEOUT_OF[migration['on-timeout']],
     failpoints: migration.failpoints.map((failpoint) => ({
       point: failpoint.at,
       action:
@@ -292,6 +298,8 @@ function migrationOptions(migration: SingleMigration, roundsUnsaid: number): Mig
     switchAfterMs: migration['switch-after'],
     hotSet: migration['hot-set'],
     transforms: resolveTransforms(migration.transforms),
+    convergence: resolveConvergence(migration),
+    goal: undefined,
   };
 }
 

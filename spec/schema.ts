@@ -12,6 +12,7 @@ import { FAILPOINTS, PHASE_WORKLOADS, TECHNIQUES, WORKLOADS } from '../proto/nam
 import { PAGE_BYTES } from '../proto/page.ts';
 import { WORKLOAD_LIMITS } from '../workloads/workload-problems.ts';
 import { clientsSection } from './clients-section.ts';
+import { convergenceKeys } from './convergence-section.ts';
 import {
   choice,
   flag,
@@ -49,7 +50,7 @@ export const SPEC_LIMITS = {
 export const FABRICS = ['process', 'netns'] as const;
 export type FabricKind = (typeof FABRICS)[number];
 export const FAILPOINT_ACTIONS = ['kill', 'delay'] as const;
-export const ON_TIMEOUT = ['abort', 'stop-and-copy'] as const;
+export const ON_TIMEOUT = ['abort', 'stop-and-copy', 'post-copy'] as const;
 export const PUSHES = ['none', 'sequential', 'bubbling'] as const;
 export const BUBBLES = ['dual', 'forward'] as const;
 export const RECOVERIES = ['automatic', 'manual'] as const;
@@ -185,6 +186,7 @@ const migration = section({
   'on-timeout': listable(choice(ON_TIMEOUT))
     .default('stop-and-copy')
     .describe('What becomes of a migration that does not converge.'),
+  ...convergenceKeys,
   push: listable(choice(PUSHES))
     .default('sequential')
     .describe(

@@ -86,4 +86,8 @@ export const MOVER_LIMITS = {
   /** Round trips that measure the offset of two machines' clocks. */
   clockSamples: 8,
   progressIntervalMs: 50,
+  /** How often those are asked who steer a pre-copy while it sends a round. */
+  governorTickMs: 50,
+  /** Steps of rules that a report tells of. */
+  decisionsMax: 1000,
 } as const;

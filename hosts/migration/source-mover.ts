@@ -272,6 +272,7 @@ export class SourceMover {
       postcopy,
       transforms: [...(this.#side?.transformReports() ?? []), this.#sealing.sealed.report()],
       switchRequestedAtMs: 0,
+      decisions: [...(this.#side?.decisions ?? [])],
     };
   }
 }

@@ -5,6 +5,7 @@
 
 import { nextTick } from 'node:process';
 import {
+  type Decision,
   OnTimeout,
   type PostcopySourceReport,
   type RoundReport,
@@ -29,6 +30,10 @@ import { MOVER_LIMITS } from './limits.ts';
 import { PageSender } from './page-sender.ts';
 import { PageServer } from './page-server.ts';
 import { PageSet } from './page-set.ts';
+import { DecisionLog } from './precopy/decision-log.ts';
+import type { Governor } from './precopy/governor.ts';
+import { governorsOf } from './precopy/governors.ts';
+import type { PrecopyView } from './precopy/precopy-view.ts';
 import { pauseFor } from './silence.ts';
 import { type SourceParts, sentBytesOf } from './source-parts.ts';
 import { SwitchRequest } from './switch-request.ts';
@@ -62,6 +67,10 @@ export class SourceSide {
   readonly #encoder: PageEncoder | undefined;
   readonly #pageSender: PageSender;
   readonly #estimates = new Estimates();
+  readonly #log = new DecisionLog();
+  /** What steers the rounds. */
+  readonly #governors: readonly Governor[];
+  #nextTickMs = 0;
   readonly #switchRequest: SwitchRequest;
   readonly #pages: Uint32Array;
   /** Of this round: not in place at the destination. */
@@ -93,6 +102,7 @@ export class SourceSide {
       : undefined;
     const pageTransforms = { zero: transforms.zero, encoder: this.#encoder };
     this.#pageSender = new PageSender(shared.memory, senders, limit, parts.signal, pageTransforms);
+    this.#governors = governorsOf({ parts, pageSender: this.#pageSender, log: this.#log });
     if (comparesGuests(transforms)) this.#answerWanted();
     parts.channels[0]?.answer('ARRIVED', ({ bytes }) => this.#encoder?.placed(bytes));
     this.switching = new Switchover(parts, this.#control);
@@ -115,8 +125,14 @@ export class SourceSide {
     return this.#pageSender.reports();
   }
 
-  /** Ends the threads that it started. */
+  /** What rules did so far. */
+  get decisions(): readonly Decision[] {
+    return this.#log.decisions;
+  }
+
+  /** Ends the threads that it started, and lets go of the guest's reins. */
   async close(): Promise<void> {
+    this.#endGovernors();
     await this.#encoder?.close();
   }
 
@@ -298,6 +314,7 @@ export class SourceSide {
     const hasLate = hasLatePages(options) || this.isSwitchedByHand;
     const isWatched = hasLate && (options.accessedFirst || options.hotSet > 0);
     if (isWatched) await this.#watchAccesses();
+    this.#endGovernors();
     // Before the pause, which it would lengthen.
     const accessed = accessedPages(this.#pageTable, isWatched && options.accessedFirst);
     await this.switching.pause();
@@ -368,6 +385,10 @@ export class SourceSide {
     for (const page of this.#wanted.splice(0)) this.#pageTable.markDirty(page);
     const dirtyPagesAfter = isUnfinished ? this.#pageTable.countDirty() : dirtiedPages;
     this.#noteRound(sent, endMs, dirtiedPages, dirtyPagesAfter);
+    if (this.#governors.length > 0) {
+      const view = this.#view();
+      for (const governor of this.#governors) governor.roundEnded(view);
+    }
   }
 
   /**
@@ -413,6 +434,7 @@ export class SourceSide {
       signal.throwIfAborted();
       board.roundPagesSent = this.counts.dataPages + this.counts.zeroPages - startPages;
       this.#report();
+      if (!final) this.#tick();
       return final || !(this.#timeIsUp() || this.#switchDue() !== undefined);
     };
     const points = failpointsOf(round, final).filter((point) => failpoints.has(point));
@@ -424,6 +446,40 @@ export class SourceSide {
     }
     keepOn();
     return sentCount;
+  }
+
+  #tick(): void {
+    if (this.#governors.length === 0 || nowMs() < this.#nextTickMs) return;
+    this.#nextTickMs = nowMs() + MOVER_LIMITS.governorTickMs;
+    const view = this.#view();
+    for (const governor of this.#governors) governor.tick(view);
+  }
+
+  #endGovernors(): void {
+    for (const governor of this.#governors) governor.end();
+  }
+
+  #view(): PrecopyView {
+    const { board, data } = this.#parts;
+    const { roundPages, roundPagesSent } = board;
+    const dirtyPages = this.#pageTable.countDirty();
+    return {
+      nowMs: nowMs(),
+      acceptedAtMs: data.acceptedAtMs,
+      pageCount: this.#pages.length,
+      rounds: this.rounds,
+      round: board.round,
+      roundStartMs: board.roundStartMs,
+      roundPages,
+      roundPagesSent,
+      sentPages: this.counts.dataPages + this.counts.zeroPages,
+      sentBytes: this.sentBytes,
+      dirtyPages,
+      pendingPages: dirtyPages + (roundPages - roundPagesSent),
+      bandwidthBytesPerS: this.#estimates.bandwidthBytesPerS,
+      dirtyRatePagesPerS: this.#estimates.dirtyRatePagesPerS,
+      pageBytes: this.#estimates.pageBytes,
+    };
   }
 
   #report(): void {

@@ -101,7 +101,7 @@ describe('migrationOptionsProblems', () => {
     ['a negative bandwidth', { maxBandwidthBytesPerS: -1 }, 'allowed is 0 (unlimited) or'],
     ['no round', { maxRounds: 0 }, 'max rounds is 0'],
     ['no time', { totalTimeLimitMs: 0 }, 'total time limit is 0 ms'],
-    ['no word on timeouts', { onTimeout: 0 }, 'allowed is abort or stop-and-copy'],
+    ['no word on timeouts', { onTimeout: 0 }, 'allowed is abort, stop-and-copy or post-copy'],
     ['no word on the push', { push: 0 }, 'allowed is none, sequential or bubbling'],
     ['no word on bubbles', { bubble: 0 }, 'allowed is dual or forward'],
     ['ten pivots', { pivots: 10 }, 'pivots is 10; allowed is 1 to 9'],

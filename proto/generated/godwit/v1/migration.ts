@@ -14,6 +14,379 @@ export const protobufFileName = "godwit/v1/migration.proto";
 
 /** A migration: its settings, its progress, and the report of what happened. */
 
+/** When the rounds of a pre-copy end. */
+export const StopRule = {
+  STOP_RULE_UNSPECIFIED: 0,
+  /** STOP_RULE_DOWNTIME_LIMIT - QEMU: pending <= bandwidth x downtime-limit. */
+  STOP_RULE_DOWNTIME_LIMIT: 1,
+  /** STOP_RULE_XEN - Xen's xc_domain_save. */
+  STOP_RULE_XEN: 2,
+  /** STOP_RULE_XEN_V2 - Xen's migration v2: 5 rounds, or less than 50 pages. */
+  STOP_RULE_XEN_V2: 3,
+  /** STOP_RULE_CLARK - Clark et al.: the rate that would be needed is above the maximum, or less than 256 KB remain. */
+  STOP_RULE_CLARK: 4,
+  /** STOP_RULE_SMART_STOP - CloudNet's: a local minimum of the dirty pages. */
+  STOP_RULE_SMART_STOP: 5,
+  STOP_RULE_PHAUL: 6,
+  /** STOP_RULE_STALL_DETECTOR - KubeVirt's stall detector. */
+  STOP_RULE_STALL_DETECTOR: 7,
+  /** STOP_RULE_FIXED_ROUNDS - As many rounds as `max_rounds`. */
+  STOP_RULE_FIXED_ROUNDS: 8,
+} as const;
+
+export type StopRule = typeof StopRule[keyof typeof StopRule];
+
+export namespace StopRule {
+  export type STOP_RULE_UNSPECIFIED = typeof StopRule.STOP_RULE_UNSPECIFIED;
+  export type STOP_RULE_DOWNTIME_LIMIT = typeof StopRule.STOP_RULE_DOWNTIME_LIMIT;
+  export type STOP_RULE_XEN = typeof StopRule.STOP_RULE_XEN;
+  export type STOP_RULE_XEN_V2 = typeof StopRule.STOP_RULE_XEN_V2;
+  export type STOP_RULE_CLARK = typeof StopRule.STOP_RULE_CLARK;
+  export type STOP_RULE_SMART_STOP = typeof StopRule.STOP_RULE_SMART_STOP;
+  export type STOP_RULE_PHAUL = typeof StopRule.STOP_RULE_PHAUL;
+  export type STOP_RULE_STALL_DETECTOR = typeof StopRule.STOP_RULE_STALL_DETECTOR;
+  export type STOP_RULE_FIXED_ROUNDS = typeof StopRule.STOP_RULE_FIXED_ROUNDS;
+}
+
+export function stopRuleFromJSON(object: any): StopRule {
+  switch (object) {
+    case 0:
+    case "STOP_RULE_UNSPECIFIED":
+      return StopRule.STOP_RULE_UNSPECIFIED;
+    case 1:
+    case "STOP_RULE_DOWNTIME_LIMIT":
+      return StopRule.STOP_RULE_DOWNTIME_LIMIT;
+    case 2:
+    case "STOP_RULE_XEN":
+      return StopRule.STOP_RULE_XEN;
+    case 3:
+    case "STOP_RULE_XEN_V2":
+      return StopRule.STOP_RULE_XEN_V2;
+    case 4:
+    case "STOP_RULE_CLARK":
+      return StopRule.STOP_RULE_CLARK;
+    case 5:
+    case "STOP_RULE_SMART_STOP":
+      return StopRule.STOP_RULE_SMART_STOP;
+    case 6:
+    case "STOP_RULE_PHAUL":
+      return StopRule.STOP_RULE_PHAUL;
+    case 7:
+    case "STOP_RULE_STALL_DETECTOR":
+      return StopRule.STOP_RULE_STALL_DETECTOR;
+    case 8:
+    case "STOP_RULE_FIXED_ROUNDS":
+      return StopRule.STOP_RULE_FIXED_ROUNDS;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum StopRule");
+  }
+}
+
+export function stopRuleToJSON(object: StopRule): string {
+  switch (object) {
+    case StopRule.STOP_RULE_UNSPECIFIED:
+      return "STOP_RULE_UNSPECIFIED";
+    case StopRule.STOP_RULE_DOWNTIME_LIMIT:
+      return "STOP_RULE_DOWNTIME_LIMIT";
+    case StopRule.STOP_RULE_XEN:
+      return "STOP_RULE_XEN";
+    case StopRule.STOP_RULE_XEN_V2:
+      return "STOP_RULE_XEN_V2";
+    case StopRule.STOP_RULE_CLARK:
+      return "STOP_RULE_CLARK";
+    case StopRule.STOP_RULE_SMART_STOP:
+      return "STOP_RULE_SMART_STOP";
+    case StopRule.STOP_RULE_PHAUL:
+      return "STOP_RULE_PHAUL";
+    case StopRule.STOP_RULE_STALL_DETECTOR:
+      return "STOP_RULE_STALL_DETECTOR";
+    case StopRule.STOP_RULE_FIXED_ROUNDS:
+      return "STOP_RULE_FIXED_ROUNDS";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum StopRule");
+  }
+}
+
+export const DowntimeRamp = {
+  DOWNTIME_RAMP_UNSPECIFIED: 0,
+  DOWNTIME_RAMP_NONE: 1,
+  DOWNTIME_RAMP_NOVA: 2,
+  DOWNTIME_RAMP_KUBEVIRT: 3,
+} as const;
+
+export type DowntimeRamp = typeof DowntimeRamp[keyof typeof DowntimeRamp];
+
+export namespace DowntimeRamp {
+  export type DOWNTIME_RAMP_UNSPECIFIED = typeof DowntimeRamp.DOWNTIME_RAMP_UNSPECIFIED;
+  export type DOWNTIME_RAMP_NONE = typeof DowntimeRamp.DOWNTIME_RAMP_NONE;
+  export type DOWNTIME_RAMP_NOVA = typeof DowntimeRamp.DOWNTIME_RAMP_NOVA;
+  export type DOWNTIME_RAMP_KUBEVIRT = typeof DowntimeRamp.DOWNTIME_RAMP_KUBEVIRT;
+}
+
+export function downtimeRampFromJSON(object: any): DowntimeRamp {
+  switch (object) {
+    case 0:
+    case "DOWNTIME_RAMP_UNSPECIFIED":
+      return DowntimeRamp.DOWNTIME_RAMP_UNSPECIFIED;
+    case 1:
+    case "DOWNTIME_RAMP_NONE":
+      return DowntimeRamp.DOWNTIME_RAMP_NONE;
+    case 2:
+    case "DOWNTIME_RAMP_NOVA":
+      return DowntimeRamp.DOWNTIME_RAMP_NOVA;
+    case 3:
+    case "DOWNTIME_RAMP_KUBEVIRT":
+      return DowntimeRamp.DOWNTIME_RAMP_KUBEVIRT;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum DowntimeRamp");
+  }
+}
+
+export function downtimeRampToJSON(object: DowntimeRamp): string {
+  switch (object) {
+    case DowntimeRamp.DOWNTIME_RAMP_UNSPECIFIED:
+      return "DOWNTIME_RAMP_UNSPECIFIED";
+    case DowntimeRamp.DOWNTIME_RAMP_NONE:
+      return "DOWNTIME_RAMP_NONE";
+    case DowntimeRamp.DOWNTIME_RAMP_NOVA:
+      return "DOWNTIME_RAMP_NOVA";
+    case DowntimeRamp.DOWNTIME_RAMP_KUBEVIRT:
+      return "DOWNTIME_RAMP_KUBEVIRT";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum DowntimeRamp");
+  }
+}
+
+/** How a guest is slowed that dirties its memory too fast. */
+export const Throttle = {
+  THROTTLE_UNSPECIFIED: 0,
+  THROTTLE_NONE: 1,
+  /** THROTTLE_AUTO_CONVERGE - QEMU's. */
+  THROTTLE_AUTO_CONVERGE: 2,
+  /** THROTTLE_DIRTY_LIMIT - QEMU's, per vCPU. */
+  THROTTLE_DIRTY_LIMIT: 3,
+  /** THROTTLE_SDPS - VMware's Slow Down During Page Send. */
+  THROTTLE_SDPS: 4,
+  /** THROTTLE_STUNNING - Clark et al. */
+  THROTTLE_STUNNING: 5,
+} as const;
+
+export type Throttle = typeof Throttle[keyof typeof Throttle];
+
+export namespace Throttle {
+  export type THROTTLE_UNSPECIFIED = typeof Throttle.THROTTLE_UNSPECIFIED;
+  export type THROTTLE_NONE = typeof Throttle.THROTTLE_NONE;
+  export type THROTTLE_AUTO_CONVERGE = typeof Throttle.THROTTLE_AUTO_CONVERGE;
+  export type THROTTLE_DIRTY_LIMIT = typeof Throttle.THROTTLE_DIRTY_LIMIT;
+  export type THROTTLE_SDPS = typeof Throttle.THROTTLE_SDPS;
+  export type THROTTLE_STUNNING = typeof Throttle.THROTTLE_STUNNING;
+}
+
+export function throttleFromJSON(object: any): Throttle {
+  switch (object) {
+    case 0:
+    case "THROTTLE_UNSPECIFIED":
+      return Throttle.THROTTLE_UNSPECIFIED;
+    case 1:
+    case "THROTTLE_NONE":
+      return Throttle.THROTTLE_NONE;
+    case 2:
+    case "THROTTLE_AUTO_CONVERGE":
+      return Throttle.THROTTLE_AUTO_CONVERGE;
+    case 3:
+    case "THROTTLE_DIRTY_LIMIT":
+      return Throttle.THROTTLE_DIRTY_LIMIT;
+    case 4:
+    case "THROTTLE_SDPS":
+      return Throttle.THROTTLE_SDPS;
+    case 5:
+    case "THROTTLE_STUNNING":
+      return Throttle.THROTTLE_STUNNING;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum Throttle");
+  }
+}
+
+export function throttleToJSON(object: Throttle): string {
+  switch (object) {
+    case Throttle.THROTTLE_UNSPECIFIED:
+      return "THROTTLE_UNSPECIFIED";
+    case Throttle.THROTTLE_NONE:
+      return "THROTTLE_NONE";
+    case Throttle.THROTTLE_AUTO_CONVERGE:
+      return "THROTTLE_AUTO_CONVERGE";
+    case Throttle.THROTTLE_DIRTY_LIMIT:
+      return "THROTTLE_DIRTY_LIMIT";
+    case Throttle.THROTTLE_SDPS:
+      return "THROTTLE_SDPS";
+    case Throttle.THROTTLE_STUNNING:
+      return "THROTTLE_STUNNING";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum Throttle");
+  }
+}
+
+/** Which pages of a round are left for a later one. */
+export const Skip = {
+  SKIP_UNSPECIFIED: 0,
+  SKIP_NONE: 1,
+  /** SKIP_DIRTIED_AGAIN - Xen: what is dirty again when its turn comes. */
+  SKIP_DIRTIED_AGAIN: 2,
+  /** SKIP_WORKING_SET - And the writable working set, which waits for the last round. */
+  SKIP_WORKING_SET: 3,
+} as const;
+
+export type Skip = typeof Skip[keyof typeof Skip];
+
+export namespace Skip {
+  export type SKIP_UNSPECIFIED = typeof Skip.SKIP_UNSPECIFIED;
+  export type SKIP_NONE = typeof Skip.SKIP_NONE;
+  export type SKIP_DIRTIED_AGAIN = typeof Skip.SKIP_DIRTIED_AGAIN;
+  export type SKIP_WORKING_SET = typeof Skip.SKIP_WORKING_SET;
+}
+
+export function skipFromJSON(object: any): Skip {
+  switch (object) {
+    case 0:
+    case "SKIP_UNSPECIFIED":
+      return Skip.SKIP_UNSPECIFIED;
+    case 1:
+    case "SKIP_NONE":
+      return Skip.SKIP_NONE;
+    case 2:
+    case "SKIP_DIRTIED_AGAIN":
+      return Skip.SKIP_DIRTIED_AGAIN;
+    case 3:
+    case "SKIP_WORKING_SET":
+      return Skip.SKIP_WORKING_SET;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum Skip");
+  }
+}
+
+export function skipToJSON(object: Skip): string {
+  switch (object) {
+    case Skip.SKIP_UNSPECIFIED:
+      return "SKIP_UNSPECIFIED";
+    case Skip.SKIP_NONE:
+      return "SKIP_NONE";
+    case Skip.SKIP_DIRTIED_AGAIN:
+      return "SKIP_DIRTIED_AGAIN";
+    case Skip.SKIP_WORKING_SET:
+      return "SKIP_WORKING_SET";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum Skip");
+  }
+}
+
+/** What becomes of pages of which the guest says that they are free. */
+export const FreePages = {
+  FREE_PAGES_UNSPECIFIED: 0,
+  /** FREE_PAGES_NONE - They are sent as any others. */
+  FREE_PAGES_NONE: 1,
+  /** FREE_PAGES_HINTS - virtio-balloon's free page hints: pre-copy's first round leaves them out. */
+  FREE_PAGES_HINTS: 2,
+  /** FREE_PAGES_BALLOON - Hines and Gopalan's dynamic self-ballooning: the guest gives them back. */
+  FREE_PAGES_BALLOON: 3,
+} as const;
+
+export type FreePages = typeof FreePages[keyof typeof FreePages];
+
+export namespace FreePages {
+  export type FREE_PAGES_UNSPECIFIED = typeof FreePages.FREE_PAGES_UNSPECIFIED;
+  export type FREE_PAGES_NONE = typeof FreePages.FREE_PAGES_NONE;
+  export type FREE_PAGES_HINTS = typeof FreePages.FREE_PAGES_HINTS;
+  export type FREE_PAGES_BALLOON = typeof FreePages.FREE_PAGES_BALLOON;
+}
+
+export function freePagesFromJSON(object: any): FreePages {
+  switch (object) {
+    case 0:
+    case "FREE_PAGES_UNSPECIFIED":
+      return FreePages.FREE_PAGES_UNSPECIFIED;
+    case 1:
+    case "FREE_PAGES_NONE":
+      return FreePages.FREE_PAGES_NONE;
+    case 2:
+    case "FREE_PAGES_HINTS":
+      return FreePages.FREE_PAGES_HINTS;
+    case 3:
+    case "FREE_PAGES_BALLOON":
+      return FreePages.FREE_PAGES_BALLOON;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum FreePages");
+  }
+}
+
+export function freePagesToJSON(object: FreePages): string {
+  switch (object) {
+    case FreePages.FREE_PAGES_UNSPECIFIED:
+      return "FREE_PAGES_UNSPECIFIED";
+    case FreePages.FREE_PAGES_NONE:
+      return "FREE_PAGES_NONE";
+    case FreePages.FREE_PAGES_HINTS:
+      return "FREE_PAGES_HINTS";
+    case FreePages.FREE_PAGES_BALLOON:
+      return "FREE_PAGES_BALLOON";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum FreePages");
+  }
+}
+
+/** What pre-copy takes of the link. */
+export const BandwidthRule = {
+  BANDWIDTH_RULE_UNSPECIFIED: 0,
+  /** BANDWIDTH_RULE_FIXED - Up to max_bandwidth. */
+  BANDWIDTH_RULE_FIXED: 1,
+  /** BANDWIDTH_RULE_CLARK - Clark et al.: from min_bandwidth on, each round the dirty rate and 50 Mbit/s, up to max_bandwidth. */
+  BANDWIDTH_RULE_CLARK: 2,
+  /** BANDWIDTH_RULE_DELAY - As much as others leave: it yields when packets begin to wait. */
+  BANDWIDTH_RULE_DELAY: 3,
+} as const;
+
+export type BandwidthRule = typeof BandwidthRule[keyof typeof BandwidthRule];
+
+export namespace BandwidthRule {
+  export type BANDWIDTH_RULE_UNSPECIFIED = typeof BandwidthRule.BANDWIDTH_RULE_UNSPECIFIED;
+  export type BANDWIDTH_RULE_FIXED = typeof BandwidthRule.BANDWIDTH_RULE_FIXED;
+  export type BANDWIDTH_RULE_CLARK = typeof BandwidthRule.BANDWIDTH_RULE_CLARK;
+  export type BANDWIDTH_RULE_DELAY = typeof BandwidthRule.BANDWIDTH_RULE_DELAY;
+}
+
+export function bandwidthRuleFromJSON(object: any): BandwidthRule {
+  switch (object) {
+    case 0:
+    case "BANDWIDTH_RULE_UNSPECIFIED":
+      return BandwidthRule.BANDWIDTH_RULE_UNSPECIFIED;
+    case 1:
+    case "BANDWIDTH_RULE_FIXED":
+      return BandwidthRule.BANDWIDTH_RULE_FIXED;
+    case 2:
+    case "BANDWIDTH_RULE_CLARK":
+      return BandwidthRule.BANDWIDTH_RULE_CLARK;
+    case 3:
+    case "BANDWIDTH_RULE_DELAY":
+      return BandwidthRule.BANDWIDTH_RULE_DELAY;
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum BandwidthRule");
+  }
+}
+
+export function bandwidthRuleToJSON(object: BandwidthRule): string {
+  switch (object) {
+    case BandwidthRule.BANDWIDTH_RULE_UNSPECIFIED:
+      return "BANDWIDTH_RULE_UNSPECIFIED";
+    case BandwidthRule.BANDWIDTH_RULE_FIXED:
+      return "BANDWIDTH_RULE_FIXED";
+    case BandwidthRule.BANDWIDTH_RULE_CLARK:
+      return "BANDWIDTH_RULE_CLARK";
+    case BandwidthRule.BANDWIDTH_RULE_DELAY:
+      return "BANDWIDTH_RULE_DELAY";
+    default:
+      throw new globalThis.Error("Unrecognized enum value " + object + " for enum BandwidthRule");
+  }
+}
+
 /** Whose pages a page that is sent is compared with. */
 export const DedupScope = {
   DEDUP_SCOPE_UNSPECIFIED: 0,
@@ -370,6 +743,8 @@ export const OnTimeout = {
   ON_TIMEOUT_ABORT: 1,
   /** ON_TIMEOUT_STOP_AND_COPY - Pause the guest and send what remains, however long it takes. */
   ON_TIMEOUT_STOP_AND_COPY: 2,
+  /** ON_TIMEOUT_POST_COPY - Go on as post-copy. */
+  ON_TIMEOUT_POST_COPY: 3,
 } as const;
 
 export type OnTimeout = typeof OnTimeout[keyof typeof OnTimeout];
@@ -378,6 +753,7 @@ export namespace OnTimeout {
   export type ON_TIMEOUT_UNSPECIFIED = typeof OnTimeout.ON_TIMEOUT_UNSPECIFIED;
   export type ON_TIMEOUT_ABORT = typeof OnTimeout.ON_TIMEOUT_ABORT;
   export type ON_TIMEOUT_STOP_AND_COPY = typeof OnTimeout.ON_TIMEOUT_STOP_AND_COPY;
+  export type ON_TIMEOUT_POST_COPY = typeof OnTimeout.ON_TIMEOUT_POST_COPY;
 }
 
 export function onTimeoutFromJSON(object: any): OnTimeout {
@@ -391,6 +767,9 @@ export function onTimeoutFromJSON(object: any): OnTimeout {
     case 2:
     case "ON_TIMEOUT_STOP_AND_COPY":
       return OnTimeout.ON_TIMEOUT_STOP_AND_COPY;
+    case 3:
+    case "ON_TIMEOUT_POST_COPY":
+      return OnTimeout.ON_TIMEOUT_POST_COPY;
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum OnTimeout");
   }
@@ -404,6 +783,8 @@ export function onTimeoutToJSON(object: OnTimeout): string {
       return "ON_TIMEOUT_ABORT";
     case OnTimeout.ON_TIMEOUT_STOP_AND_COPY:
       return "ON_TIMEOUT_STOP_AND_COPY";
+    case OnTimeout.ON_TIMEOUT_POST_COPY:
+      return "ON_TIMEOUT_POST_COPY";
     default:
       throw new globalThis.Error("Unrecognized enum value " + object + " for enum OnTimeout");
   }
@@ -611,7 +992,66 @@ export interface MigrationOptions {
   /** At most this share of the guest's memory travels in the pause: what is dirty and was lately accessed. */
   hotSet: number;
   /** What is done to pages between memory and wire. Without it: zero, and aes-256-gcm. */
-  transforms: Transforms | undefined;
+  transforms:
+    | Transforms
+    | undefined;
+  /** How the rounds of pre-copy and hybrid are steered. Without it: QEMU's rule, and nothing else. */
+  convergence:
+    | Convergence
+    | undefined;
+  /** auto: what the technique is chosen for. */
+  goal: Goal | undefined;
+}
+
+/** How the rounds of a pre-copy are steered (docs/decisions.md). Names and defaults are those of QEMU, KubeVirt, nova and the papers. */
+export interface Convergence {
+  stopRule: StopRule;
+  /** How the downtime limit grows; `downtime_limit_ms` is where it ends. */
+  downtimeRamp: DowntimeRamp;
+  throttle: Throttle;
+  /** auto-converge: it counts when so much of what was sent was dirtied meanwhile, percent. */
+  throttleTriggerThreshold: number;
+  /** auto-converge: percent of the time. */
+  cpuThrottleInitial: number;
+  cpuThrottleIncrement: number;
+  maxCpuThrottle: number;
+  cpuThrottleTailslow: boolean;
+  /** dirty-limit: what each vCPU may dirty. */
+  vcpuDirtyLimitBytesPerS: number;
+  /** stunning: write faults that a vCPU may take before it waits. */
+  stunQuota: number;
+  skip: Skip;
+  /** Within a round those pages come last that are most likely to be written. */
+  dirtyLast: boolean;
+  freePages: FreePages;
+  bandwidthRule: BandwidthRule;
+  /** clark: of the first round. */
+  minBandwidthBytesPerS: number;
+  /** KubeVirt's completionTimeoutPerGiB and progressTimeout; 0: none. What happens then says `on_timeout`. */
+  completionTimeoutPerGibMs: number;
+  progressTimeoutMs: number;
+}
+
+/** What `auto` chooses a technique for. 0: no such limit. */
+export interface Goal {
+  maxDowntimeMs: number;
+  maxTotalTimeMs: number;
+  /** Of the guest's operations, percent. */
+  maxDegradationPercent: number;
+  /** Whether a technique may be chosen with which a lost link or source loses the guest. */
+  mayLoseOnLinkFailure: boolean;
+}
+
+/** A step that a rule took while a migration ran. */
+export interface Decision {
+  /** The source's monotonic clock, ms. */
+  atMs: number;
+  /** The rule, by its name in a spec: auto-converge, kubevirt, delay. */
+  rule: string;
+  /** What it did, in words. */
+  what: string;
+  /** The value that it set, in the unit of what it sets; 0 when there is none. */
+  value: number;
 }
 
 /**
@@ -746,6 +1186,8 @@ export interface SourceReport {
   switchRequestedAtMs: number;
   /** What each transform did at this host, in their order. */
   transforms: TransformReport[];
+  /** What rules did, in the order in which they did it; at most 1,000. */
+  decisions: Decision[];
 }
 
 /** What a transform was given and what it made of it, at one of the two hosts. */
@@ -883,6 +1325,8 @@ function createBaseMigrationOptions(): MigrationOptions {
     switchAfterMs: 0,
     hotSet: 0,
     transforms: undefined,
+    convergence: undefined,
+    goal: undefined,
   };
 }
 
@@ -959,6 +1403,12 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
     }
     if (message.transforms !== undefined) {
       Transforms.encode(message.transforms, writer.uint32(186).fork()).join();
+    }
+    if (message.convergence !== undefined) {
+      Convergence.encode(message.convergence, writer.uint32(194).fork()).join();
+    }
+    if (message.goal !== undefined) {
+      Goal.encode(message.goal, writer.uint32(202).fork()).join();
     }
     return writer;
   },
@@ -1160,6 +1610,22 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
             message.transforms = Transforms.decode(reader, reader.uint32());
             continue;
           }
+          case 24: {
+            if (tag !== 194) {
+              break;
+            }
+
+            message.convergence = Convergence.decode(reader, reader.uint32());
+            continue;
+          }
+          case 25: {
+            if (tag !== 202) {
+              break;
+            }
+
+            message.goal = Goal.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1259,6 +1725,8 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
         ? globalThis.Number(object.hot_set)
         : 0,
       transforms: isSet(object.transforms) ? Transforms.fromJSON(object.transforms) : undefined,
+      convergence: isSet(object.convergence) ? Convergence.fromJSON(object.convergence) : undefined,
+      goal: isSet(object.goal) ? Goal.fromJSON(object.goal) : undefined,
     };
   },
 
@@ -1333,6 +1801,12 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
     if (message.transforms !== undefined) {
       obj.transforms = Transforms.toJSON(message.transforms);
     }
+    if (message.convergence !== undefined) {
+      obj.convergence = Convergence.toJSON(message.convergence);
+    }
+    if (message.goal !== undefined) {
+      obj.goal = Goal.toJSON(message.goal);
+    }
     return obj;
   },
 
@@ -1368,6 +1842,667 @@ export const MigrationOptions: MessageFns<MigrationOptions> = {
     message.transforms = (object.transforms !== undefined && object.transforms !== null)
       ? Transforms.fromPartial(object.transforms)
       : undefined;
+    message.convergence = (object.convergence !== undefined && object.convergence !== null)
+      ? Convergence.fromPartial(object.convergence)
+      : undefined;
+    message.goal = (object.goal !== undefined && object.goal !== null) ? Goal.fromPartial(object.goal) : undefined;
+    return message;
+  },
+};
+
+function createBaseConvergence(): Convergence {
+  return {
+    stopRule: 0,
+    downtimeRamp: 0,
+    throttle: 0,
+    throttleTriggerThreshold: 0,
+    cpuThrottleInitial: 0,
+    cpuThrottleIncrement: 0,
+    maxCpuThrottle: 0,
+    cpuThrottleTailslow: false,
+    vcpuDirtyLimitBytesPerS: 0,
+    stunQuota: 0,
+    skip: 0,
+    dirtyLast: false,
+    freePages: 0,
+    bandwidthRule: 0,
+    minBandwidthBytesPerS: 0,
+    completionTimeoutPerGibMs: 0,
+    progressTimeoutMs: 0,
+  };
+}
+
+export const Convergence: MessageFns<Convergence> = {
+  encode(message: Convergence, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.stopRule !== 0) {
+      writer.uint32(8).int32(message.stopRule);
+    }
+    if (message.downtimeRamp !== 0) {
+      writer.uint32(16).int32(message.downtimeRamp);
+    }
+    if (message.throttle !== 0) {
+      writer.uint32(24).int32(message.throttle);
+    }
+    if (message.throttleTriggerThreshold !== 0) {
+      writer.uint32(33).double(message.throttleTriggerThreshold);
+    }
+    if (message.cpuThrottleInitial !== 0) {
+      writer.uint32(41).double(message.cpuThrottleInitial);
+    }
+    if (message.cpuThrottleIncrement !== 0) {
+      writer.uint32(49).double(message.cpuThrottleIncrement);
+    }
+    if (message.maxCpuThrottle !== 0) {
+      writer.uint32(57).double(message.maxCpuThrottle);
+    }
+    if (message.cpuThrottleTailslow !== false) {
+      writer.uint32(64).bool(message.cpuThrottleTailslow);
+    }
+    if (message.vcpuDirtyLimitBytesPerS !== 0) {
+      writer.uint32(73).double(message.vcpuDirtyLimitBytesPerS);
+    }
+    if (message.stunQuota !== 0) {
+      writer.uint32(80).uint32(message.stunQuota);
+    }
+    if (message.skip !== 0) {
+      writer.uint32(88).int32(message.skip);
+    }
+    if (message.dirtyLast !== false) {
+      writer.uint32(96).bool(message.dirtyLast);
+    }
+    if (message.freePages !== 0) {
+      writer.uint32(104).int32(message.freePages);
+    }
+    if (message.bandwidthRule !== 0) {
+      writer.uint32(112).int32(message.bandwidthRule);
+    }
+    if (message.minBandwidthBytesPerS !== 0) {
+      writer.uint32(121).double(message.minBandwidthBytesPerS);
+    }
+    if (message.completionTimeoutPerGibMs !== 0) {
+      writer.uint32(129).double(message.completionTimeoutPerGibMs);
+    }
+    if (message.progressTimeoutMs !== 0) {
+      writer.uint32(137).double(message.progressTimeoutMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Convergence {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConvergence();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.stopRule = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.downtimeRamp = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.throttle = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.throttleTriggerThreshold = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.cpuThrottleInitial = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.cpuThrottleIncrement = reader.double();
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.maxCpuThrottle = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.cpuThrottleTailslow = reader.bool();
+            continue;
+          }
+          case 9: {
+            if (tag !== 73) {
+              break;
+            }
+
+            message.vcpuDirtyLimitBytesPerS = reader.double();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.stunQuota = reader.uint32();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.skip = reader.int32() as any;
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.dirtyLast = reader.bool();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.freePages = reader.int32() as any;
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.bandwidthRule = reader.int32() as any;
+            continue;
+          }
+          case 15: {
+            if (tag !== 121) {
+              break;
+            }
+
+            message.minBandwidthBytesPerS = reader.double();
+            continue;
+          }
+          case 16: {
+            if (tag !== 129) {
+              break;
+            }
+
+            message.completionTimeoutPerGibMs = reader.double();
+            continue;
+          }
+          case 17: {
+            if (tag !== 137) {
+              break;
+            }
+
+            message.progressTimeoutMs = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Convergence {
+    return {
+      stopRule: isSet(object.stopRule)
+        ? stopRuleFromJSON(object.stopRule)
+        : isSet(object.stop_rule)
+        ? stopRuleFromJSON(object.stop_rule)
+        : 0,
+      downtimeRamp: isSet(object.downtimeRamp)
+        ? downtimeRampFromJSON(object.downtimeRamp)
+        : isSet(object.downtime_ramp)
+        ? downtimeRampFromJSON(object.downtime_ramp)
+        : 0,
+      throttle: isSet(object.throttle) ? throttleFromJSON(object.throttle) : 0,
+      throttleTriggerThreshold: isSet(object.throttleTriggerThreshold)
+        ? globalThis.Number(object.throttleTriggerThreshold)
+        : isSet(object.throttle_trigger_threshold)
+        ? globalThis.Number(object.throttle_trigger_threshold)
+        : 0,
+      cpuThrottleInitial: isSet(object.cpuThrottleInitial)
+        ? globalThis.Number(object.cpuThrottleInitial)
+        : isSet(object.cpu_throttle_initial)
+        ? globalThis.Number(object.cpu_throttle_initial)
+        : 0,
+      cpuThrottleIncrement: isSet(object.cpuThrottleIncrement)
+        ? globalThis.Number(object.cpuThrottleIncrement)
+        : isSet(object.cpu_throttle_increment)
+        ? globalThis.Number(object.cpu_throttle_increment)
+        : 0,
+      maxCpuThrottle: isSet(object.maxCpuThrottle)
+        ? globalThis.Number(object.maxCpuThrottle)
+        : isSet(object.max_cpu_throttle)
+        ? globalThis.Number(object.max_cpu_throttle)
+        : 0,
+      cpuThrottleTailslow: isSet(object.cpuThrottleTailslow)
+        ? globalThis.Boolean(object.cpuThrottleTailslow)
+        : isSet(object.cpu_throttle_tailslow)
+        ? globalThis.Boolean(object.cpu_throttle_tailslow)
+        : false,
+      vcpuDirtyLimitBytesPerS: isSet(object.vcpuDirtyLimitBytesPerS)
+        ? globalThis.Number(object.vcpuDirtyLimitBytesPerS)
+        : isSet(object.vcpu_dirty_limit_bytes_per_s)
+        ? globalThis.Number(object.vcpu_dirty_limit_bytes_per_s)
+        : 0,
+      stunQuota: isSet(object.stunQuota)
+        ? globalThis.Number(object.stunQuota)
+        : isSet(object.stun_quota)
+        ? globalThis.Number(object.stun_quota)
+        : 0,
+      skip: isSet(object.skip) ? skipFromJSON(object.skip) : 0,
+      dirtyLast: isSet(object.dirtyLast)
+        ? globalThis.Boolean(object.dirtyLast)
+        : isSet(object.dirty_last)
+        ? globalThis.Boolean(object.dirty_last)
+        : false,
+      freePages: isSet(object.freePages)
+        ? freePagesFromJSON(object.freePages)
+        : isSet(object.free_pages)
+        ? freePagesFromJSON(object.free_pages)
+        : 0,
+      bandwidthRule: isSet(object.bandwidthRule)
+        ? bandwidthRuleFromJSON(object.bandwidthRule)
+        : isSet(object.bandwidth_rule)
+        ? bandwidthRuleFromJSON(object.bandwidth_rule)
+        : 0,
+      minBandwidthBytesPerS: isSet(object.minBandwidthBytesPerS)
+        ? globalThis.Number(object.minBandwidthBytesPerS)
+        : isSet(object.min_bandwidth_bytes_per_s)
+        ? globalThis.Number(object.min_bandwidth_bytes_per_s)
+        : 0,
+      completionTimeoutPerGibMs: isSet(object.completionTimeoutPerGibMs)
+        ? globalThis.Number(object.completionTimeoutPerGibMs)
+        : isSet(object.completion_timeout_per_gib_ms)
+        ? globalThis.Number(object.completion_timeout_per_gib_ms)
+        : 0,
+      progressTimeoutMs: isSet(object.progressTimeoutMs)
+        ? globalThis.Number(object.progressTimeoutMs)
+        : isSet(object.progress_timeout_ms)
+        ? globalThis.Number(object.progress_timeout_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: Convergence): unknown {
+    const obj: any = {};
+    if (message.stopRule !== 0) {
+      obj.stopRule = stopRuleToJSON(message.stopRule);
+    }
+    if (message.downtimeRamp !== 0) {
+      obj.downtimeRamp = downtimeRampToJSON(message.downtimeRamp);
+    }
+    if (message.throttle !== 0) {
+      obj.throttle = throttleToJSON(message.throttle);
+    }
+    if (message.throttleTriggerThreshold !== 0) {
+      obj.throttleTriggerThreshold = floatToJson(message.throttleTriggerThreshold);
+    }
+    if (message.cpuThrottleInitial !== 0) {
+      obj.cpuThrottleInitial = floatToJson(message.cpuThrottleInitial);
+    }
+    if (message.cpuThrottleIncrement !== 0) {
+      obj.cpuThrottleIncrement = floatToJson(message.cpuThrottleIncrement);
+    }
+    if (message.maxCpuThrottle !== 0) {
+      obj.maxCpuThrottle = floatToJson(message.maxCpuThrottle);
+    }
+    if (message.cpuThrottleTailslow !== false) {
+      obj.cpuThrottleTailslow = message.cpuThrottleTailslow;
+    }
+    if (message.vcpuDirtyLimitBytesPerS !== 0) {
+      obj.vcpuDirtyLimitBytesPerS = floatToJson(message.vcpuDirtyLimitBytesPerS);
+    }
+    if (message.stunQuota !== 0) {
+      obj.stunQuota = Math.round(message.stunQuota);
+    }
+    if (message.skip !== 0) {
+      obj.skip = skipToJSON(message.skip);
+    }
+    if (message.dirtyLast !== false) {
+      obj.dirtyLast = message.dirtyLast;
+    }
+    if (message.freePages !== 0) {
+      obj.freePages = freePagesToJSON(message.freePages);
+    }
+    if (message.bandwidthRule !== 0) {
+      obj.bandwidthRule = bandwidthRuleToJSON(message.bandwidthRule);
+    }
+    if (message.minBandwidthBytesPerS !== 0) {
+      obj.minBandwidthBytesPerS = floatToJson(message.minBandwidthBytesPerS);
+    }
+    if (message.completionTimeoutPerGibMs !== 0) {
+      obj.completionTimeoutPerGibMs = floatToJson(message.completionTimeoutPerGibMs);
+    }
+    if (message.progressTimeoutMs !== 0) {
+      obj.progressTimeoutMs = floatToJson(message.progressTimeoutMs);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Convergence>, I>>(base?: I): Convergence {
+    return Convergence.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Convergence>, I>>(object: I): Convergence {
+    const message = createBaseConvergence();
+    message.stopRule = object.stopRule ?? 0;
+    message.downtimeRamp = object.downtimeRamp ?? 0;
+    message.throttle = object.throttle ?? 0;
+    message.throttleTriggerThreshold = object.throttleTriggerThreshold ?? 0;
+    message.cpuThrottleInitial = object.cpuThrottleInitial ?? 0;
+    message.cpuThrottleIncrement = object.cpuThrottleIncrement ?? 0;
+    message.maxCpuThrottle = object.maxCpuThrottle ?? 0;
+    message.cpuThrottleTailslow = object.cpuThrottleTailslow ?? false;
+    message.vcpuDirtyLimitBytesPerS = object.vcpuDirtyLimitBytesPerS ?? 0;
+    message.stunQuota = object.stunQuota ?? 0;
+    message.skip = object.skip ?? 0;
+    message.dirtyLast = object.dirtyLast ?? false;
+    message.freePages = object.freePages ?? 0;
+    message.bandwidthRule = object.bandwidthRule ?? 0;
+    message.minBandwidthBytesPerS = object.minBandwidthBytesPerS ?? 0;
+    message.completionTimeoutPerGibMs = object.completionTimeoutPerGibMs ?? 0;
+    message.progressTimeoutMs = object.progressTimeoutMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseGoal(): Goal {
+  return { maxDowntimeMs: 0, maxTotalTimeMs: 0, maxDegradationPercent: 0, mayLoseOnLinkFailure: false };
+}
+
+export const Goal: MessageFns<Goal> = {
+  encode(message: Goal, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.maxDowntimeMs !== 0) {
+      writer.uint32(9).double(message.maxDowntimeMs);
+    }
+    if (message.maxTotalTimeMs !== 0) {
+      writer.uint32(17).double(message.maxTotalTimeMs);
+    }
+    if (message.maxDegradationPercent !== 0) {
+      writer.uint32(25).double(message.maxDegradationPercent);
+    }
+    if (message.mayLoseOnLinkFailure !== false) {
+      writer.uint32(32).bool(message.mayLoseOnLinkFailure);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Goal {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGoal();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.maxDowntimeMs = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.maxTotalTimeMs = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.maxDegradationPercent = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.mayLoseOnLinkFailure = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Goal {
+    return {
+      maxDowntimeMs: isSet(object.maxDowntimeMs)
+        ? globalThis.Number(object.maxDowntimeMs)
+        : isSet(object.max_downtime_ms)
+        ? globalThis.Number(object.max_downtime_ms)
+        : 0,
+      maxTotalTimeMs: isSet(object.maxTotalTimeMs)
+        ? globalThis.Number(object.maxTotalTimeMs)
+        : isSet(object.max_total_time_ms)
+        ? globalThis.Number(object.max_total_time_ms)
+        : 0,
+      maxDegradationPercent: isSet(object.maxDegradationPercent)
+        ? globalThis.Number(object.maxDegradationPercent)
+        : isSet(object.max_degradation_percent)
+        ? globalThis.Number(object.max_degradation_percent)
+        : 0,
+      mayLoseOnLinkFailure: isSet(object.mayLoseOnLinkFailure)
+        ? globalThis.Boolean(object.mayLoseOnLinkFailure)
+        : isSet(object.may_lose_on_link_failure)
+        ? globalThis.Boolean(object.may_lose_on_link_failure)
+        : false,
+    };
+  },
+
+  toJSON(message: Goal): unknown {
+    const obj: any = {};
+    if (message.maxDowntimeMs !== 0) {
+      obj.maxDowntimeMs = floatToJson(message.maxDowntimeMs);
+    }
+    if (message.maxTotalTimeMs !== 0) {
+      obj.maxTotalTimeMs = floatToJson(message.maxTotalTimeMs);
+    }
+    if (message.maxDegradationPercent !== 0) {
+      obj.maxDegradationPercent = floatToJson(message.maxDegradationPercent);
+    }
+    if (message.mayLoseOnLinkFailure !== false) {
+      obj.mayLoseOnLinkFailure = message.mayLoseOnLinkFailure;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Goal>, I>>(base?: I): Goal {
+    return Goal.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Goal>, I>>(object: I): Goal {
+    const message = createBaseGoal();
+    message.maxDowntimeMs = object.maxDowntimeMs ?? 0;
+    message.maxTotalTimeMs = object.maxTotalTimeMs ?? 0;
+    message.maxDegradationPercent = object.maxDegradationPercent ?? 0;
+    message.mayLoseOnLinkFailure = object.mayLoseOnLinkFailure ?? false;
+    return message;
+  },
+};
+
+function createBaseDecision(): Decision {
+  return { atMs: 0, rule: "", what: "", value: 0 };
+}
+
+export const Decision: MessageFns<Decision> = {
+  encode(message: Decision, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.atMs !== 0) {
+      writer.uint32(9).double(message.atMs);
+    }
+    if (message.rule !== "") {
+      writer.uint32(18).string(message.rule);
+    }
+    if (message.what !== "") {
+      writer.uint32(26).string(message.what);
+    }
+    if (message.value !== 0) {
+      writer.uint32(33).double(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Decision {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDecision();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.atMs = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.rule = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.what = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.value = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Decision {
+    return {
+      atMs: isSet(object.atMs)
+        ? globalThis.Number(object.atMs)
+        : isSet(object.at_ms)
+        ? globalThis.Number(object.at_ms)
+        : 0,
+      rule: isSet(object.rule) ? globalThis.String(object.rule) : "",
+      what: isSet(object.what) ? globalThis.String(object.what) : "",
+      value: isSet(object.value) ? globalThis.Number(object.value) : 0,
+    };
+  },
+
+  toJSON(message: Decision): unknown {
+    const obj: any = {};
+    if (message.atMs !== 0) {
+      obj.atMs = floatToJson(message.atMs);
+    }
+    if (message.rule !== "") {
+      obj.rule = message.rule;
+    }
+    if (message.what !== "") {
+      obj.what = message.what;
+    }
+    if (message.value !== 0) {
+      obj.value = floatToJson(message.value);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Decision>, I>>(base?: I): Decision {
+    return Decision.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Decision>, I>>(object: I): Decision {
+    const message = createBaseDecision();
+    message.atMs = object.atMs ?? 0;
+    message.rule = object.rule ?? "";
+    message.what = object.what ?? "";
+    message.value = object.value ?? 0;
     return message;
   },
 };
@@ -2572,6 +3707,7 @@ function createBaseSourceReport(): SourceReport {
     postcopy: undefined,
     switchRequestedAtMs: 0,
     transforms: [],
+    decisions: [],
   };
 }
 
@@ -2669,6 +3805,9 @@ export const SourceReport: MessageFns<SourceReport> = {
     }
     for (const v of message.transforms) {
       TransformReport.encode(v!, writer.uint32(186).fork()).join();
+    }
+    for (const v of message.decisions) {
+      Decision.encode(v!, writer.uint32(194).fork()).join();
     }
     return writer;
   },
@@ -2870,6 +4009,14 @@ export const SourceReport: MessageFns<SourceReport> = {
             message.transforms.push(TransformReport.decode(reader, reader.uint32()));
             continue;
           }
+          case 24: {
+            if (tag !== 194) {
+              break;
+            }
+
+            message.decisions.push(Decision.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2983,6 +4130,9 @@ export const SourceReport: MessageFns<SourceReport> = {
       transforms: globalThis.Array.isArray(object?.transforms)
         ? object.transforms.map((e: any) => TransformReport.fromJSON(e))
         : [],
+      decisions: globalThis.Array.isArray(object?.decisions)
+        ? object.decisions.map((e: any) => Decision.fromJSON(e))
+        : [],
     };
   },
 
@@ -3057,6 +4207,9 @@ export const SourceReport: MessageFns<SourceReport> = {
     if (message.transforms?.length) {
       obj.transforms = message.transforms.map((e) => TransformReport.toJSON(e));
     }
+    if (message.decisions?.length) {
+      obj.decisions = message.decisions.map((e) => Decision.toJSON(e));
+    }
     return obj;
   },
 
@@ -3106,6 +4259,7 @@ export const SourceReport: MessageFns<SourceReport> = {
       : undefined;
     message.switchRequestedAtMs = object.switchRequestedAtMs ?? 0;
     message.transforms = object.transforms?.map((e) => TransformReport.fromPartial(e)) || [];
+    message.decisions = object.decisions?.map((e) => Decision.fromPartial(e)) || [];
     return message;
   },
 };

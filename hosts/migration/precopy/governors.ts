@@ -1,0 +1,16 @@
+/** Who steers the rounds of a migration, by its options. A new governor is a file beside this one and a line here. */
+
+import type { PageSender } from '../page-sender.ts';
+import type { SourceParts } from '../source-parts.ts';
+import type { DecisionLog } from './decision-log.ts';
+import type { Governor } from './governor.ts';
+
+export interface GovernorContext {
+  readonly parts: SourceParts;
+  readonly pageSender: PageSender;
+  readonly log: DecisionLog;
+}
+
+export function governorsOf(_context: GovernorContext): Governor[] {
+  return [];
+}
