@@ -101,7 +101,7 @@ export class PageEncoder {
     const finish = (coded: Coded): CodedPages => this.#finish(raw, choice, coded, batch.size);
     const here = (): CodedPages => finish(codeWith(choice, bytes));
     if (choice.codec === 'none') return here();
-    this.#startThreads();
+    if (this.#adaptive?.isHeavy !== false) this.#startThreads();
     const there = this.#workers?.code(bytes, choice);
     return there === undefined ? here() : there.then(finish, here);
   }
