@@ -83,6 +83,8 @@ const MIGRATION_FLAGS: readonly SpecFlag[] = [
   migration('--progress-timeout <time>', 'text', 'after this time without progress --on-timeout is done'),
   migration('--stop-rule <name>', 'text', `when rounds end: ${STOP_RULES.names.join(', ')}`),
   migration('--downtime-ramp <name>', 'text', `how the limit grows: ${DOWNTIME_RAMPS.names.join(', ')}`),
+  migration('--downtime-ramp-step <time>', 'text', "the ramp's time between two steps"),
+  migration('--stall-progress-timeout <time>', 'text', 'stall-detector: its window'),
   migration('--throttle <name>', 'text', `how a guest is slowed: ${THROTTLES.names.join(', ')}`),
   migration('--throttle-trigger-threshold <percent>', 'number', 'auto-converge: of what was sent'),
   migration('--cpu-throttle-initial <percent>', 'number', 'auto-converge: at first'),

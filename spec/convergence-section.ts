@@ -37,6 +37,14 @@ export const convergenceKeys = {
   'downtime-ramp': listable(choice(DOWNTIME_RAMPS.names))
     .default('none')
     .describe('Whether the downtime limit grows in steps to what downtime-limit says.'),
+  'downtime-ramp-step': timeout()
+    .prefault(duration.format(DEFAULTS.downtimeRampStepMs))
+    .describe("The ramp's time between two steps; nova: for each GiB of memory; 0: the product's own."),
+  'stall-progress-timeout': listable(
+    quantity(duration, LIMITS.stallProgressTimeoutMsMin, LIMITS.timeoutMsMax),
+  )
+    .prefault(duration.format(DEFAULTS.stallProgressTimeoutMs))
+    .describe('stall-detector: the window in which what remains must become less.'),
   throttle: listable(choice(THROTTLES.names))
     .default('none')
     .describe('How a guest is slowed that dirties its memory faster than it can be sent.'),
@@ -90,6 +98,8 @@ export type ConvergenceKey = keyof typeof convergenceKeys;
 export interface ConvergenceValues {
   readonly 'stop-rule': (typeof STOP_RULES.names)[number];
   readonly 'downtime-ramp': (typeof DOWNTIME_RAMPS.names)[number];
+  readonly 'downtime-ramp-step': number;
+  readonly 'stall-progress-timeout': number;
   readonly throttle: (typeof THROTTLES.names)[number];
   readonly 'throttle-trigger-threshold': number;
   readonly 'cpu-throttle-initial': number;
@@ -112,6 +122,8 @@ export function resolveConvergence(values: ConvergenceValues): Convergence {
   return {
     stopRule: STOP_RULES.of(values['stop-rule']),
     downtimeRamp: DOWNTIME_RAMPS.of(values['downtime-ramp']),
+    downtimeRampStepMs: values['downtime-ramp-step'],
+    stallProgressTimeoutMs: values['stall-progress-timeout'],
     throttle: THROTTLES.of(values.throttle),
     throttleTriggerThreshold: values['throttle-trigger-threshold'],
     cpuThrottleInitial: values['cpu-throttle-initial'],
@@ -137,6 +149,8 @@ export function plainConvergence(convergence: Readonly<Convergence>) {
   return {
     'stop-rule': text(STOP_RULES, convergence.stopRule),
     'downtime-ramp': text(DOWNTIME_RAMPS, convergence.downtimeRamp),
+    'downtime-ramp-step': duration.format(convergence.downtimeRampStepMs),
+    'stall-progress-timeout': duration.format(convergence.stallProgressTimeoutMs),
     throttle: text(THROTTLES, convergence.throttle),
     'throttle-trigger-threshold': convergence.throttleTriggerThreshold,
     'cpu-throttle-initial': convergence.cpuThrottleInitial,
@@ -158,9 +172,15 @@ export function plainConvergence(convergence: Readonly<Convergence>) {
 /** What a key of another rule than the one that is set would promise in vain. */
 export function saysSomething(
   key: ConvergenceKey,
-  values: Pick<ConvergenceValues, 'throttle' | 'bandwidth-rule'>,
+  values: Pick<ConvergenceValues, 'stop-rule' | 'downtime-ramp' | 'throttle' | 'bandwidth-rule'>,
 ): boolean {
   switch (key) {
+    case 'downtime-ramp':
+      return heedsLimit(values['stop-rule']);
+    case 'downtime-ramp-step':
+      return heedsLimit(values['stop-rule']) && values['downtime-ramp'] !== 'none';
+    case 'stall-progress-timeout':
+      return values['stop-rule'] === 'stall-detector';
     case 'throttle-trigger-threshold':
     case 'cpu-throttle-initial':
     case 'cpu-throttle-increment':
@@ -176,6 +196,11 @@ export function saysSomething(
     default:
       return true;
   }
+}
+
+/** Whether a rule asks what the downtime limit is. */
+function heedsLimit(rule: ConvergenceValues['stop-rule']): boolean {
+  return rule === 'downtime-limit' || rule === 'stall-detector';
 }
 
 export const goalSection = section({

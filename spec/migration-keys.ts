@@ -16,6 +16,8 @@ export interface Deciding {
   readonly technique: Technique;
   readonly push: (typeof PUSHES)[number];
   readonly recovery: (typeof RECOVERIES)[number];
+  readonly 'stop-rule': ConvergenceValues['stop-rule'];
+  readonly 'downtime-ramp': ConvergenceValues['downtime-ramp'];
   readonly throttle: ConvergenceValues['throttle'];
   readonly 'bandwidth-rule': ConvergenceValues['bandwidth-rule'];
 }
@@ -59,7 +61,10 @@ const USED_BY: Readonly<Record<MigrationKey, readonly Technique[]>> = {
 
 export const MIGRATION_KEYS = Object.keys(USED_BY) as readonly MigrationKey[];
 /** Besides the technique. */
-export const DECIDING_KEYS: readonly MigrationKey[] = ['push', 'recovery', 'throttle', 'bandwidth-rule'];
+export const DECIDING_KEYS: readonly MigrationKey[] = [
+  ...(['push', 'recovery'] as const),
+  ...(['stop-rule', 'downtime-ramp', 'throttle', 'bandwidth-rule'] as const),
+];
 
 /** The keys that at least one of these migrations uses. */
 export function migrationKeys(migrations: readonly Deciding[]): MigrationKey[] {

@@ -1,7 +1,6 @@
 /**
- * What the source believes of its link and its guest: bandwidth, dirty rate, expected downtime, and QEMU's
- * rule of convergence (migration_update_counters in migration/migration.c: threshold = bandwidth x downtime-
- * limit).
+ * What the source believes of its link and its guest: bandwidth, dirty rate, expected downtime. The rules that decide by
+ * them are in precopy/.
  *
  * A round's bandwidth is its bytes over the time from its start to the last channel's ROUND_DONE: the link's,
  * not that of the buffers on the way. QEMU measures over windows of 100 ms. A round may be shorter, and then
@@ -63,16 +62,25 @@ export class Estimates {
     this.#bandwidthBytesPerS = (windowBytes / windowMs) * MS_PER_S;
   }
 
-  /** How long the pages would take, ms; 0 while the bandwidth is not known. */
-  expectedDowntimeMs(pageCount: number): number {
-    if (this.#bandwidthBytesPerS === 0) return 0;
-    return ((pageCount * this.#pageBytes) / this.#bandwidthBytesPerS) * MS_PER_S;
+  /** How long the pages would take, ms; undefined while that is not known. */
+  expectedDowntimeMs(pageCount: number): number | undefined {
+    return expectedDowntimeMs(pageCount, this.#pageBytes, this.#bandwidthBytesPerS);
   }
+}
 
-  /** Whether the pages fit the downtime limit: pending <= bandwidth x downtime-limit. */
-  fits(pageCount: number, downtimeLimitMs: number): boolean {
-    return pageCount * this.#pageBytes <= (this.#bandwidthBytesPerS * downtimeLimitMs) / MS_PER_S;
-  }
+/**
+ * How long pages would take, ms: 0 of none, and undefined, never 0, of some while the bandwidth is not known.
+ *
+ * @param pageBytes what a page costs on the wire
+ * @param bandwidthBytesPerS 0 while it is not known
+ */
+export function expectedDowntimeMs(
+  pageCount: number,
+  pageBytes: number,
+  bandwidthBytesPerS: number,
+): number | undefined {
+  if (pageCount === 0) return 0;
+  return bandwidthBytesPerS > 0 ? ((pageCount * pageBytes) / bandwidthBytesPerS) * MS_PER_S : undefined;
 }
 
 /**

@@ -88,6 +88,8 @@ export const MOVER_LIMITS = {
   progressIntervalMs: 50,
   /** How often those are asked who steer a pre-copy while it sends a round. */
   governorTickMs: 50,
+  /** KubeVirt's monitor: how often it looks whether there is progress. */
+  progressSampleMs: 400,
   /** Steps of rules that a report tells of. */
   decisionsMax: 1000,
 } as const;

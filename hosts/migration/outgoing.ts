@@ -79,6 +79,8 @@ export class OutgoingMigration {
   #freedAtMs = 0;
   #switchRequestedAtMs = 0;
   #note = '';
+  /** What a rule said of what it is about to do. */
+  #announcement = '';
 
   constructor(settings: OutgoingSettings, hooks: OutgoingHooks) {
     this.#settings = settings;
@@ -163,7 +165,8 @@ export class OutgoingMigration {
     if (this.#cancelReason !== undefined) return 'it is being cancelled';
     if (this.#switchRequestedAtMs > 0) return 'it was switched by hand already';
     if (this.#switchRequest.request()) return undefined;
-    if (hasLatePages(this.#settings.options)) return 'it has switched by itself already';
+    const hasSwitched = this.#board.phase === MigrationPhase.MIGRATION_PHASE_POSTCOPY_ACTIVE;
+    if (hasSwitched || hasLatePages(this.#settings.options)) return 'it has switched by itself already';
     return this.#isHandedOver
       ? "it is past its commit point: the guest is the destination's, with all its pages"
       : 'its guest is being paused already, to send what remains';
@@ -216,6 +219,10 @@ export class OutgoingMigration {
           (error: unknown) => this.#thread?.post({ type: 'handover-refused', reason: errorText(error) }),
         );
         return;
+      case 'note':
+        this.#announcement = message.text;
+        this.#hooks.progress(this.#progress());
+        break;
       case 'held':
         this.#failpoint = message.point;
         this.#hooks.progress(this.#progress());
@@ -340,7 +347,7 @@ export class OutgoingMigration {
       bandwidthBytesPerS: bandwidth,
       expectedDowntimeMs: board.expectedDowntimeMs,
       remainingMs: isStalled ? 0 : remainingMs(pagesLeft, pageBytes, bandwidth, board.dirtyRatePagesPerS),
-      note: this.#note,
+      note: this.#note || this.#announcement,
       failpoint: this.#failpoint,
       postcopyRequests: BigInt(board.postcopyRequests),
       postcopyPushedPages: BigInt(board.postcopyPushedPages),

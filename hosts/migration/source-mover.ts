@@ -201,6 +201,7 @@ export class SourceMover {
       failpoints: this.#failpoints,
       board: this.#board,
       standby,
+      say: (text) => this.#post({ type: 'note', text }),
       witness: {
         beginHandover: async () => {
           this.#post({ type: 'begin-handover' });

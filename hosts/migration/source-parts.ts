@@ -41,6 +41,8 @@ export interface SourceParts extends SourceConnections {
   readonly failpoints: Failpoints;
   readonly board: ProgressBoard;
   readonly witness: Witness;
+  /** Tells people something that they should know now. */
+  readonly say: (note: string) => void;
   /** Resolves when the destination's vCPUs stand ready to run the guest, and its NIC by, or it has had its time. */
   readonly standby: Promise<unknown>;
   /** Ends the migration with its reason. */

@@ -6,7 +6,6 @@
 import { nextTick } from 'node:process';
 import {
   type Decision,
-  OnTimeout,
   type PostcopySourceReport,
   type RoundReport,
   type TransformReport,
@@ -34,22 +33,13 @@ import { DecisionLog } from './precopy/decision-log.ts';
 import type { Governor } from './precopy/governor.ts';
 import { governorsOf } from './precopy/governors.ts';
 import type { PrecopyView } from './precopy/precopy-view.ts';
+import { RoundsEnd } from './precopy/rounds-end.ts';
 import { pauseFor } from './silence.ts';
 import { type SourceParts, sentBytesOf } from './source-parts.ts';
 import { SwitchRequest } from './switch-request.ts';
 import { Switchover } from './switchover.ts';
 
 const MS_PER_S = 1000;
-
-/** Why a technique that iterates came to its last round. */
-type Convergence =
-  | 'converged'
-  | 'max-rounds'
-  | 'total-time-limit'
-  | 'switch-after-rounds'
-  | 'switch-after-share'
-  | 'switch-after'
-  | 'switch-by-hand';
 
 /** What is known of a round when its pages have been sent. */
 type SentRound = Pick<
@@ -71,11 +61,10 @@ export class SourceSide {
   /** What steers the rounds. */
   readonly #governors: readonly Governor[];
   #nextTickMs = 0;
-  readonly #switchRequest: SwitchRequest;
+  readonly #roundsEnd: RoundsEnd;
   readonly #pages: Uint32Array;
   /** Of this round: not in place at the destination. */
   readonly #wanted: number[] = [];
-  #convergence: Convergence | '' = '';
   /** When the pages of the pause had left. */
   #finalPagesSent: Promise<number> = Promise.resolve(0);
   /** The pages that are to follow when the guest runs at the destination, and who sends them. */
@@ -86,9 +75,8 @@ export class SourceSide {
 
   constructor(parts: SourceParts) {
     this.#parts = parts;
-    const { shared, options, switchRequest } = parts.data;
+    const { shared, options } = parts.data;
     const pageCount = pageCountOf(shared.spec);
-    this.#switchRequest = new SwitchRequest(switchRequest);
     this.#control = new ControlBlock(shared.control, shared.spec.vcpuCount);
     this.#pageTable = new PageTable(shared.pageTable, pageCount);
     this.#pages = new Uint32Array(pageCount);
@@ -103,17 +91,18 @@ export class SourceSide {
     const pageTransforms = { zero: transforms.zero, encoder: this.#encoder };
     this.#pageSender = new PageSender(shared.memory, senders, limit, parts.signal, pageTransforms);
     this.#governors = governorsOf({ parts, pageSender: this.#pageSender, log: this.#log });
+    this.#roundsEnd = new RoundsEnd({
+      ...{ options, acceptedAtMs: parts.data.acceptedAtMs, memoryBytes: Number(shared.spec.memoryBytes) },
+      ...{ switchRequest: new SwitchRequest(parts.data.switchRequest), log: this.#log, say: parts.say },
+    });
     if (comparesGuests(transforms)) this.#answerWanted();
     parts.channels[0]?.answer('ARRIVED', ({ bytes }) => this.#encoder?.placed(bytes));
     this.switching = new Switchover(parts, this.#control);
   }
 
-  /**
-   * converged, max-rounds or total-time-limit; empty while it is open, and for techniques that do not
-   * iterate.
-   */
+  /** Why the rounds ended; empty while they go on, and for techniques that do not iterate. */
   get convergence(): string {
-    return this.#convergence;
+    return this.#roundsEnd.reason;
   }
 
   get counts(): PageSender['counts'] {
@@ -231,75 +220,19 @@ export class SourceSide {
   }
 
   /**
-   * Whether a hybrid is to switch now: by its options, or as pre-copy would, and when it does not converge
-   * either.
-   */
-  mustSwitch(): boolean {
-    const { options } = this.#parts.data;
-    const due = this.#switchDue();
-    if (due !== undefined) this.#end(due);
-    else if (options.switchAfterRounds > 0 && this.rounds.length >= options.switchAfterRounds) {
-      this.#end('switch-after-rounds');
-    } else if (this.#fits()) this.#end('converged');
-    else if (this.#timeIsUp()) this.#end('total-time-limit');
-    else if (this.rounds.length >= options.maxRounds) this.#end('max-rounds');
-    return this.#convergence !== '';
-  }
-
-  /** Whether somebody has asked for the switch, and the rounds have ended for that. */
-  get isSwitchedByHand(): boolean {
-    return this.#convergence === 'switch-by-hand';
-  }
-
-  /** The rounds are over: from here on nobody can ask for a switch any more. Who has asked before, gets it. */
-  #end(why: Convergence): void {
-    this.#convergence = this.#switchRequest.close() ? why : 'switch-by-hand';
-  }
-
-  /** What ends a round early, for the switch to post-copy. */
-  #switchDue(): Convergence | undefined {
-    if (this.#switchRequest.isRequested) return 'switch-by-hand';
-    const { acceptedAtMs, options } = this.#parts.data;
-    if (options.technique !== 'hybrid') return undefined;
-    const { switchAfterShare, switchAfterMs } = options;
-    const sentPages = this.counts.dataPages + this.counts.zeroPages;
-    if (switchAfterShare > 0 && sentPages >= switchAfterShare * this.#pages.length)
-      return 'switch-after-share';
-    if (switchAfterMs > 0 && nowMs() - acceptedAtMs >= switchAfterMs) return 'switch-after';
-    return undefined;
-  }
-
-  /**
-   * Whether to switch over now: what is dirty is expected to fit the downtime limit, or to be sent whatever
-   * it costs, or to follow, if somebody wants it so.
+   * Whether the round before this was the last: the rule says so, somebody wants it so, or the limits are reached.
    *
    * @throws when the guest does not converge within the limits and the options say to give up then
    */
-  converged(): boolean {
-    const { options } = this.#parts.data;
-    const due = this.#switchDue();
-    const isInTime = due !== undefined || this.#fits();
-    if (isInTime) this.#end(due ?? 'converged');
-    else if (this.#timeIsUp()) this.#end('total-time-limit');
-    else if (this.rounds.length >= options.maxRounds) this.#end('max-rounds');
-    else return false;
-    if (isInTime || this.isSwitchedByHand) return true;
-    if (options.onTimeout === OnTimeout.ON_TIMEOUT_STOP_AND_COPY) return true;
-    const dirtyPages = this.#pageTable.countDirty();
-    const expectedMs = this.#estimates.expectedDowntimeMs(dirtyPages);
-    throw new Error(
-      `the guest does not converge (${this.#convergence}): in round ${this.rounds.length} ` +
-        `${dirtyPages} pages are still to be sent, an expected downtime of ${expectedMs.toFixed(1)} ms; allowed is ` +
-        `${options.downtimeLimitMs} ms. Raise the downtime limit or the bandwidth, or let it stop and copy`,
-    );
+  roundsAreOver(): boolean {
+    const view = this.#view();
+    this.#parts.board.expectedDowntimeMs = this.#estimates.expectedDowntimeMs(view.dirtyPages) ?? 0;
+    return this.#roundsEnd.decide(view);
   }
 
-  /** Whether what is dirty is expected to fit the downtime limit. */
-  #fits(): boolean {
-    const { minDirtyPages, downtimeLimitMs } = this.#parts.data.options;
-    const dirtyPages = this.#pageTable.countDirty();
-    this.#parts.board.expectedDowntimeMs = this.#estimates.expectedDowntimeMs(dirtyPages);
-    return dirtyPages <= minDirtyPages || this.#estimates.fits(dirtyPages, downtimeLimitMs);
+  /** Whether the rounds have ended for a switch to post-copy, which was not asked for from the beginning. */
+  get goesOnAsPostCopy(): boolean {
+    return this.#roundsEnd.goesOnAsPostCopy;
   }
 
   /**
@@ -311,7 +244,7 @@ export class SourceSide {
    */
   async switchover(finalPages: () => Promise<void>): Promise<void> {
     const { options } = this.#parts.data;
-    const hasLate = hasLatePages(options) || this.isSwitchedByHand;
+    const hasLate = hasLatePages(options) || this.goesOnAsPostCopy;
     const isWatched = hasLate && (options.accessedFirst || options.hotSet > 0);
     if (isWatched) await this.#watchAccesses();
     this.#endGovernors();
@@ -404,7 +337,7 @@ export class SourceSide {
     const dataPages = Number(sent.pages - sent.zeroPages) - referenced;
     this.#estimates.addRound(Number(sent.sentBytes), durationMs, dirtiedPages, dataPages);
     const { bandwidthBytesPerS, dirtyRatePagesPerS, pageBytes } = this.#estimates;
-    const expectedDowntimeMs = this.#estimates.expectedDowntimeMs(dirtyPagesAfter);
+    const expectedDowntimeMs = this.#estimates.expectedDowntimeMs(dirtyPagesAfter) ?? 0;
     Object.assign(this.#parts.board, {
       bandwidthBytesPerS,
       dirtyRatePagesPerS,
@@ -434,8 +367,13 @@ export class SourceSide {
       signal.throwIfAborted();
       board.roundPagesSent = this.counts.dataPages + this.counts.zeroPages - startPages;
       this.#report();
-      if (!final) this.#tick();
-      return final || !(this.#timeIsUp() || this.#switchDue() !== undefined);
+      if (final) return true;
+      this.#tick();
+      return !this.#roundsEnd.endsRound({
+        ...{ nowMs: nowMs(), round, pageCount: this.#pages.length },
+        sentPages: this.counts.dataPages + this.counts.zeroPages,
+        pendingPages: () => this.#pendingPages(this.#pageTable.countDirty()),
+      });
     };
     const points = failpointsOf(round, final).filter((point) => failpoints.has(point));
     const middle = points.length > 0 ? Math.floor(pageCount / 2) : pageCount;
@@ -475,20 +413,20 @@ export class SourceSide {
       sentPages: this.counts.dataPages + this.counts.zeroPages,
       sentBytes: this.sentBytes,
       dirtyPages,
-      pendingPages: dirtyPages + (roundPages - roundPagesSent),
+      pendingPages: this.#pendingPages(dirtyPages),
       bandwidthBytesPerS: this.#estimates.bandwidthBytesPerS,
       dirtyRatePagesPerS: this.#estimates.dirtyRatePagesPerS,
       pageBytes: this.#estimates.pageBytes,
     };
   }
 
-  #report(): void {
-    this.#parts.board.transferredBytes = this.sentBytes;
+  #pendingPages(dirtyPages: number): number {
+    const { roundPages, roundPagesSent } = this.#parts.board;
+    return dirtyPages + (roundPages - roundPagesSent);
   }
 
-  #timeIsUp(): boolean {
-    const { acceptedAtMs, options } = this.#parts.data;
-    return nowMs() - acceptedAtMs >= options.totalTimeLimitMs;
+  #report(): void {
+    this.#parts.board.transferredBytes = this.sentBytes;
   }
 
   /** Bytes given to all sockets so far. */

@@ -1030,6 +1030,10 @@ export interface Convergence {
   /** KubeVirt's completionTimeoutPerGiB and progressTimeout; 0: none. What happens then says `on_timeout`. */
   completionTimeoutPerGibMs: number;
   progressTimeoutMs: number;
+  /** nova: between two steps for each GiB of memory; kubevirt: its cooldown; 0: as these have it. */
+  downtimeRampStepMs: number;
+  /** stall-detector: the window in which what remains must become less. */
+  stallProgressTimeoutMs: number;
 }
 
 /** What `auto` chooses a technique for. 0: no such limit. */
@@ -1170,8 +1174,8 @@ export interface SourceReport {
   resentBytes: bigint;
   deviceStateBytes: bigint;
   /**
-   * converged, max-rounds or total-time-limit; hybrid also switch-after-rounds, switch-after-share and switch-after;
-   * switch-by-hand when somebody asked for it; empty for techniques that do not iterate.
+   * Why the rounds ended, a word of ROUNDS_END_REASONS (proto/convergence.ts), such as converged, max-rounds or
+   * switch-by-hand; empty for techniques that do not iterate.
    */
   convergence: string;
   /** Operations at the source from 10 s before the migration to the pause. */
@@ -1869,6 +1873,8 @@ function createBaseConvergence(): Convergence {
     minBandwidthBytesPerS: 0,
     completionTimeoutPerGibMs: 0,
     progressTimeoutMs: 0,
+    downtimeRampStepMs: 0,
+    stallProgressTimeoutMs: 0,
   };
 }
 
@@ -1924,6 +1930,12 @@ export const Convergence: MessageFns<Convergence> = {
     }
     if (message.progressTimeoutMs !== 0) {
       writer.uint32(137).double(message.progressTimeoutMs);
+    }
+    if (message.downtimeRampStepMs !== 0) {
+      writer.uint32(321).double(message.downtimeRampStepMs);
+    }
+    if (message.stallProgressTimeoutMs !== 0) {
+      writer.uint32(329).double(message.stallProgressTimeoutMs);
     }
     return writer;
   },
@@ -2077,6 +2089,22 @@ export const Convergence: MessageFns<Convergence> = {
             message.progressTimeoutMs = reader.double();
             continue;
           }
+          case 40: {
+            if (tag !== 321) {
+              break;
+            }
+
+            message.downtimeRampStepMs = reader.double();
+            continue;
+          }
+          case 41: {
+            if (tag !== 329) {
+              break;
+            }
+
+            message.stallProgressTimeoutMs = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2168,6 +2196,16 @@ export const Convergence: MessageFns<Convergence> = {
         : isSet(object.progress_timeout_ms)
         ? globalThis.Number(object.progress_timeout_ms)
         : 0,
+      downtimeRampStepMs: isSet(object.downtimeRampStepMs)
+        ? globalThis.Number(object.downtimeRampStepMs)
+        : isSet(object.downtime_ramp_step_ms)
+        ? globalThis.Number(object.downtime_ramp_step_ms)
+        : 0,
+      stallProgressTimeoutMs: isSet(object.stallProgressTimeoutMs)
+        ? globalThis.Number(object.stallProgressTimeoutMs)
+        : isSet(object.stall_progress_timeout_ms)
+        ? globalThis.Number(object.stall_progress_timeout_ms)
+        : 0,
     };
   },
 
@@ -2224,6 +2262,12 @@ export const Convergence: MessageFns<Convergence> = {
     if (message.progressTimeoutMs !== 0) {
       obj.progressTimeoutMs = floatToJson(message.progressTimeoutMs);
     }
+    if (message.downtimeRampStepMs !== 0) {
+      obj.downtimeRampStepMs = floatToJson(message.downtimeRampStepMs);
+    }
+    if (message.stallProgressTimeoutMs !== 0) {
+      obj.stallProgressTimeoutMs = floatToJson(message.stallProgressTimeoutMs);
+    }
     return obj;
   },
 
@@ -2249,6 +2293,8 @@ export const Convergence: MessageFns<Convergence> = {
     message.minBandwidthBytesPerS = object.minBandwidthBytesPerS ?? 0;
     message.completionTimeoutPerGibMs = object.completionTimeoutPerGibMs ?? 0;
     message.progressTimeoutMs = object.progressTimeoutMs ?? 0;
+    message.downtimeRampStepMs = object.downtimeRampStepMs ?? 0;
+    message.stallProgressTimeoutMs = object.stallProgressTimeoutMs ?? 0;
     return message;
   },
 };
