@@ -87,6 +87,8 @@ export const CONVERGENCE_LIMITS = {
   dirtyLimitBytesPerSMin: 4096,
   dirtyLimitBytesPerSMax: 125_000_000_000,
   stunQuotaMax: 1_000_000,
+  throttlePeriodMsMin: 10,
+  throttlePeriodMsMax: 60_000,
   bandwidthBytesPerSMin: 1_000,
   bandwidthBytesPerSMax: 125_000_000_000,
   timeoutMsMax: 3_600_000,
@@ -114,6 +116,8 @@ export const DEFAULT_CONVERGENCE: Readonly<Convergence> = {
   minBandwidthBytesPerS: 12_500_000,
   completionTimeoutPerGibMs: 0,
   progressTimeoutMs: 0,
+  /** QEMU's (migration_bitmap_sync). */
+  throttlePeriodMs: 1000,
 };
 
 /** No limit at all, and nothing that may lose the guest. */
@@ -155,6 +159,8 @@ export function convergenceProblems(convergence: Readonly<Convergence>): string[
   const { vcpuDirtyLimitBytesPerS: dirtyLimit } = convergence;
   within('vcpu dirty limit', dirtyLimit, dirtyLimitBytesPerSMin, dirtyLimitBytesPerSMax, ' bytes/s');
   within('stun quota', convergence.stunQuota, 1, limits.stunQuotaMax);
+  const { throttlePeriodMsMin, throttlePeriodMsMax } = limits;
+  within('throttle period', convergence.throttlePeriodMs, throttlePeriodMsMin, throttlePeriodMsMax, ' ms');
   const { bandwidthBytesPerSMin, bandwidthBytesPerSMax } = limits;
   const { minBandwidthBytesPerS: bandwidth } = convergence;
   within('min bandwidth', bandwidth, bandwidthBytesPerSMin, bandwidthBytesPerSMax, ' bytes/s');

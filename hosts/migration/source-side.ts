@@ -9,6 +9,7 @@ import {
   OnTimeout,
   type PostcopySourceReport,
   type RoundReport,
+  type ThrottleReport,
   type TransformReport,
 } from '../../proto/generated/godwit/v1/migration.ts';
 import { workloadPageCount } from '../../proto/guest-network.ts';
@@ -34,6 +35,7 @@ import { DecisionLog } from './precopy/decision-log.ts';
 import type { Governor } from './precopy/governor.ts';
 import { governorsOf } from './precopy/governors.ts';
 import type { PrecopyView } from './precopy/precopy-view.ts';
+import { Reins } from './precopy/throttles/reins.ts';
 import { pauseFor } from './silence.ts';
 import { type SourceParts, sentBytesOf } from './source-parts.ts';
 import { SwitchRequest } from './switch-request.ts';
@@ -70,6 +72,8 @@ export class SourceSide {
   readonly #log = new DecisionLog();
   /** What steers the rounds. */
   readonly #governors: readonly Governor[];
+  /** What slows the guest, if a rule does. */
+  readonly #reins: Reins | undefined;
   #nextTickMs = 0;
   readonly #switchRequest: SwitchRequest;
   readonly #pages: Uint32Array;
@@ -102,7 +106,13 @@ export class SourceSide {
       : undefined;
     const pageTransforms = { zero: transforms.zero, encoder: this.#encoder };
     this.#pageSender = new PageSender(shared.memory, senders, limit, parts.signal, pageTransforms);
-    this.#governors = governorsOf({ parts, pageSender: this.#pageSender, log: this.#log });
+    this.#reins = Reins.of(shared, this.#control, options);
+    this.#governors = governorsOf({
+      parts,
+      pageSender: this.#pageSender,
+      log: this.#log,
+      reins: this.#reins,
+    });
     if (comparesGuests(transforms)) this.#answerWanted();
     parts.channels[0]?.answer('ARRIVED', ({ bytes }) => this.#encoder?.placed(bytes));
     this.switching = new Switchover(parts, this.#control);
@@ -128,6 +138,11 @@ export class SourceSide {
   /** What rules did so far. */
   get decisions(): readonly Decision[] {
     return this.#log.decisions;
+  }
+
+  /** How the guest was slowed, if a rule was to. */
+  get throttleReport(): ThrottleReport | undefined {
+    return this.#reins?.report();
   }
 
   /** Ends the threads that it started, and lets go of the guest's reins. */
@@ -314,10 +329,11 @@ export class SourceSide {
     const hasLate = hasLatePages(options) || this.isSwitchedByHand;
     const isWatched = hasLate && (options.accessedFirst || options.hotSet > 0);
     if (isWatched) await this.#watchAccesses();
-    this.#endGovernors();
     // Before the pause, which it would lengthen.
     const accessed = accessedPages(this.#pageTable, isWatched && options.accessedFirst);
     await this.switching.pause();
+    // Not before: a guest that ran free until then would dirty what the rounds have gained.
+    this.#endGovernors();
     this.#pageSender.phase = MovePhase.PAUSED;
     const { maxBandwidthBytesPerS, limitFinalRound } = options;
     if (maxBandwidthBytesPerS > 0 && !limitFinalRound) this.#pageSender.limit = new BandwidthLimit(0);
