@@ -98,6 +98,8 @@ export const CONVERGENCE_LIMITS = {
   dirtyLimitBytesPerSMin: 4096,
   dirtyLimitBytesPerSMax: 125_000_000_000,
   stunQuotaMax: 1_000_000,
+  throttlePeriodMsMin: 10,
+  throttlePeriodMsMax: 60_000,
   bandwidthBytesPerSMin: 1_000,
   bandwidthBytesPerSMax: 125_000_000_000,
   timeoutMsMax: 3_600_000,
@@ -131,6 +133,8 @@ export const DEFAULT_CONVERGENCE: Readonly<Convergence> = {
   downtimeRampStepMs: 0,
   /** KubeVirt's stallProgressTimeout. */
   stallProgressTimeoutMs: 40_000,
+  /** QEMU's (migration_bitmap_sync). */
+  throttlePeriodMs: 1000,
 };
 
 /** No limit at all, and nothing that may lose the guest. */
@@ -172,6 +176,8 @@ export function convergenceProblems(convergence: Readonly<Convergence>): string[
   const { vcpuDirtyLimitBytesPerS: dirtyLimit } = convergence;
   within('vcpu dirty limit', dirtyLimit, dirtyLimitBytesPerSMin, dirtyLimitBytesPerSMax, ' bytes/s');
   within('stun quota', convergence.stunQuota, 1, limits.stunQuotaMax);
+  const { throttlePeriodMsMin, throttlePeriodMsMax } = limits;
+  within('throttle period', convergence.throttlePeriodMs, throttlePeriodMsMin, throttlePeriodMsMax, ' ms');
   const { bandwidthBytesPerSMin, bandwidthBytesPerSMax } = limits;
   const { minBandwidthBytesPerS: bandwidth } = convergence;
   within('min bandwidth', bandwidth, bandwidthBytesPerSMin, bandwidthBytesPerSMax, ' bytes/s');

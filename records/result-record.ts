@@ -5,6 +5,7 @@
  */
 
 import { z } from 'zod';
+import { throttleSchema } from './throttle-record.ts';
 
 const ms = () => z.number().nullable();
 const count = () => z.number().nonnegative().nullable();
@@ -201,6 +202,7 @@ export const trialRecordSchema = z.strictObject({
     .nullable()
     .describe('What was done to pages between memory and wire, in its order.'),
   postcopy: postcopy.nullable().describe('null when the guest was not switched to post-copy.'),
+  throttle: throttleSchema.nullable().describe('null when no rule was to slow the guest.'),
   dirty_rate_pps_requested: count().describe('null when the guest runs as fast as it can.'),
   dirty_rate_pps_achieved: count(),
   degradation_percent: z.number().nullable(),

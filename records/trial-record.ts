@@ -15,6 +15,7 @@ import {
 } from '../proto/generated/godwit/v1/migration.ts';
 import { postcopyRecord } from './postcopy-record.ts';
 import type { AuditRecord, RoundRecord, TrialRecord } from './result-record.ts';
+import { throttleRecord } from './throttle-record.ts';
 import { transformRecords } from './transform-record.ts';
 import { intervals, joinWork, rateBetween } from './work.ts';
 
@@ -85,6 +86,7 @@ export function emptyTrial(
     rounds: null,
     transforms: null,
     postcopy: null,
+    throttle: null,
     dirty_rate_pps_requested: null,
     dirty_rate_pps_achieved: null,
     degradation_percent: null,
@@ -177,8 +179,9 @@ function jointFields(at: Moments, facts: TrialFacts): Partial<TrialRecord> {
 
 function workFields(at: Moments, ended: number | undefined, facts: TrialFacts): Partial<TrialRecord> {
   const { report, destinationSeries } = facts;
-  const series = report.sourceReport?.series;
-  if (series === undefined || at.accepted === undefined) return {};
+  const { series, throttle } = report.sourceReport ?? {};
+  const unknown = { throttle: throttleRecord(throttle, undefined) };
+  if (series === undefined || at.accepted === undefined) return unknown;
   const work = joinWork({
     source: series,
     destination: destinationSeries,
@@ -186,13 +189,19 @@ function workFields(at: Moments, ended: number | undefined, facts: TrialFacts): 
     parkedAtMs: at.parked,
     resumedAtMs: at.resumed,
   });
-  if (work === undefined) return {};
+  if (work === undefined) return unknown;
   const before = rateBetween(work, Number.NEGATIVE_INFINITY, at.accepted);
   const during = ended === undefined ? null : rateBetween(work, at.accepted, ended);
   const known = before !== null && before > 0 && during !== null;
+  const sourceRate = at.parked === undefined ? null : rateBetween(work, at.accepted, at.parked);
+  const sourceWork =
+    before !== null && before > 0 && sourceRate !== null
+      ? { beforePerS: before, duringPerS: sourceRate, durationMs: (at.parked as number) - at.accepted }
+      : undefined;
   return {
     operations: intervals(work, at.accepted),
     degradation_percent: known ? (1 - during / before) * 100 : null,
+    throttle: throttleRecord(throttle, sourceWork),
   };
 }
 

@@ -50,7 +50,10 @@ export const convergenceKeys = {
     .describe('How a guest is slowed that dirties its memory faster than it can be sent.'),
   'throttle-trigger-threshold': listable(percent(1))
     .default(DEFAULTS.throttleTriggerThreshold)
-    .describe('auto-converge: a round counts that dirties so many percent of what it sent.'),
+    .describe('All but sdps: too much is dirtied when it is so many percent of what was sent.'),
+  'throttle-period': listable(quantity(duration, LIMITS.throttlePeriodMsMin, LIMITS.throttlePeriodMsMax))
+    .prefault(duration.format(DEFAULTS.throttlePeriodMs))
+    .describe('All but sdps: the least time between two looks at what was dirtied.'),
   'cpu-throttle-initial': listable(percent(1))
     .default(DEFAULTS.cpuThrottleInitial)
     .describe('auto-converge: percent of the time that vCPUs stand still at first.'),
@@ -102,6 +105,7 @@ export interface ConvergenceValues {
   readonly 'stall-progress-timeout': number;
   readonly throttle: (typeof THROTTLES.names)[number];
   readonly 'throttle-trigger-threshold': number;
+  readonly 'throttle-period': number;
   readonly 'cpu-throttle-initial': number;
   readonly 'cpu-throttle-increment': number;
   readonly 'max-cpu-throttle': number;
@@ -126,6 +130,7 @@ export function resolveConvergence(values: ConvergenceValues): Convergence {
     stallProgressTimeoutMs: values['stall-progress-timeout'],
     throttle: THROTTLES.of(values.throttle),
     throttleTriggerThreshold: values['throttle-trigger-threshold'],
+    throttlePeriodMs: values['throttle-period'],
     cpuThrottleInitial: values['cpu-throttle-initial'],
     cpuThrottleIncrement: values['cpu-throttle-increment'],
     maxCpuThrottle: values['max-cpu-throttle'],
@@ -153,6 +158,7 @@ export function plainConvergence(convergence: Readonly<Convergence>) {
     'stall-progress-timeout': duration.format(convergence.stallProgressTimeoutMs),
     throttle: text(THROTTLES, convergence.throttle),
     'throttle-trigger-threshold': convergence.throttleTriggerThreshold,
+    'throttle-period': duration.format(convergence.throttlePeriodMs),
     'cpu-throttle-initial': convergence.cpuThrottleInitial,
     'cpu-throttle-increment': convergence.cpuThrottleIncrement,
     'max-cpu-throttle': convergence.maxCpuThrottle,
@@ -182,6 +188,8 @@ export function saysSomething(
     case 'stall-progress-timeout':
       return values['stop-rule'] === 'stall-detector';
     case 'throttle-trigger-threshold':
+    case 'throttle-period':
+      return values.throttle !== 'none' && values.throttle !== 'sdps';
     case 'cpu-throttle-initial':
     case 'cpu-throttle-increment':
     case 'max-cpu-throttle':

@@ -15,6 +15,7 @@ import {
   UNKNOWN,
 } from './measures.ts';
 import { tableText } from './table.ts';
+import { throttleTable } from './throttle-table.ts';
 import { transformTable } from './transform-table.ts';
 import { variantText } from './variant-text.ts';
 
@@ -38,6 +39,7 @@ export function summaryText(trials: readonly TrialRecord[]): string {
   const tables = [
     tableText(heads, rows, 1),
     ...postcopyTable(groups),
+    ...throttleTable(groups),
     ...transformTable(groups),
     ...clientTable(trials),
     ...linkTable(trials),

@@ -19,6 +19,10 @@ const LENGTH_BYTES = 4;
 export const COUNTER_STRIDE = 8;
 export const COUNTER_OPERATIONS = 0;
 export const COUNTER_PAGE_WRITES = 1;
+/** Pages that it has dirtied: write faults, first writes after the mark was cleared. */
+export const COUNTER_WRITE_FAULTS = 2;
+/** How long it stood still because it was slowed. */
+export const COUNTER_THROTTLED_MS = 3;
 
 export interface SharedGuest {
   readonly spec: GuestSpec;
@@ -46,7 +50,7 @@ export interface SharedGuest {
    */
   readonly vcpuStates: SharedArrayBuffer;
   /**
-   * Float64, COUNTER_STRIDE per vCPU: operations and page writes since the guest came to this host. Each vCPU
+   * Float64, COUNTER_STRIDE per vCPU: what it has done since the guest came to this host (COUNTER_*). Each vCPU
    * writes its own line; statistics read it at any time, without ordering.
    */
   readonly counters: SharedArrayBuffer;
@@ -55,6 +59,12 @@ export interface SharedGuest {
    * `counters`.
    */
   readonly faults: SharedArrayBuffer;
+}
+
+/** A vCPU's own line of `counters`. */
+export function countersOf({ counters }: SharedGuest, vcpu: number): Float64Array<SharedArrayBuffer> {
+  const lineBytes = COUNTER_STRIDE * Float64Array.BYTES_PER_ELEMENT;
+  return new Float64Array(counters, vcpu * lineBytes, COUNTER_STRIDE);
 }
 
 /** How many pages a guest has. */

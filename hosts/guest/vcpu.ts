@@ -1,7 +1,8 @@
 /**
- * What a guest's thread (guest-thread.ts) does as one vCPU: safepoint, the requests of clients that wait, a batch of
- * the operations that are due, sleep until the next is due. It begins parked, and loads the state that came with the
- * guest, if any, when it first runs. It ends by command; an error ends it too, and its owner (guest.ts) hears of it.
+ * What a guest's thread (guest-thread.ts) does as one vCPU: safepoint, a rest if it is slowed, the requests of clients
+ * that wait, a batch of the operations that are due, sleep until the next is due. It begins parked, and loads the state
+ * that came with the guest, if any, when it first runs. It ends by command; an error ends it too, and its owner
+ * (guest.ts) hears of it.
  */
 
 import { workloadPageCount } from '../../proto/guest-network.ts';
@@ -17,7 +18,7 @@ import { RequestServer } from './request-server.ts';
 import {
   COUNTER_OPERATIONS,
   COUNTER_PAGE_WRITES,
-  COUNTER_STRIDE,
+  countersOf,
   readVcpuState,
   type SharedGuest,
   writeVcpuState,
@@ -26,7 +27,11 @@ import { VcpuControl } from './vcpu-control.ts';
 import { VcpuEnded } from './vcpu-faults.ts';
 import { VcpuMemory } from './vcpu-memory.ts';
 import { decodeVcpuState, encodeVcpuState } from './vcpu-state.ts';
+import { VcpuThrottle } from './vcpu-throttle.ts';
 import type { VcpuWork } from './worker-messages.ts';
+
+/** What is to be done at once by a vCPU that is to stand still. */
+const NOTHING = (): boolean => false;
 
 class Vcpu {
   readonly #shared: SharedGuest;
@@ -40,6 +45,7 @@ class Vcpu {
   readonly #server: RequestServer | undefined;
   readonly #hasRequests = (): boolean => this.#server?.hasWork ?? false;
   readonly #counters: Float64Array<SharedArrayBuffer>;
+  readonly #throttle: VcpuThrottle;
   /** What the guest had done when it came to this host. */
   #operationsBefore = 0;
   #pageWritesBefore = 0;
@@ -69,8 +75,8 @@ class Vcpu {
     if (spec.network !== undefined && index === SERVING_VCPU) {
       this.#server = new RequestServer(shared, this.#workload, this.#memory);
     }
-    const counterBytes = COUNTER_STRIDE * Float64Array.BYTES_PER_ELEMENT;
-    this.#counters = new Float64Array(shared.counters, index * counterBytes, COUNTER_STRIDE);
+    this.#counters = countersOf(shared, index);
+    this.#throttle = new VcpuThrottle(shared, index);
   }
 
   run(): void {
@@ -87,6 +93,7 @@ class Vcpu {
   #execute(): void {
     for (;;) {
       if (!this.#control.safepoint() && !this.#pause()) return;
+      if (this.#standStill()) continue;
       if (this.#serve() && !this.#control.safepoint() && !this.#pause()) return;
       const startMs = nowMs();
       this.#pacer.advance(startMs);
@@ -96,9 +103,24 @@ class Vcpu {
         this.#runBatch(backlog);
         this.#adaptBatch(nowMs() - startMs - (this.#memory.waitedMs - waitedMs));
       } else {
-        this.#control.sleep(this.#pacer.sleepMs(), this.#hasRequests);
+        this.#control.sleep(Math.min(this.#pacer.sleepMs(), this.#throttle.idleMsMax()), this.#hasRequests);
       }
     }
+  }
+
+  /** Stands still if it is slowed and time for that; guest time does, too. Whether it did: a safepoint must follow. */
+  #standStill(): boolean {
+    const throttle = this.#throttle;
+    if (!throttle.isOn()) return false;
+    const startMs = nowMs();
+    const dueMs = throttle.dueMs(startMs);
+    if (dueMs <= 0) return false;
+    this.#pacer.advance(startMs);
+    this.#control.sleep(dueMs, NOTHING);
+    const endMs = nowMs();
+    this.#pacer.start(endMs);
+    throttle.stoodStill(startMs, endMs);
+    return true;
   }
 
   /**
@@ -117,7 +139,8 @@ class Vcpu {
     const countsWrites = this.#unit === 'page-writes';
     let operations = 0;
     let pageWrites = 0;
-    while (operations < this.#batchOperations && (countsWrites ? pageWrites : operations) < backlog) {
+    const operationsMax = Math.min(this.#batchOperations, this.#throttle.pagesLeft());
+    while (operations < operationsMax && (countsWrites ? pageWrites : operations) < backlog) {
       pageWrites += this.#workload.operate(this.#memory);
       operations++;
     }
@@ -156,7 +179,9 @@ class Vcpu {
       if (state.byteLength > 0) this.#load(state);
     }
     this.#control.noteRun();
-    this.#pacer.start(nowMs());
+    const startMs = nowMs();
+    this.#pacer.start(startMs);
+    this.#throttle.start(startMs);
     return true;
   }
 

@@ -118,6 +118,8 @@ export class OutgoingMigration {
     const { reason, report } = await this.#ended.promise;
     await thread.end();
     clearInterval(timer);
+    // Whatever became of the thread that held them: nobody slows the guest any more.
+    guest.control.throttle.release();
     if (this.#isHandedOver) await this.#settled.promise;
     else this.#keep(wasRunning);
     report.freedAtMs = this.#freedAtMs;

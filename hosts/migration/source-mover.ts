@@ -102,6 +102,8 @@ export class SourceMover {
       const cause: unknown = signal.aborted ? signal.reason : error;
       reason = cause instanceof Error ? cause.message : String(cause);
       this.#control.tryHandover(HANDOVER.NONE, HANDOVER.KEPT);
+      // It runs on here, as fast as it can: at once, and not when the destination has heard of it.
+      this.#control.throttle.release();
       await this.#sayFailure(reason);
     }
     this.#server.close();
@@ -274,6 +276,7 @@ export class SourceMover {
       transforms: [...(this.#side?.transformReports() ?? []), this.#sealing.sealed.report()],
       switchRequestedAtMs: 0,
       decisions: [...(this.#side?.decisions ?? [])],
+      throttle: this.#side?.throttleReport,
     };
   }
 }

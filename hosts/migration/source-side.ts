@@ -8,6 +8,7 @@ import {
   type Decision,
   type PostcopySourceReport,
   type RoundReport,
+  type ThrottleReport,
   type TransformReport,
 } from '../../proto/generated/godwit/v1/migration.ts';
 import { workloadPageCount } from '../../proto/guest-network.ts';
@@ -34,6 +35,7 @@ import type { Governor } from './precopy/governor.ts';
 import { governorsOf } from './precopy/governors.ts';
 import type { PrecopyView } from './precopy/precopy-view.ts';
 import { RoundsEnd } from './precopy/rounds-end.ts';
+import { Reins } from './precopy/throttles/reins.ts';
 import { pauseFor } from './silence.ts';
 import { type SourceParts, sentBytesOf } from './source-parts.ts';
 import { SwitchRequest } from './switch-request.ts';
@@ -60,6 +62,8 @@ export class SourceSide {
   readonly #log = new DecisionLog();
   /** What steers the rounds. */
   readonly #governors: readonly Governor[];
+  /** What slows the guest, if a rule does. */
+  readonly #reins: Reins | undefined;
   #nextTickMs = 0;
   readonly #roundsEnd: RoundsEnd;
   readonly #pages: Uint32Array;
@@ -90,10 +94,16 @@ export class SourceSide {
       : undefined;
     const pageTransforms = { zero: transforms.zero, encoder: this.#encoder };
     this.#pageSender = new PageSender(shared.memory, senders, limit, parts.signal, pageTransforms);
-    this.#governors = governorsOf({ parts, pageSender: this.#pageSender, log: this.#log });
     this.#roundsEnd = new RoundsEnd({
       ...{ options, acceptedAtMs: parts.data.acceptedAtMs, memoryBytes: Number(shared.spec.memoryBytes) },
       ...{ switchRequest: new SwitchRequest(parts.data.switchRequest), log: this.#log, say: parts.say },
+    });
+    this.#reins = Reins.of(shared, this.#control, options);
+    this.#governors = governorsOf({
+      parts,
+      pageSender: this.#pageSender,
+      log: this.#log,
+      reins: this.#reins,
     });
     if (comparesGuests(transforms)) this.#answerWanted();
     parts.channels[0]?.answer('ARRIVED', ({ bytes }) => this.#encoder?.placed(bytes));
@@ -117,6 +127,11 @@ export class SourceSide {
   /** What rules did so far. */
   get decisions(): readonly Decision[] {
     return this.#log.decisions;
+  }
+
+  /** How the guest was slowed, if a rule was to. */
+  get throttleReport(): ThrottleReport | undefined {
+    return this.#reins?.report();
   }
 
   /** Ends the threads that it started, and lets go of the guest's reins. */
@@ -247,10 +262,11 @@ export class SourceSide {
     const hasLate = hasLatePages(options) || this.goesOnAsPostCopy;
     const isWatched = hasLate && (options.accessedFirst || options.hotSet > 0);
     if (isWatched) await this.#watchAccesses();
-    this.#endGovernors();
     // Before the pause, which it would lengthen.
     const accessed = accessedPages(this.#pageTable, isWatched && options.accessedFirst);
     await this.switching.pause();
+    // Not before: a guest that ran free until then would dirty what the rounds have gained.
+    this.#endGovernors();
     this.#pageSender.phase = MovePhase.PAUSED;
     const { maxBandwidthBytesPerS, limitFinalRound } = options;
     if (maxBandwidthBytesPerS > 0 && !limitFinalRound) this.#pageSender.limit = new BandwidthLimit(0);

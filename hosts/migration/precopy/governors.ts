@@ -4,13 +4,17 @@ import type { PageSender } from '../page-sender.ts';
 import type { SourceParts } from '../source-parts.ts';
 import type { DecisionLog } from './decision-log.ts';
 import type { Governor } from './governor.ts';
+import { throttlesOf } from './throttles/registry.ts';
+import type { Reins } from './throttles/reins.ts';
 
 export interface GovernorContext {
   readonly parts: SourceParts;
   readonly pageSender: PageSender;
   readonly log: DecisionLog;
+  /** When a rule is to slow the guest. */
+  readonly reins: Reins | undefined;
 }
 
-export function governorsOf(_context: GovernorContext): Governor[] {
-  return [];
+export function governorsOf({ reins, log }: GovernorContext): Governor[] {
+  return [...throttlesOf(reins, log)];
 }

@@ -1009,7 +1009,7 @@ export interface Convergence {
   /** How the downtime limit grows; `downtime_limit_ms` is where it ends. */
   downtimeRamp: DowntimeRamp;
   throttle: Throttle;
-  /** auto-converge: it counts when so much of what was sent was dirtied meanwhile, percent. */
+  /** All but SDPS: too much is dirtied when it is so much of what was sent meanwhile, percent. */
   throttleTriggerThreshold: number;
   /** auto-converge: percent of the time. */
   cpuThrottleInitial: number;
@@ -1034,6 +1034,8 @@ export interface Convergence {
   downtimeRampStepMs: number;
   /** stall-detector: the window in which what remains must become less. */
   stallProgressTimeoutMs: number;
+  /** All but SDPS: the least time between two looks at what was dirtied. */
+  throttlePeriodMs: number;
 }
 
 /** What `auto` chooses a technique for. 0: no such limit. */
@@ -1192,6 +1194,19 @@ export interface SourceReport {
   transforms: TransformReport[];
   /** What rules did, in the order in which they did it; at most 1,000. */
   decisions: Decision[];
+  /** When a rule was to slow the guest. */
+  throttle: ThrottleReport | undefined;
+}
+
+/** How a guest was slowed while it migrated. */
+export interface ThrottleReport {
+  /** By its name in a spec. */
+  rule: string;
+  /** auto-converge: the highest duty cycle; the others: the greatest share of a round that vCPUs stood still, percent. */
+  maxPercent: number;
+  /** How long each vCPU stood still, and how many pages it dirtied. */
+  vcpuThrottledMs: number[];
+  vcpuWriteFaults: bigint[];
 }
 
 /** What a transform was given and what it made of it, at one of the two hosts. */
@@ -1875,6 +1890,7 @@ function createBaseConvergence(): Convergence {
     progressTimeoutMs: 0,
     downtimeRampStepMs: 0,
     stallProgressTimeoutMs: 0,
+    throttlePeriodMs: 0,
   };
 }
 
@@ -1936,6 +1952,9 @@ export const Convergence: MessageFns<Convergence> = {
     }
     if (message.stallProgressTimeoutMs !== 0) {
       writer.uint32(329).double(message.stallProgressTimeoutMs);
+    }
+    if (message.throttlePeriodMs !== 0) {
+      writer.uint32(361).double(message.throttlePeriodMs);
     }
     return writer;
   },
@@ -2105,6 +2124,14 @@ export const Convergence: MessageFns<Convergence> = {
             message.stallProgressTimeoutMs = reader.double();
             continue;
           }
+          case 45: {
+            if (tag !== 361) {
+              break;
+            }
+
+            message.throttlePeriodMs = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2206,6 +2233,11 @@ export const Convergence: MessageFns<Convergence> = {
         : isSet(object.stall_progress_timeout_ms)
         ? globalThis.Number(object.stall_progress_timeout_ms)
         : 0,
+      throttlePeriodMs: isSet(object.throttlePeriodMs)
+        ? globalThis.Number(object.throttlePeriodMs)
+        : isSet(object.throttle_period_ms)
+        ? globalThis.Number(object.throttle_period_ms)
+        : 0,
     };
   },
 
@@ -2268,6 +2300,9 @@ export const Convergence: MessageFns<Convergence> = {
     if (message.stallProgressTimeoutMs !== 0) {
       obj.stallProgressTimeoutMs = floatToJson(message.stallProgressTimeoutMs);
     }
+    if (message.throttlePeriodMs !== 0) {
+      obj.throttlePeriodMs = floatToJson(message.throttlePeriodMs);
+    }
     return obj;
   },
 
@@ -2295,6 +2330,7 @@ export const Convergence: MessageFns<Convergence> = {
     message.progressTimeoutMs = object.progressTimeoutMs ?? 0;
     message.downtimeRampStepMs = object.downtimeRampStepMs ?? 0;
     message.stallProgressTimeoutMs = object.stallProgressTimeoutMs ?? 0;
+    message.throttlePeriodMs = object.throttlePeriodMs ?? 0;
     return message;
   },
 };
@@ -3754,6 +3790,7 @@ function createBaseSourceReport(): SourceReport {
     switchRequestedAtMs: 0,
     transforms: [],
     decisions: [],
+    throttle: undefined,
   };
 }
 
@@ -3854,6 +3891,9 @@ export const SourceReport: MessageFns<SourceReport> = {
     }
     for (const v of message.decisions) {
       Decision.encode(v!, writer.uint32(194).fork()).join();
+    }
+    if (message.throttle !== undefined) {
+      ThrottleReport.encode(message.throttle, writer.uint32(362).fork()).join();
     }
     return writer;
   },
@@ -4063,6 +4103,14 @@ export const SourceReport: MessageFns<SourceReport> = {
             message.decisions.push(Decision.decode(reader, reader.uint32()));
             continue;
           }
+          case 45: {
+            if (tag !== 362) {
+              break;
+            }
+
+            message.throttle = ThrottleReport.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4179,6 +4227,7 @@ export const SourceReport: MessageFns<SourceReport> = {
       decisions: globalThis.Array.isArray(object?.decisions)
         ? object.decisions.map((e: any) => Decision.fromJSON(e))
         : [],
+      throttle: isSet(object.throttle) ? ThrottleReport.fromJSON(object.throttle) : undefined,
     };
   },
 
@@ -4256,6 +4305,9 @@ export const SourceReport: MessageFns<SourceReport> = {
     if (message.decisions?.length) {
       obj.decisions = message.decisions.map((e) => Decision.toJSON(e));
     }
+    if (message.throttle !== undefined) {
+      obj.throttle = ThrottleReport.toJSON(message.throttle);
+    }
     return obj;
   },
 
@@ -4306,6 +4358,169 @@ export const SourceReport: MessageFns<SourceReport> = {
     message.switchRequestedAtMs = object.switchRequestedAtMs ?? 0;
     message.transforms = object.transforms?.map((e) => TransformReport.fromPartial(e)) || [];
     message.decisions = object.decisions?.map((e) => Decision.fromPartial(e)) || [];
+    message.throttle = (object.throttle !== undefined && object.throttle !== null)
+      ? ThrottleReport.fromPartial(object.throttle)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseThrottleReport(): ThrottleReport {
+  return { rule: "", maxPercent: 0, vcpuThrottledMs: [], vcpuWriteFaults: [] };
+}
+
+export const ThrottleReport: MessageFns<ThrottleReport> = {
+  encode(message: ThrottleReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.rule !== "") {
+      writer.uint32(10).string(message.rule);
+    }
+    if (message.maxPercent !== 0) {
+      writer.uint32(17).double(message.maxPercent);
+    }
+    if (message.vcpuThrottledMs.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.vcpuThrottledMs) {
+        writer.double(v);
+      }
+      writer.join();
+    }
+    if (message.vcpuWriteFaults.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.vcpuWriteFaults) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field vcpuWriteFaults of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ThrottleReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseThrottleReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.rule = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.maxPercent = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag === 25) {
+              message.vcpuThrottledMs.push(reader.double());
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.vcpuThrottledMs.push(reader.double());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 4: {
+            if (tag === 32) {
+              message.vcpuWriteFaults.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.vcpuWriteFaults.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ThrottleReport {
+    return {
+      rule: isSet(object.rule) ? globalThis.String(object.rule) : "",
+      maxPercent: isSet(object.maxPercent)
+        ? globalThis.Number(object.maxPercent)
+        : isSet(object.max_percent)
+        ? globalThis.Number(object.max_percent)
+        : 0,
+      vcpuThrottledMs: globalThis.Array.isArray(object?.vcpuThrottledMs)
+        ? object.vcpuThrottledMs.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.vcpu_throttled_ms)
+        ? object.vcpu_throttled_ms.map((e: any) => globalThis.Number(e))
+        : [],
+      vcpuWriteFaults: globalThis.Array.isArray(object?.vcpuWriteFaults)
+        ? object.vcpuWriteFaults.map((e: any) => BigInt(e))
+        : globalThis.Array.isArray(object?.vcpu_write_faults)
+        ? object.vcpu_write_faults.map((e: any) => BigInt(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ThrottleReport): unknown {
+    const obj: any = {};
+    if (message.rule !== "") {
+      obj.rule = message.rule;
+    }
+    if (message.maxPercent !== 0) {
+      obj.maxPercent = floatToJson(message.maxPercent);
+    }
+    if (message.vcpuThrottledMs?.length) {
+      obj.vcpuThrottledMs = message.vcpuThrottledMs.map((e) => floatToJson(e));
+    }
+    if (message.vcpuWriteFaults?.length) {
+      obj.vcpuWriteFaults = message.vcpuWriteFaults.map((e) => e.toString());
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ThrottleReport>, I>>(base?: I): ThrottleReport {
+    return ThrottleReport.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ThrottleReport>, I>>(object: I): ThrottleReport {
+    const message = createBaseThrottleReport();
+    message.rule = object.rule ?? "";
+    message.maxPercent = object.maxPercent ?? 0;
+    message.vcpuThrottledMs = object.vcpuThrottledMs?.map((e) => e) || [];
+    message.vcpuWriteFaults = object.vcpuWriteFaults?.map((e) => BigInt(e)) || [];
     return message;
   },
 };
