@@ -51,6 +51,8 @@ const GUEST_FLAGS: readonly SpecFlag[] = [
   content('--shared <share>', 'number', 'share of pages that all guests have alike'),
   content('--image <size>', 'text', 'size of what such pages are copies of'),
   content('--compressible <share>', 'number', "share of the other pages' bytes that compress away"),
+  content('--free <share>', 'number', "share of pages that are on the kernel's free list"),
+  content('--free-churn <rate>', 'text', "how fast the kernel takes and frees them, such as '500 pages/s'"),
   {
     flag: '--workload <kind>',
     path: ['guest', 'workload', 'kind'],

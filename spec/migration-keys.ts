@@ -43,6 +43,7 @@ const USED_BY: Readonly<Record<MigrationKey, readonly Technique[]>> = {
   'total-time-limit': ALL,
   'on-timeout': ['stop-and-copy', 'pre-copy'],
   ...CONVERGENCE_USED_BY,
+  'free-pages': ALL,
   push: SWITCHED,
   pivots: SWITCHED,
   bubble: SWITCHED,

@@ -177,8 +177,18 @@ function guestSpec({ seed, guest, clients }: Spec, trace: Buffer): GuestSpec {
   };
 }
 
-function contentModel({ image, ...shares }: Spec['guest']['content']): ContentModel {
-  return image === undefined ? shares : { ...shares, imageBytes: BigInt(image) };
+function contentModel({
+  image,
+  free,
+  'free-churn': churn,
+  ...shares
+}: Spec['guest']['content']): ContentModel {
+  return {
+    ...shares,
+    ...(image !== undefined && { imageBytes: BigInt(image) }),
+    ...(free !== undefined && { free }),
+    ...(churn !== undefined && { freeChurnPagesPerS: churn }),
+  };
 }
 
 function workloadSpec(workload: WorkloadSection, trace: Buffer, hasClients: boolean): WorkloadSpec {

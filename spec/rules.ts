@@ -87,6 +87,10 @@ function contentRules(content: Spec['guest']['content']): BrokenRule[] {
     const message = `found ${size.format(image)}; allowed is a multiple of ${size.format(PAGE_BYTES)}`;
     return [{ path: ['guest', 'content', 'image'], message }];
   }
+  if (content['free-churn'] !== undefined && content.free === undefined) {
+    const message = 'it is a rate at which free pages are taken; give free as well, such as 0.5';
+    return [{ path: ['guest', 'content', 'free-churn'], message, key: true }];
+  }
   if (pageSharesFit(content)) return [];
   const found = `zero ${zero}, duplicate ${duplicate} and shared ${shared}`;
   return [{ path: ['guest', 'content'], message: `found ${found}; allowed is at most 1 together` }];

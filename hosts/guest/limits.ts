@@ -31,3 +31,20 @@ export const BATCH_OPERATIONS_MAX = 4096;
 /** How often the counters of a guest's operations are sampled, and how many samples are kept: 10 minutes. */
 export const SERIES_INTERVAL_MS = 20;
 export const SERIES_SAMPLES_MAX = 30_000;
+
+/** A guest's kernel and its free pages (guest-kernel.ts). */
+export const KERNEL_LIMITS = {
+  /** A page takes it one to three microseconds, and so does a block. */
+  allocationsAtOnce: 16,
+  blocksAtOnce: 16,
+  /** 4 MiB, the largest block of Linux' page allocator, which is what its hints are made of. */
+  blockPagesMax: 1024,
+  /** How soon it tries again when nobody has taken its reports yet. */
+  reportRetryMs: 1,
+  /** Hines and Gopalan have some 5 s; a guest here has moved by then. */
+  balloonIntervalMs: 500,
+  /** What of its free pages it keeps, and how much it takes back at once. */
+  balloonReserveShare: 1 / 16,
+  balloonReservePagesMax: 1024,
+  deflatePages: 256,
+} as const;

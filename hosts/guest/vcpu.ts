@@ -10,7 +10,8 @@ import { createSchedule, createWorkload } from '../../workloads/registry.ts';
 import type { Schedule } from '../../workloads/schedule.ts';
 import type { Workload, WorkloadContext } from '../../workloads/workload.ts';
 import { nowMs } from '../clock.ts';
-import { BATCH_MS_MAX, BATCH_OPERATIONS_MAX } from './limits.ts';
+import { GuestKernel, KERNEL_VCPU } from './guest-kernel.ts';
+import { BATCH_MS_MAX, BATCH_OPERATIONS_MAX, SLEEP_MS_MIN } from './limits.ts';
 import { SERVING_VCPU } from './nic-control.ts';
 import { Pacer } from './pacer.ts';
 import { rehearseRequests } from './rehearsal.ts';
@@ -43,7 +44,9 @@ class Vcpu {
   readonly #pacer: Pacer;
   /** On the vCPU that serves the guest's NIC. */
   readonly #server: RequestServer | undefined;
-  readonly #hasRequests = (): boolean => this.#server?.hasWork ?? false;
+  /** On vCPU 0 of a guest that has free pages. */
+  readonly #kernel: GuestKernel | undefined;
+  readonly #hasWork = (): boolean => (this.#server?.hasWork ?? false) || (this.#kernel?.isAsked ?? false);
   readonly #counters: Float64Array<SharedArrayBuffer>;
   readonly #throttle: VcpuThrottle;
   /** What the guest had done when it came to this host. */
@@ -75,6 +78,7 @@ class Vcpu {
     if (spec.network !== undefined && index === SERVING_VCPU) {
       this.#server = new RequestServer(shared, this.#workload, this.#memory);
     }
+    if (index === KERNEL_VCPU) this.#kernel = GuestKernel.of(shared, this.#memory);
     this.#counters = countersOf(shared, index);
     this.#throttle = new VcpuThrottle(shared, index);
   }
@@ -95,6 +99,7 @@ class Vcpu {
       if (!this.#control.safepoint() && !this.#pause()) return;
       if (this.#standStill()) continue;
       if (this.#serve() && !this.#control.safepoint() && !this.#pause()) return;
+      if (this.#keepPages() && !this.#control.safepoint() && !this.#pause()) return;
       const startMs = nowMs();
       this.#pacer.advance(startMs);
       const backlog = this.#pacer.backlog();
@@ -103,7 +108,7 @@ class Vcpu {
         this.#runBatch(backlog);
         this.#adaptBatch(nowMs() - startMs - (this.#memory.waitedMs - waitedMs));
       } else {
-        this.#control.sleep(Math.min(this.#pacer.sleepMs(), this.#throttle.idleMsMax()), this.#hasRequests);
+        this.#control.sleep(Math.min(this.#sleepMs(), this.#throttle.idleMsMax()), this.#hasWork);
       }
     }
   }
@@ -133,6 +138,19 @@ class Vcpu {
     this.#count(server.servedCount, server.pageWrites);
     this.#control.ringNic();
     return true;
+  }
+
+  /** How long neither the workload nor the kernel has anything to do. */
+  #sleepMs(): number {
+    const kernelMs = this.#kernel?.sleepMs(this.#pacer.guestTimeMs) ?? Number.POSITIVE_INFINITY;
+    return Math.min(this.#pacer.sleepMs(), Math.max(kernelMs, SLEEP_MS_MIN));
+  }
+
+  /** What the kernel does. Whether there was anything. */
+  #keepPages(): boolean {
+    if (this.#kernel === undefined) return false;
+    this.#pacer.advance(nowMs());
+    return this.#kernel.work(this.#pacer.guestTimeMs);
   }
 
   #runBatch(backlog: number): void {

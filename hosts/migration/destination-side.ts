@@ -17,6 +17,7 @@ import { transformsOf } from '../../proto/transforms.ts';
 import { nowMs } from '../clock.ts';
 import { ControlBlock } from '../guest/control-block.ts';
 import { HANDOVER } from '../guest/control-layout.ts';
+import { freeListStateBytes } from '../guest/free-list.ts';
 import { digestOf } from '../guest/ledger.ts';
 import { pageCountOf, VCPU_STATE_BYTES, writeVcpuState } from '../guest/shared-guest.ts';
 import { Sealing } from '../transform/encryption/sealing.ts';
@@ -25,6 +26,7 @@ import { restorersOf } from '../transform/registry.ts';
 import { WireViolation } from './channel-receiver.ts';
 import { DemandPaging } from './demand-paging.ts';
 import { DestinationChannel } from './destination-channel.ts';
+import { loadFreeList } from './free-list-transfer.ts';
 import { sendLacking } from './lacking-transfer.ts';
 import { priorityChannels } from './late-pages.ts';
 import { LedgerReceiver } from './ledger-transfer.ts';
@@ -133,7 +135,8 @@ export class DestinationSide {
     if (priorityChannels(data.options) > 0) this.#priority = this.#startPriority(touched);
     this.paging = new DemandPaging(shared, this.#priority?.counts);
     this.#ledgerReceiver = new LedgerReceiver(shared.base, this.#pageCount);
-    const stateBytes = Number(spec.deviceStateBytes) + spec.vcpuCount * VCPU_STATE_BYTES;
+    const stateBytes =
+      Number(spec.deviceStateBytes) + freeListStateBytes(spec) + spec.vcpuCount * VCPU_STATE_BYTES;
     this.#deviceState = Buffer.alloc(Math.max(stateBytes, bitmapBytesOf(this.#pageCount)));
     for (const { promise } of [this.whole, this.resumed, this.ledger, this.lost, this.#welcomed]) {
       (promise as Promise<unknown>).catch(() => {});
@@ -478,7 +481,8 @@ export class DestinationSide {
     if (this.#finalRound !== Number.POSITIVE_INFINITY || channel.round === 0 || ahead)
       throw notNow('DEVICE_STATE');
     const { vcpuStateBytes } = body;
-    const deviceBytes = Number(spec.deviceStateBytes);
+    const listBytes = freeListStateBytes(spec);
+    const deviceBytes = Number(spec.deviceStateBytes) + listBytes;
     const expectedBytes = vcpuStateBytes.reduce((sum, bytes) => sum + bytes, deviceBytes);
     if (vcpuStateBytes.length !== spec.vcpuCount || payload.byteLength !== expectedBytes) {
       throw new WireViolation(
@@ -486,6 +490,7 @@ export class DestinationSide {
           `${expectedBytes} for ${spec.vcpuCount}`,
       );
     }
+    loadFreeList(shared, payload.subarray(deviceBytes - listBytes, deviceBytes));
     let start = deviceBytes;
     for (const [vcpu, bytes] of vcpuStateBytes.entries()) {
       writeVcpuState(shared, vcpu, payload.subarray(start, start + bytes));

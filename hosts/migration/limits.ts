@@ -6,6 +6,7 @@
 import { GUEST_LIMITS } from '../../proto/guest-spec.ts';
 import { MIGRATION_LIMITS } from '../../proto/migration-options.ts';
 import { PAGE_BYTES } from '../../proto/page.ts';
+import { FREE_LIST_STATE_BYTES } from '../guest/free-list.ts';
 import { VCPU_STATE_BYTES } from '../guest/shared-guest.ts';
 
 const MEBIBYTE = 1024 * 1024;
@@ -29,6 +30,7 @@ export const WIRE_LIMITS = {
   vcpuCountMax: GUEST_LIMITS.vcpuCountMax,
   vcpuStateBytesMax: VCPU_STATE_BYTES,
   deviceStateBytesMax: GUEST_LIMITS.deviceStateBytesMax,
+  freeListBytes: FREE_LIST_STATE_BYTES,
   ledgerPayloadBytesMax: MEBIBYTE,
   /** A bit per page of the greatest guest. */
   bitmapBytesMax: GUEST_LIMITS.memoryBytesMax / PAGE_BYTES / 8,
@@ -90,6 +92,8 @@ export const MOVER_LIMITS = {
   governorTickMs: 50,
   /** KubeVirt's monitor: how often it looks whether there is progress. */
   progressSampleMs: 400,
+  /** How long a guest may take to give back its free pages before its migration goes on. */
+  balloonWaitMs: 250,
   /** Steps of rules that a report tells of. */
   decisionsMax: 1000,
 } as const;

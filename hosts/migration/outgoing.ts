@@ -16,6 +16,7 @@ import { hasLatePages, mayHaveLatePages } from '../../proto/migration-options.ts
 import { PAGE_BYTES } from '../../proto/page.ts';
 import { nowMs } from '../clock.ts';
 import { HANDOVER, HOLD } from '../guest/control-layout.ts';
+import { FreeQuestions } from '../guest/free-reports.ts';
 import type { Guest } from '../guest/guest.ts';
 import type { ReadyThreads } from '../ready-threads.ts';
 import { remainingMs } from './estimates.ts';
@@ -300,6 +301,8 @@ export class OutgoingMigration {
   #keep(wasRunning: boolean): void {
     const { control } = this.#settings.guest;
     this.#owner = 'source';
+    // A mover that died has not told it.
+    new FreeQuestions(this.#settings.guest.shared).stop();
     if (wasRunning && this.#board.paused === 1) control.resume();
   }
 

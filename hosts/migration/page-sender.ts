@@ -56,6 +56,14 @@ export interface PageTransforms {
   readonly encoder: PageEncoder | undefined;
 }
 
+/** Leaves pages of a pass out. */
+export interface PageFilter {
+  /** Asked when a page's turn comes, perhaps more than once. */
+  leaves(page: number): boolean;
+  /** It was left out. */
+  left(page: number): void;
+}
+
 /** May end a pass early: asked after each frame. */
 export type KeepOn = () => boolean;
 
@@ -76,6 +84,9 @@ export class PageSender {
   #failure: Error | undefined;
   #limit: BandwidthLimit;
   #framePagesMax = 1;
+  /** Of the pass that is under way, and the first page of the last run that it sent. */
+  #filter: PageFilter | undefined;
+  #lastPage = 0;
   /** How the migration stands. */
   phase: MovePhase = MovePhase.RUNNING;
   /**
@@ -130,18 +141,26 @@ export class PageSender {
   }
 
   /**
-   * Sends the pages from `start` up to `end` of an ascending list. All of them have been given to their
-   * sockets when it answers.
+   * Sends the pages from `start` up to `end` of a list, which is ascending or has few places where it is not. All of
+   * them have been given to their sockets when it answers, but for those that the filter leaves out.
    *
    * @returns where it stopped: `end`, unless `keepOn` said no
    */
-  async send(pages: Uint32Array, start: number, end: number, keepOn: KeepOn): Promise<number> {
+  async send(
+    pages: Uint32Array,
+    start: number,
+    end: number,
+    keepOn: KeepOn,
+    filter?: PageFilter,
+  ): Promise<number> {
+    this.#filter = filter;
+    this.#lastPage = 0;
     this.#framePagesMax = this.#limit.framePagesMax;
     this.#limit.begin(nowMs());
     let index = start;
     let breatheAtMs = nowMs() + MOVER_LIMITS.breathMs;
     while (index < end) {
-      index = this.#sendRun(pages, index, end);
+      index = this.#sendNext(pages, index, end);
       if (!this.#sent) {
         // Zero pages are only scanned: the socket's other side, cancels and strangers want to be heard meanwhile.
         if (nowMs() > breatheAtMs) {
@@ -199,6 +218,28 @@ export class PageSender {
     if (full !== undefined) await full.room();
   }
 
+  /** Sends a run, or leaves pages out; answers what comes next. */
+  #sendNext(pages: Uint32Array, start: number, end: number): number {
+    const next = this.#leave(pages, start, end);
+    if (next > start) return next;
+    // The runs of a frame ascend.
+    const page = pages[start] as number;
+    if (page < this.#lastPage) for (const gathering of this.#gatherings) this.#flush(gathering);
+    this.#lastPage = page;
+    return this.#sendRun(pages, start, end);
+  }
+
+  /** Leaves out as many as the filter says, at most a stripe's worth; answers what comes next. */
+  #leave(pages: Uint32Array, start: number, end: number): number {
+    const filter = this.#filter;
+    const endMax = Math.min(end, start + STRIPE_PAGES);
+    let index = start;
+    while (filter !== undefined && index < endMax && filter.leaves(pages[index] as number)) {
+      filter.left(pages[index++] as number);
+    }
+    return index;
+  }
+
   /** Takes one run of the same kind, at most a frame's worth in one stripe; answers where the next begins. */
   #sendRun(pages: Uint32Array, start: number, end: number): number {
     const firstPage = pages[start] as number;
@@ -236,9 +277,13 @@ export class PageSender {
   #scan(pages: Uint32Array, start: number, endMax: number, isZero: boolean): number {
     const first = (pages[start] as number) - start;
     let index = start + 1;
-    while (index < endMax && pages[index] === first + index && this.#isZero(first + index) === isZero)
-      index++;
+    while (index < endMax && pages[index] === first + index && this.#isNext(first + index, isZero)) index++;
     return index - start;
+  }
+
+  /** Whether a run goes on with this page. */
+  #isNext(page: number, isZero: boolean): boolean {
+    return this.#isZero(page) === isZero && this.#filter?.leaves(page) !== true;
   }
 
   #isZero(page: number): boolean {

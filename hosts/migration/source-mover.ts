@@ -220,6 +220,7 @@ export class SourceMover {
     await within(this.#control.waitFaultsOver(), DEADLINES_MS.guestWork, this.#ending.signal);
     await this.#failpoints.reach('setup');
     this.#board.phase = MigrationPhase.MIGRATION_PHASE_ACTIVE;
+    await this.#side.begin();
     await TECHNIQUES[this.#data.options.technique as Technique](this.#side);
     this.#post({ type: 'served' });
     await this.#afterwards(this.#channels[0] as SourceChannel, this.#side).catch(() => {
@@ -277,6 +278,7 @@ export class SourceMover {
       switchRequestedAtMs: 0,
       decisions: [...(this.#side?.decisions ?? [])],
       throttle: this.#side?.throttleReport,
+      freePages: this.#side?.freePagesReport(),
     };
   }
 }

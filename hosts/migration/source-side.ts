@@ -6,12 +6,14 @@
 import { nextTick } from 'node:process';
 import {
   type Decision,
+  type FreePagesReport,
+  OnTimeout,
   type PostcopySourceReport,
   type RoundReport,
   type ThrottleReport,
   type TransformReport,
 } from '../../proto/generated/godwit/v1/migration.ts';
-import { workloadPageCount } from '../../proto/guest-network.ts';
+import { firstQueuePage } from '../../proto/guest-network.ts';
 import { hasLatePages } from '../../proto/migration-options.ts';
 import type { FailpointName } from '../../proto/names.ts';
 import { FAILPOINTS } from '../../proto/names.ts';
@@ -33,6 +35,7 @@ import { PageSet } from './page-set.ts';
 import { DecisionLog } from './precopy/decision-log.ts';
 import type { Governor } from './precopy/governor.ts';
 import { governorsOf } from './precopy/governors.ts';
+import { PageSelection } from './precopy/page-selection.ts';
 import type { PrecopyView } from './precopy/precopy-view.ts';
 import { RoundsEnd } from './precopy/rounds-end.ts';
 import { Reins } from './precopy/throttles/reins.ts';
@@ -46,7 +49,15 @@ const MS_PER_S = 1000;
 /** What is known of a round when its pages have been sent. */
 type SentRound = Pick<
   RoundReport,
-  'round' | 'final' | 'startMs' | 'pages' | 'zeroPages' | 'sentBytes' | 'resentPages'
+  | 'round'
+  | 'final'
+  | 'startMs'
+  | 'pages'
+  | 'zeroPages'
+  | 'sentBytes'
+  | 'resentPages'
+  | 'skippedPages'
+  | 'freePages'
 >;
 
 export class SourceSide {
@@ -67,6 +78,8 @@ export class SourceSide {
   #nextTickMs = 0;
   readonly #roundsEnd: RoundsEnd;
   readonly #pages: Uint32Array;
+  /** Which of them are sent now. */
+  readonly #selection: PageSelection;
   /** Of this round: not in place at the destination. */
   readonly #wanted: number[] = [];
   /** When the pages of the pause had left. */
@@ -84,6 +97,7 @@ export class SourceSide {
     this.#control = new ControlBlock(shared.control, shared.spec.vcpuCount);
     this.#pageTable = new PageTable(shared.pageTable, pageCount);
     this.#pages = new Uint32Array(pageCount);
+    this.#selection = new PageSelection(parts);
     const limit = new BandwidthLimit(options.maxBandwidthBytesPerS);
     const senders = parts.channels.map(({ sender }) => sender);
     const transforms = transformsOf(options);
@@ -124,6 +138,16 @@ export class SourceSide {
     return this.#pageSender.reports();
   }
 
+  /** What became of the guest's free pages, if they are not sent as others. */
+  freePagesReport(): FreePagesReport | undefined {
+    return this.#selection.freePagesReport();
+  }
+
+  /** Before the technique begins. */
+  async begin(): Promise<void> {
+    await this.#selection.begin();
+  }
+
   /** What rules did so far. */
   get decisions(): readonly Decision[] {
     return this.#log.decisions;
@@ -137,6 +161,7 @@ export class SourceSide {
   /** Ends the threads that it started, and lets go of the guest's reins. */
   async close(): Promise<void> {
     this.#endGovernors();
+    this.#selection.end();
     await this.#encoder?.close();
   }
 
@@ -145,8 +170,8 @@ export class SourceSide {
    * destination stands by: only then is it known what a pause would have to send.
    */
   async sendAll(): Promise<void> {
-    this.#collect();
-    for (let page = 0; page < this.#pages.length; page++) this.#pages[page] = page;
+    const writtenCount = this.#collect();
+    this.#selection.firstRoundBegins(this.#pages, writtenCount, this.switching.isPaused);
     await this.#round(this.#pages.length);
     const { silence, standby } = this.#parts;
     await silence.during('STANDBY', standby);
@@ -155,11 +180,13 @@ export class SourceSide {
   /** Sends the pages that were written since they were last sent. */
   async sendDirty(): Promise<void> {
     const pageCount = this.#collect();
+    this.#selection.roundBegins(this.#pages, pageCount, this.switching.isPaused);
     await this.#round(pageCount);
   }
 
   /** Takes the dirty marks off the pages that have one: they are the first of `#pages`. Answers how many they are. */
   #collect(): number {
+    this.#selection.beforeCollection();
     const pageCount = collectDirtyPages(this.#pageTable, this.#control, this.#pages);
     this.#encoderBegins(pageCount);
     return pageCount;
@@ -194,13 +221,14 @@ export class SourceSide {
    */
   async sendNothing(): Promise<void> {
     const missing = PageSet.all(this.#pages.length);
-    const firstPage = workloadPageCount(this.#parts.data.shared.spec);
+    const firstPage = firstQueuePage(this.#parts.data.shared.spec);
     let pageCount = 0;
     for (let page = firstPage; page < this.#pages.length; page++) {
       this.#pages[pageCount++] = page;
       missing.delete(page);
     }
     this.#encoderBegins(pageCount);
+    this.#selection.leaveOutOf(missing);
     this.#missing = missing;
     await this.#round(pageCount);
   }
@@ -212,15 +240,17 @@ export class SourceSide {
    */
   async sendDirtyBitmap(): Promise<void> {
     const dirtyPages = this.#collect();
+    this.#selection.roundBegins(this.#pages, dirtyPages, true);
     const missing = new PageSet(this.#pages.length);
     const { options, shared } = this.#parts.data;
-    const firstQueuePage = workloadPageCount(shared.spec);
+    const queuePage = firstQueuePage(shared.spec);
     const hotPagesMax = Math.floor(options.hotSet * this.#pages.length);
     let pageCount = 0;
     for (let index = 0; index < dirtyPages; index++) {
       const page = this.#pages[index] as number;
       const isHot = pageCount < hotPagesMax && this.#pageTable.isAccessed(page);
-      if (isHot || page >= firstQueuePage) this.#pages[pageCount++] = page;
+      if (this.#selection.leaves(page)) this.#selection.left(page);
+      else if (isHot || page >= queuePage) this.#pages[pageCount++] = page;
       else missing.add(page);
     }
     this.#missing = missing;
@@ -302,11 +332,14 @@ export class SourceSide {
     const answers = channels.map((channel) => channel.expect('ROUND_DONE'));
     const sentCount = await this.#sendPages(round, final, pageCount);
     for (const { sender } of channels) sender.send('ROUND_END', { round });
+    const { skipped, free } = this.#selection.counts;
     const sent: SentRound = {
       round,
       final,
       startMs,
-      pages: BigInt(sentCount),
+      pages: BigInt(this.counts.dataPages + this.counts.zeroPages - before.dataPages - before.zeroPages),
+      skippedPages: BigInt(skipped),
+      freePages: BigInt(free),
       zeroPages: BigInt(this.counts.zeroPages - before.zeroPages),
       sentBytes: BigInt(this.sentBytes - startBytes),
       resentPages: BigInt(this.counts.resentPages - before.resentPages),
@@ -327,10 +360,11 @@ export class SourceSide {
     this.#encoder?.roundEnded();
     const endMs = nowMs();
     const dirtiedPages = this.#pageTable.countDirty();
+    this.#selection.roundEnded();
     for (let index = sentCount; index < pageCount; index++) {
       this.#pageTable.markDirty(this.#pages[index] as number);
     }
-    const isUnfinished = sentCount < pageCount || this.#wanted.length > 0;
+    const isUnfinished = sentCount < pageCount || this.#wanted.length > 0 || skipped > 0;
     for (const page of this.#wanted.splice(0)) this.#pageTable.markDirty(page);
     const dirtyPagesAfter = isUnfinished ? this.#pageTable.countDirty() : dirtiedPages;
     this.#noteRound(sent, endMs, dirtiedPages, dirtyPagesAfter);
@@ -381,7 +415,10 @@ export class SourceSide {
     const startPages = this.counts.dataPages + this.counts.zeroPages;
     const keepOn = (): boolean => {
       signal.throwIfAborted();
-      board.roundPagesSent = this.counts.dataPages + this.counts.zeroPages - startPages;
+      const { skipped, free } = this.#selection.counts;
+      const sentPages = this.counts.dataPages + this.counts.zeroPages - startPages;
+      board.roundPagesSent = sentPages + skipped + free;
+      this.#selection.learn();
       this.#report();
       if (final) return true;
       this.#tick();
@@ -393,10 +430,10 @@ export class SourceSide {
     };
     const points = failpointsOf(round, final).filter((point) => failpoints.has(point));
     const middle = points.length > 0 ? Math.floor(pageCount / 2) : pageCount;
-    let sentCount = await this.#pageSender.send(this.#pages, 0, middle, keepOn);
+    let sentCount = await this.#pageSender.send(this.#pages, 0, middle, keepOn, this.#selection);
     for (const point of points) await failpoints.reach(point);
     if (sentCount === middle) {
-      sentCount = await this.#pageSender.send(this.#pages, middle, pageCount, keepOn);
+      sentCount = await this.#pageSender.send(this.#pages, middle, pageCount, keepOn, this.#selection);
     }
     keepOn();
     return sentCount;

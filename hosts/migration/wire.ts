@@ -118,7 +118,9 @@ export const FRAMES = {
     10,
     'source',
     { ledgerDigest: text, vcpuStateBytes: wholes(WIRE_LIMITS.vcpuCountMax, WIRE_LIMITS.vcpuStateBytesMax) },
-    WIRE_LIMITS.vcpuCountMax * WIRE_LIMITS.vcpuStateBytesMax + WIRE_LIMITS.deviceStateBytesMax,
+    WIRE_LIMITS.vcpuCountMax * WIRE_LIMITS.vcpuStateBytesMax +
+      WIRE_LIMITS.deviceStateBytesMax +
+      WIRE_LIMITS.freeListBytes,
   ),
   READY: rule(11, 'destination', { installedAtMs: timeMs }),
   COMMIT: rule(12, 'source', {}),

@@ -1153,6 +1153,10 @@ export interface RoundReport {
   dirtyRatePagesPerS: number;
   bandwidthBytesPerS: number;
   expectedDowntimeMs: number;
+  /** Pages that were to be sent in it and were left for a later one, by `skip`. */
+  skippedPages: bigint;
+  /** Pages that were to be sent in it and are free in the guest. */
+  freePages: bigint;
 }
 
 /** What the source saw. Times are its monotonic clock, ms. */
@@ -1195,7 +1199,11 @@ export interface SourceReport {
   /** What rules did, in the order in which they did it; at most 1,000. */
   decisions: Decision[];
   /** When a rule was to slow the guest. */
-  throttle: ThrottleReport | undefined;
+  throttle:
+    | ThrottleReport
+    | undefined;
+  /** Unless free pages are sent as any others. */
+  freePages: FreePagesReport | undefined;
 }
 
 /** How a guest was slowed while it migrated. */
@@ -1207,6 +1215,20 @@ export interface ThrottleReport {
   /** How long each vCPU stood still, and how many pages it dirtied. */
   vcpuThrottledMs: number[];
   vcpuWriteFaults: bigint[];
+}
+
+/** What became of the guest's free pages. */
+export interface FreePagesReport {
+  /** hints or balloon. */
+  kind: FreePages;
+  /** Pages on the guest's free list when the migration began. */
+  freePages: bigint;
+  /** Pages of which the guest said that they are free, each as often as it said so; or pages that it gave back, each as often. */
+  reportedPages: bigint;
+  /** Pages that the destination was never sent, or not as they were last written, since they are free. */
+  leftOutPages: bigint;
+  /** Pages that were left out and that the guest then took into use: they were sent afterwards. */
+  reusedPages: bigint;
 }
 
 /** What a transform was given and what it made of it, at one of the two hosts. */
@@ -3465,6 +3487,8 @@ function createBaseRoundReport(): RoundReport {
     dirtyRatePagesPerS: 0,
     bandwidthBytesPerS: 0,
     expectedDowntimeMs: 0,
+    skippedPages: 0n,
+    freePages: 0n,
   };
 }
 
@@ -3520,6 +3544,18 @@ export const RoundReport: MessageFns<RoundReport> = {
     }
     if (message.expectedDowntimeMs !== 0) {
       writer.uint32(97).double(message.expectedDowntimeMs);
+    }
+    if (message.skippedPages !== 0n) {
+      if (BigInt.asUintN(64, message.skippedPages) !== message.skippedPages) {
+        throw new globalThis.Error("value provided for field message.skippedPages of type uint64 too large");
+      }
+      writer.uint32(320).uint64(message.skippedPages);
+    }
+    if (message.freePages !== 0n) {
+      if (BigInt.asUintN(64, message.freePages) !== message.freePages) {
+        throw new globalThis.Error("value provided for field message.freePages of type uint64 too large");
+      }
+      writer.uint32(328).uint64(message.freePages);
     }
     return writer;
   },
@@ -3633,6 +3669,22 @@ export const RoundReport: MessageFns<RoundReport> = {
             message.expectedDowntimeMs = reader.double();
             continue;
           }
+          case 40: {
+            if (tag !== 320) {
+              break;
+            }
+
+            message.skippedPages = reader.uint64() as bigint;
+            continue;
+          }
+          case 41: {
+            if (tag !== 328) {
+              break;
+            }
+
+            message.freePages = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3695,6 +3747,16 @@ export const RoundReport: MessageFns<RoundReport> = {
         : isSet(object.expected_downtime_ms)
         ? globalThis.Number(object.expected_downtime_ms)
         : 0,
+      skippedPages: isSet(object.skippedPages)
+        ? BigInt(object.skippedPages)
+        : isSet(object.skipped_pages)
+        ? BigInt(object.skipped_pages)
+        : 0n,
+      freePages: isSet(object.freePages)
+        ? BigInt(object.freePages)
+        : isSet(object.free_pages)
+        ? BigInt(object.free_pages)
+        : 0n,
     };
   },
 
@@ -3736,6 +3798,12 @@ export const RoundReport: MessageFns<RoundReport> = {
     if (message.expectedDowntimeMs !== 0) {
       obj.expectedDowntimeMs = floatToJson(message.expectedDowntimeMs);
     }
+    if (message.skippedPages !== 0n) {
+      obj.skippedPages = message.skippedPages.toString();
+    }
+    if (message.freePages !== 0n) {
+      obj.freePages = message.freePages.toString();
+    }
     return obj;
   },
 
@@ -3760,6 +3828,10 @@ export const RoundReport: MessageFns<RoundReport> = {
     message.dirtyRatePagesPerS = object.dirtyRatePagesPerS ?? 0;
     message.bandwidthBytesPerS = object.bandwidthBytesPerS ?? 0;
     message.expectedDowntimeMs = object.expectedDowntimeMs ?? 0;
+    message.skippedPages = (object.skippedPages !== undefined && object.skippedPages !== null)
+      ? BigInt(object.skippedPages)
+      : 0n;
+    message.freePages = (object.freePages !== undefined && object.freePages !== null) ? BigInt(object.freePages) : 0n;
     return message;
   },
 };
@@ -3791,6 +3863,7 @@ function createBaseSourceReport(): SourceReport {
     transforms: [],
     decisions: [],
     throttle: undefined,
+    freePages: undefined,
   };
 }
 
@@ -3894,6 +3967,9 @@ export const SourceReport: MessageFns<SourceReport> = {
     }
     if (message.throttle !== undefined) {
       ThrottleReport.encode(message.throttle, writer.uint32(362).fork()).join();
+    }
+    if (message.freePages !== undefined) {
+      FreePagesReport.encode(message.freePages, writer.uint32(402).fork()).join();
     }
     return writer;
   },
@@ -4111,6 +4187,14 @@ export const SourceReport: MessageFns<SourceReport> = {
             message.throttle = ThrottleReport.decode(reader, reader.uint32());
             continue;
           }
+          case 50: {
+            if (tag !== 402) {
+              break;
+            }
+
+            message.freePages = FreePagesReport.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4228,6 +4312,11 @@ export const SourceReport: MessageFns<SourceReport> = {
         ? object.decisions.map((e: any) => Decision.fromJSON(e))
         : [],
       throttle: isSet(object.throttle) ? ThrottleReport.fromJSON(object.throttle) : undefined,
+      freePages: isSet(object.freePages)
+        ? FreePagesReport.fromJSON(object.freePages)
+        : isSet(object.free_pages)
+        ? FreePagesReport.fromJSON(object.free_pages)
+        : undefined,
     };
   },
 
@@ -4308,6 +4397,9 @@ export const SourceReport: MessageFns<SourceReport> = {
     if (message.throttle !== undefined) {
       obj.throttle = ThrottleReport.toJSON(message.throttle);
     }
+    if (message.freePages !== undefined) {
+      obj.freePages = FreePagesReport.toJSON(message.freePages);
+    }
     return obj;
   },
 
@@ -4360,6 +4452,9 @@ export const SourceReport: MessageFns<SourceReport> = {
     message.decisions = object.decisions?.map((e) => Decision.fromPartial(e)) || [];
     message.throttle = (object.throttle !== undefined && object.throttle !== null)
       ? ThrottleReport.fromPartial(object.throttle)
+      : undefined;
+    message.freePages = (object.freePages !== undefined && object.freePages !== null)
+      ? FreePagesReport.fromPartial(object.freePages)
       : undefined;
     return message;
   },
@@ -4521,6 +4616,173 @@ export const ThrottleReport: MessageFns<ThrottleReport> = {
     message.maxPercent = object.maxPercent ?? 0;
     message.vcpuThrottledMs = object.vcpuThrottledMs?.map((e) => e) || [];
     message.vcpuWriteFaults = object.vcpuWriteFaults?.map((e) => BigInt(e)) || [];
+    return message;
+  },
+};
+
+function createBaseFreePagesReport(): FreePagesReport {
+  return { kind: 0, freePages: 0n, reportedPages: 0n, leftOutPages: 0n, reusedPages: 0n };
+}
+
+export const FreePagesReport: MessageFns<FreePagesReport> = {
+  encode(message: FreePagesReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== 0) {
+      writer.uint32(8).int32(message.kind);
+    }
+    if (message.freePages !== 0n) {
+      if (BigInt.asUintN(64, message.freePages) !== message.freePages) {
+        throw new globalThis.Error("value provided for field message.freePages of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.freePages);
+    }
+    if (message.reportedPages !== 0n) {
+      if (BigInt.asUintN(64, message.reportedPages) !== message.reportedPages) {
+        throw new globalThis.Error("value provided for field message.reportedPages of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.reportedPages);
+    }
+    if (message.leftOutPages !== 0n) {
+      if (BigInt.asUintN(64, message.leftOutPages) !== message.leftOutPages) {
+        throw new globalThis.Error("value provided for field message.leftOutPages of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.leftOutPages);
+    }
+    if (message.reusedPages !== 0n) {
+      if (BigInt.asUintN(64, message.reusedPages) !== message.reusedPages) {
+        throw new globalThis.Error("value provided for field message.reusedPages of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.reusedPages);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FreePagesReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFreePagesReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.freePages = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.reportedPages = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.leftOutPages = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.reusedPages = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FreePagesReport {
+    return {
+      kind: isSet(object.kind) ? freePagesFromJSON(object.kind) : 0,
+      freePages: isSet(object.freePages)
+        ? BigInt(object.freePages)
+        : isSet(object.free_pages)
+        ? BigInt(object.free_pages)
+        : 0n,
+      reportedPages: isSet(object.reportedPages)
+        ? BigInt(object.reportedPages)
+        : isSet(object.reported_pages)
+        ? BigInt(object.reported_pages)
+        : 0n,
+      leftOutPages: isSet(object.leftOutPages)
+        ? BigInt(object.leftOutPages)
+        : isSet(object.left_out_pages)
+        ? BigInt(object.left_out_pages)
+        : 0n,
+      reusedPages: isSet(object.reusedPages)
+        ? BigInt(object.reusedPages)
+        : isSet(object.reused_pages)
+        ? BigInt(object.reused_pages)
+        : 0n,
+    };
+  },
+
+  toJSON(message: FreePagesReport): unknown {
+    const obj: any = {};
+    if (message.kind !== 0) {
+      obj.kind = freePagesToJSON(message.kind);
+    }
+    if (message.freePages !== 0n) {
+      obj.freePages = message.freePages.toString();
+    }
+    if (message.reportedPages !== 0n) {
+      obj.reportedPages = message.reportedPages.toString();
+    }
+    if (message.leftOutPages !== 0n) {
+      obj.leftOutPages = message.leftOutPages.toString();
+    }
+    if (message.reusedPages !== 0n) {
+      obj.reusedPages = message.reusedPages.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<FreePagesReport>, I>>(base?: I): FreePagesReport {
+    return FreePagesReport.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FreePagesReport>, I>>(object: I): FreePagesReport {
+    const message = createBaseFreePagesReport();
+    message.kind = object.kind ?? 0;
+    message.freePages = (object.freePages !== undefined && object.freePages !== null) ? BigInt(object.freePages) : 0n;
+    message.reportedPages = (object.reportedPages !== undefined && object.reportedPages !== null)
+      ? BigInt(object.reportedPages)
+      : 0n;
+    message.leftOutPages = (object.leftOutPages !== undefined && object.leftOutPages !== null)
+      ? BigInt(object.leftOutPages)
+      : 0n;
+    message.reusedPages = (object.reusedPages !== undefined && object.reusedPages !== null)
+      ? BigInt(object.reusedPages)
+      : 0n;
     return message;
   },
 };
