@@ -22,7 +22,7 @@ import { PAGE_BYTES } from '../proto/page.ts';
 import { transformsOf } from '../proto/transforms.ts';
 import { WORKLOAD_REGISTRY } from '../workloads/registry.ts';
 import { answersRequests, type ResolvedClients, resolveClients } from './clients-section.ts';
-import { resolveConvergence } from './convergence-section.ts';
+import { maxBandwidthBytesPerS, resolveConvergence } from './convergence-section.ts';
 import type { MigrationKey } from './migration-keys.ts';
 import { plainOptions } from './migration-plain.ts';
 import type { ResolvedNetwork } from './network-plan.ts';
@@ -268,7 +268,7 @@ function migrationOptions(migration: SingleMigration, roundsUnsaid: number): Mig
     technique: migration.technique,
     channels: migration.channels,
     downtimeLimitMs: migration['downtime-limit'],
-    maxBandwidthBytesPerS: migration['max-bandwidth'],
+    maxBandwidthBytesPerS: maxBandwidthBytesPerS(migration['max-bandwidth']),
     limitFinalRound: migration['limit-final-round'],
     maxRounds: migration['max-rounds'],
     minDirtyPages: BigInt(migration['min-dirty-pages']),

@@ -78,6 +78,8 @@ export class PageSender {
   #framePagesMax = 1;
   /** How the migration stands. */
   phase: MovePhase = MovePhase.RUNNING;
+  /** Is told when a frame is given to a socket, and how long one takes under the limit. */
+  onSent: ((nowMs: number, frameMs: number) => void) | undefined;
   /**
    * Since the last look: whether a frame was sent, how long the limit wants a pause, and which channel is
    * full.
@@ -126,7 +128,11 @@ export class PageSender {
 
   /** From now on another bandwidth limit holds. */
   set limit(limit: BandwidthLimit) {
+    // What was not sent under the one before is not made up for.
+    limit.begin(nowMs());
     this.#limit = limit;
+    this.#framePagesMax = limit.framePagesMax;
+    this.#transforms.encoder?.limited(limit.bytesPerS);
   }
 
   /**
@@ -289,9 +295,10 @@ export class PageSender {
 
   #gather(gathering: Gathering, firstPage: number, pageCount: number): void {
     const pagesMax = Math.min(this.#framePagesMax, gatheredPagesMax);
-    if (gathering.runs.length === this.#frameRunsMax || gathering.pages + pageCount > pagesMax) {
-      this.#flush(gathering);
-    }
+    // Under another limit than this one it may have got a smaller buffer.
+    const room = (gathering.buffer?.byteLength ?? Number.POSITIVE_INFINITY) / PAGE_BYTES;
+    const isFull = gathering.pages + pageCount > Math.min(pagesMax, room);
+    if (gathering.runs.length === this.#frameRunsMax || isFull) this.#flush(gathering);
     // Slow links have small frames in small buffers, so that what waits in the socket does not hold large
     // ones.
     const isSmall = this.#transforms.encoder === undefined && pagesMax < gatheredPagesMax;
@@ -379,7 +386,9 @@ export class PageSender {
 
   #account(sender: ChannelSender, sentBytesBefore: number): void {
     this.#sent = true;
-    this.#waitMs = Math.max(this.#waitMs, this.#limit.spend(sender.sentBytes - sentBytesBefore, nowMs()));
+    const atMs = nowMs();
+    this.onSent?.(atMs, this.#limit.frameMs);
+    this.#waitMs = Math.max(this.#waitMs, this.#limit.spend(sender.sentBytes - sentBytesBefore, atMs));
     if (sender.isFull) this.#full = sender;
   }
 }

@@ -273,6 +273,7 @@ export class SourceMover {
       transforms: [...(this.#side?.transformReports() ?? []), this.#sealing.sealed.report()],
       switchRequestedAtMs: 0,
       decisions: [...(this.#side?.decisions ?? [])],
+      networkEstimates: [...(this.#side?.networkEstimates ?? [])],
     };
   }
 }
