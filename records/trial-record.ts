@@ -94,6 +94,8 @@ export function emptyTrial(
     destination: null,
     audit: null,
     network: null,
+    estimates: null,
+    background: null,
     clients: null,
   };
 }

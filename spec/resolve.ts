@@ -124,7 +124,7 @@ function resolveNetwork(
   spec: Spec,
   file: string,
 ): { network: ResolvedNetwork; problems: Resolution['traceProblems'] } {
-  const { link, hosts, pairs, sites, 'site-links': siteLinks, schedule, faults } = spec;
+  const { link, hosts, pairs, sites, 'site-links': siteLinks, schedule, faults, background } = spec;
   const sections: NetworkSections = structuredClone({
     link,
     hosts,
@@ -133,6 +133,7 @@ function resolveNetwork(
     'site-links': siteLinks,
     schedule,
     faults,
+    background,
   });
   const traces: Record<string, readonly RatePoint[]> = {};
   const problems: { path: Path; message: string }[] = [];
