@@ -146,17 +146,22 @@ export class LinkEstimator {
     this.#leastQueueMs = Math.min(this.#leastQueueMs ?? Number.POSITIVE_INFINITY, this.#queueMs);
   }
 
+  /** Of the times in which bytes waited without a break, those that are too short are a thread's that did not run. */
   #measureRate(newestMs: number): void {
     const { linkWindowMs, linkBusyMsMin } = MOVER_LIMITS;
     this.#intervals = this.#intervals.filter(({ toMs }) => toMs > newestMs - linkWindowMs);
-    let bytes = 0;
-    let durationMs = 0;
+    const all = { bytes: 0, durationMs: 0 };
+    let run = { bytes: 0, durationMs: 0 };
+    const end = (): void => {
+      if (run.durationMs >= linkBusyMsMin) add(all, run);
+      run = { bytes: 0, durationMs: 0 };
+    };
     for (const interval of this.#intervals) {
-      if (!interval.isBusy) continue;
-      bytes += interval.bytes;
-      durationMs += interval.durationMs;
+      if (interval.isBusy) add(run, interval);
+      else end();
     }
-    this.#bandwidthBytesPerS = durationMs < linkBusyMsMin ? undefined : (bytes / durationMs) * MS_PER_S;
+    end();
+    this.#bandwidthBytesPerS = all.durationMs === 0 ? undefined : (all.bytes / all.durationMs) * MS_PER_S;
   }
 
   /** Of a long migration the report has fewer estimates per second. */
@@ -175,6 +180,16 @@ export class LinkEstimator {
       leastRoundTripMs: this.leastRoundTripMs,
     });
   }
+}
+
+interface Stretch {
+  bytes: number;
+  durationMs: number;
+}
+
+function add(to: Stretch, { bytes, durationMs }: Readonly<Stretch>): void {
+  to.bytes += bytes;
+  to.durationMs += durationMs;
 }
 
 function noWay(): Shortest {

@@ -86,6 +86,8 @@ export class PageSender {
    */
   #sent = false;
   #waitMs = 0;
+  /** When the frame that is given to a socket now began to be. */
+  #frameAtMs = 0;
   #full: ChannelSender | undefined;
 
   /**
@@ -281,7 +283,7 @@ export class PageSender {
 
   #sendLong(sender: ChannelSender, firstPage: number, pageCount: number): void {
     const start = firstPage * PAGE_BYTES;
-    const before = sender.sentBytes;
+    const before = this.#beginFrame(sender);
     const run = { firstPage, pageCount, kind: RunKind.DATA };
     this.#transforms.encoder?.sentRaw(pageCount, isBusy(sender));
     sender.sendPages([run], this.#memory.subarray(start, start + pageCount * PAGE_BYTES));
@@ -330,7 +332,7 @@ export class PageSender {
       );
       return;
     }
-    const before = sender.sentBytes;
+    const before = this.#beginFrame(sender);
     sender.sendPages(runs, buffer?.subarray(0, pages * PAGE_BYTES), () => this.#recycle(buffer));
     this.#account(sender, before);
   }
@@ -366,7 +368,7 @@ export class PageSender {
     const written = (): void => {
       if (isInBatch) this.#recycle(bytes);
     };
-    const before = sender.sentBytes;
+    const before = this.#beginFrame(sender);
     this.#transforms.encoder?.sent(coded, isBusy(sender));
     const isPlain = runs.every(({ kind }) => kind === RunKind.DATA || kind === RunKind.ZERO);
     if (isPlain && codec === WireCodec.NONE) sender.sendPages(runs, payload, written);
@@ -384,9 +386,15 @@ export class PageSender {
     if (buffer?.byteLength === gatheredPagesMax * PAGE_BYTES) this.#buffers.push(buffer);
   }
 
+  /** A frame is about to be given to a socket: what the system does meanwhile counts. Answers what was sent before. */
+  #beginFrame(sender: ChannelSender): number {
+    this.#frameAtMs = nowMs();
+    return sender.sentBytes;
+  }
+
   #account(sender: ChannelSender, sentBytesBefore: number): void {
     this.#sent = true;
-    const atMs = nowMs();
+    const atMs = this.#frameAtMs;
     this.onSent?.(atMs, this.#limit.frameMs);
     this.#waitMs = Math.max(this.#waitMs, this.#limit.spend(sender.sentBytes - sentBytesBefore, atMs));
     if (sender.isFull) this.#full = sender;

@@ -21,11 +21,15 @@ export const DELAY_RULE = {
   freeSteps: 3,
   freeFactor: 1.25,
   riseFactor: 1.05,
-  /** Of what the link gives, per target that the queue is off. */
+  /** Near the target, per target that the queue is shorter. */
   riseGain: 0.1,
-  fallGain: 0.25,
-  /** Of the queue's excess, in targets. */
-  excessMax: 2,
+  /** A queue is to be gone in so many steps, for which at most this share is given up. */
+  drainSteps: 2,
+  fallMax: 0.5,
+  /** What the link gave counts less with each step, and with each on which a queue is drained; back to this share of it it goes fast. */
+  memory: 0.98,
+  fallMemory: 0.8,
+  returnShare: 0.95,
   /** Whoever did not use this share of what it might take does not know that it could take more. */
   usedShare: 0.7,
   drainEveryMs: 4000,
@@ -52,6 +56,8 @@ export class DelayControl {
   readonly #maxBytesPerS: number;
   #bytesPerS: number;
   #mostBytesPerS = 0;
+  /** The most that the link gave lately: back to there it goes fast. */
+  #givenBytesPerS = 0;
   #isStarting = true;
   #freeSteps = 0;
   #nextStepMs = Number.NEGATIVE_INFINITY;
@@ -78,7 +84,7 @@ export class DelayControl {
 
   step(sample: DelaySample): void {
     const { nowMs, bandwidthBytesPerS, roundTripMs = 0 } = sample;
-    this.#nextStepMs = nowMs + Math.max(DELAY_RULE.stepMs, roundTripMs);
+    this.#nextStepMs = nowMs + stepMs(roundTripMs);
     this.#drainAtMs ??= nowMs + DELAY_RULE.drainEveryMs;
     this.#mostBytesPerS = Math.max(this.#mostBytesPerS, bandwidthBytesPerS ?? 0);
     if (this.#isDraining || this.#hasDrained) {
@@ -93,26 +99,31 @@ export class DelayControl {
     this.#drainAtMs = nowMs + DELAY_RULE.drainEveryMs;
   }
 
-  #steer({ queueMs, bandwidthBytesPerS, arrivedBytesPerS }: DelaySample): void {
+  #steer({ queueMs, bandwidthBytesPerS, arrivedBytesPerS, roundTripMs = 0 }: DelaySample): void {
     if (queueMs === undefined) return;
-    const { targetMs, queuedMs, excessMax, riseGain, fallGain } = DELAY_RULE;
-    const off = (targetMs - queueMs) / targetMs;
+    const { targetMs, queuedMs, memory, fallMemory, drainSteps, fallMax, riseGain, usedShare } = DELAY_RULE;
+    const wasQueued = this.#freeSteps === 0;
     this.#freeSteps = queueMs < queuedMs ? this.#freeSteps + 1 : 0;
-    if (off < 0) this.#isStarting = false;
-    if (off < 0) {
-      const given = Math.min(this.#bytesPerS, bandwidthBytesPerS ?? this.#bytesPerS);
-      this.#take(given * (1 - fallGain * Math.min(-off, excessMax)));
-    } else if (this.#freeSteps === 0 && bandwidthBytesPerS !== undefined) {
-      this.#take(bandwidthBytesPerS * (1 + riseGain * off));
-    } else if ((arrivedBytesPerS ?? 0) >= this.#bytesPerS * DELAY_RULE.usedShare) {
-      this.#take(this.#bytesPerS * this.#riseFactor);
-    }
+    this.#givenBytesPerS = Math.max(bandwidthBytesPerS ?? 0, this.#givenBytesPerS * memory);
+    if (queueMs > targetMs) {
+      // A thread that did not run makes a queue as well, which is gone by the next step.
+      if (!wasQueued) return;
+      this.#isStarting = false;
+      this.#givenBytesPerS = Math.max(bandwidthBytesPerS ?? 0, this.#givenBytesPerS * fallMemory);
+      const drainMs = drainSteps * stepMs(roundTripMs);
+      const given = bandwidthBytesPerS ?? this.#bytesPerS;
+      this.#take(given * (1 - Math.min((queueMs - targetMs / 2) / drainMs, fallMax)));
+    } else if (this.#freeSteps === 0) {
+      this.#take(this.#bytesPerS * (1 + riseGain * (1 - queueMs / targetMs)));
+    } else if ((arrivedBytesPerS ?? 0) >= this.#bytesPerS * usedShare) this.#rise();
   }
 
-  get #riseFactor(): number {
-    const { startFactor, freeSteps, freeFactor, riseFactor } = DELAY_RULE;
-    if (this.#isStarting) return startFactor;
-    return this.#freeSteps > freeSteps ? freeFactor : riseFactor;
+  #rise(): void {
+    const { startFactor, returnShare, freeSteps, freeFactor, riseFactor } = DELAY_RULE;
+    const known = this.#givenBytesPerS * returnShare;
+    if (this.#isStarting) this.#take(this.#bytesPerS * startFactor);
+    else if (this.#bytesPerS < known) this.#take(Math.min(this.#bytesPerS * startFactor, known));
+    else this.#take(this.#bytesPerS * (this.#freeSteps > freeSteps ? freeFactor : riseFactor));
   }
 
   #take(bytesPerS: number): void {
@@ -120,4 +131,9 @@ export class DelayControl {
     const floor = Math.max(this.#mostBytesPerS * floorShare, floorBytesPerS);
     this.#bytesPerS = Math.min(Math.max(bytesPerS, floor), this.#maxBytesPerS);
   }
+}
+
+/** What was done is seen a way there and back later. */
+function stepMs(roundTripMs: number): number {
+  return Math.max(DELAY_RULE.stepMs, roundTripMs);
 }
