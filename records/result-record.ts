@@ -6,6 +6,8 @@
 
 import { z } from 'zod';
 import { throttleSchema } from './throttle-record.ts';
+import { backgroundSchema } from './background-record.ts';
+import { estimatesSchema } from './estimates-record.ts';
 
 const ms = () => z.number().nullable();
 const count = () => z.number().nonnegative().nullable();
@@ -212,6 +214,12 @@ export const trialRecordSchema = z.strictObject({
   destination: z.string().nullable(),
   audit: audit.nullable().describe('null when the guest was not audited.'),
   network: network.nullable().describe('null when the links were not shaped.'),
+  estimates: estimatesSchema
+    .nullable()
+    .describe('What the source believed of the link; null when the links were not shaped.'),
+  background: backgroundSchema
+    .nullable()
+    .describe('What became of other traffic on the link; null when there was none.'),
   clients: z
     .array(client)
     .nullable()

@@ -96,6 +96,8 @@ export function emptyTrial(
     destination: null,
     audit: null,
     network: null,
+    estimates: null,
+    background: null,
     clients: null,
   };
 }

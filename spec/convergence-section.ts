@@ -18,7 +18,41 @@ import {
 import type { Convergence, Goal } from '../proto/generated/godwit/v1/migration.ts';
 import { choice, flag, integer, listable, quantity, section } from './fields.ts';
 import type { PlainMapping } from './plain-values.ts';
+import type { BrokenRule } from './problems.ts';
 import { bandwidth, duration } from './units.ts';
+
+/** A max-bandwidth that is none: what others leave of the link is taken. */
+export const ADAPTIVE = 'adaptive';
+
+/** A max-bandwidth, or that word. */
+export function orAdaptive<Schema extends z.ZodType>(schema: Schema) {
+  const word = z.literal(ADAPTIVE);
+  return z.union([schema, word], {
+    error: (issue) => {
+      const [[first] = []] = (issue as unknown as z.core.$ZodRawIssue<z.core.$ZodIssueInvalidUnion>).errors;
+      return `${first?.message}, or ${ADAPTIVE}`;
+    },
+  });
+}
+
+/** Every value of a max-bandwidth as the contract has it. */
+export function maxBandwidthBytesPerS(value: number | typeof ADAPTIVE): number {
+  return value === ADAPTIVE ? 0 : value;
+}
+
+/** Two keys that say different things of what is taken of the link. @param written the keys that the file has */
+export function bandwidthRules(
+  migration: { readonly 'max-bandwidth': unknown; readonly 'bandwidth-rule': unknown },
+  written: readonly string[],
+): BrokenRule[] {
+  const rule = migration['bandwidth-rule'];
+  const isSaid = written.includes('bandwidth-rule') && rule !== 'delay';
+  if (migration['max-bandwidth'] !== ADAPTIVE || !isSaid) return [];
+  const message =
+    `found ${String(rule)}, and max-bandwidth says ${ADAPTIVE}, which is delay; allowed is delay here, ` +
+    'or another max-bandwidth';
+  return [{ path: ['migration', 'bandwidth-rule'], message, because: [['migration', 'max-bandwidth']] }];
+}
 
 const percent = (min: number) => {
   const error = `a number of percent from ${min} to 99`;
@@ -99,6 +133,7 @@ export type ConvergenceKey = keyof typeof convergenceKeys;
 
 /** One value for each key. */
 export interface ConvergenceValues {
+  readonly 'max-bandwidth'?: number | typeof ADAPTIVE;
   readonly 'stop-rule': (typeof STOP_RULES.names)[number];
   readonly 'downtime-ramp': (typeof DOWNTIME_RAMPS.names)[number];
   readonly 'downtime-ramp-step': number;
@@ -140,7 +175,9 @@ export function resolveConvergence(values: ConvergenceValues): Convergence {
     skip: SKIPS.of(values.skip),
     dirtyLast: values['dirty-last'],
     freePages: FREE_PAGES.of(values['free-pages']),
-    bandwidthRule: BANDWIDTH_RULES.of(values['bandwidth-rule']),
+    bandwidthRule: BANDWIDTH_RULES.of(
+      values['max-bandwidth'] === ADAPTIVE ? 'delay' : values['bandwidth-rule'],
+    ),
     minBandwidthBytesPerS: values['min-bandwidth'],
     completionTimeoutPerGibMs: values['completion-timeout-per-gib'],
     progressTimeoutMs: values['progress-timeout'],

@@ -22,7 +22,7 @@ import { PAGE_BYTES } from '../proto/page.ts';
 import { transformsOf } from '../proto/transforms.ts';
 import { WORKLOAD_REGISTRY } from '../workloads/registry.ts';
 import { answersRequests, type ResolvedClients, resolveClients } from './clients-section.ts';
-import { resolveConvergence } from './convergence-section.ts';
+import { maxBandwidthBytesPerS, resolveConvergence } from './convergence-section.ts';
 import type { MigrationKey } from './migration-keys.ts';
 import { plainOptions } from './migration-plain.ts';
 import type { ResolvedNetwork } from './network-plan.ts';
@@ -124,7 +124,7 @@ function resolveNetwork(
   spec: Spec,
   file: string,
 ): { network: ResolvedNetwork; problems: Resolution['traceProblems'] } {
-  const { link, hosts, pairs, sites, 'site-links': siteLinks, schedule, faults } = spec;
+  const { link, hosts, pairs, sites, 'site-links': siteLinks, schedule, faults, background } = spec;
   const sections: NetworkSections = structuredClone({
     link,
     hosts,
@@ -133,6 +133,7 @@ function resolveNetwork(
     'site-links': siteLinks,
     schedule,
     faults,
+    background,
   });
   const traces: Record<string, readonly RatePoint[]> = {};
   const problems: { path: Path; message: string }[] = [];
@@ -278,7 +279,7 @@ function migrationOptions(migration: SingleMigration, roundsUnsaid: number): Mig
     technique: migration.technique,
     channels: migration.channels,
     downtimeLimitMs: migration['downtime-limit'],
-    maxBandwidthBytesPerS: migration['max-bandwidth'],
+    maxBandwidthBytesPerS: maxBandwidthBytesPerS(migration['max-bandwidth']),
     limitFinalRound: migration['limit-final-round'],
     maxRounds: migration['max-rounds'],
     minDirtyPages: BigInt(migration['min-dirty-pages']),

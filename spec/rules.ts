@@ -7,6 +7,7 @@ import { pageSharesFit } from '../proto/guest-spec.ts';
 import { ANSWERING_WORKLOADS } from '../proto/names.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
 import { answersRequests } from './clients-section.ts';
+import { bandwidthRules } from './convergence-section.ts';
 import { hasPush, MIGRATION_KEYS, migrationKeys } from './migration-keys.ts';
 import { networkRules } from './network-rules.ts';
 import type { BrokenRule, Path } from './problems.ts';
@@ -31,6 +32,7 @@ export function brokenRules(
     ...contentRules(guest.content),
     ...workloadRules(guest.workload, guest.memory),
     ...variantRules(spec.migration),
+    ...bandwidthRules(spec.migration, written),
     ...failpointRules(spec.migration),
     ...migrationKeyRules(spec.migration, written),
     ...transformsRules(spec.migration.transforms),

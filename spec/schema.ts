@@ -12,7 +12,7 @@ import { FAILPOINTS, PHASE_WORKLOADS, TECHNIQUES, WORKLOADS } from '../proto/nam
 import { PAGE_BYTES } from '../proto/page.ts';
 import { WORKLOAD_LIMITS } from '../workloads/workload-problems.ts';
 import { clientsSection } from './clients-section.ts';
-import { convergenceKeys } from './convergence-section.ts';
+import { convergenceKeys, orAdaptive } from './convergence-section.ts';
 import {
   choice,
   flag,
@@ -172,9 +172,9 @@ const migration = section({
   'downtime-limit': listable(timeUpTo(MIGRATION_LIMITS.downtimeLimitMsMax))
     .prefault(duration.format(DEFAULTS.downtimeLimitMs))
     .describe('Switch over once the rest should take less than this.'),
-  'max-bandwidth': listable(bandwidthLimit())
+  'max-bandwidth': orAdaptive(listable(bandwidthLimit()))
     .prefault(bandwidth.format(DEFAULTS.maxBandwidthBytesPerS))
-    .describe('What the migration may use of the link.'),
+    .describe('What the migration may use of the link; adaptive: what others leave (bandwidth-rule: delay).'),
   'limit-final-round': listable(flag())
     .default(DEFAULTS.limitFinalRound)
     .describe('Whether max-bandwidth also holds back what is sent in the pause.'),

@@ -14,6 +14,7 @@ import {
   percentText,
   UNKNOWN,
 } from './measures.ts';
+import { backgroundTable, estimateTable } from './network-table.ts';
 import { tableText } from './table.ts';
 import { throttleTable } from './throttle-table.ts';
 import { transformTable } from './transform-table.ts';
@@ -43,6 +44,8 @@ export function summaryText(trials: readonly TrialRecord[]): string {
     ...transformTable(groups),
     ...clientTable(trials),
     ...linkTable(trials),
+    ...estimateTable(trials),
+    ...backgroundTable(trials),
   ];
   return [...tables, ...notes(trials)].join('\n');
 }

@@ -11,7 +11,7 @@
  */
 
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
-import { Compression, DedupScope, type TransformReport } from '../../proto/generated/godwit/v1/migration.ts';
+import { DedupScope, type TransformReport } from '../../proto/generated/godwit/v1/migration.ts';
 import { mayHaveLatePages } from '../../proto/migration-options.ts';
 import { transformsOf } from '../../proto/transforms.ts';
 import { nowMs } from '../clock.ts';
@@ -95,9 +95,12 @@ export class DestinationSide {
   readonly #pageCount: number;
   readonly #memory: ReceivedMemory;
   readonly #decoder: PageDecoder;
-  /** Whether the source chooses codecs by what arrives, and what it has not been told of that. */
-  readonly #isAdaptive: boolean;
+  /** What the source has not been told of what was placed. */
   #arrivedBytes = 0;
+  #receivedAtMs = 0;
+  /** When it was last told, and whether it will be soon. */
+  #toldAtMs = 0;
+  #willTell = false;
   #channels: DestinationChannel[] = [];
   readonly #priority: PriorityChannel | undefined;
   readonly #ledgerReceiver: LedgerReceiver;
@@ -128,7 +131,6 @@ export class DestinationSide {
     const shares = data.lent && new SharedArrival(data.lent, this.#memory, data.options.channels);
     const transforms = transformsOf(data.options);
     this.#sealing = new Sealing('destination', transforms.encryption);
-    this.#isAdaptive = transforms.compression === Compression.COMPRESSION_ADAPTIVE;
     const context = { transforms, received: this.#memory, digests: shares?.restorer };
     this.#decoder = new PageDecoder(this.#memory, restorersOf(context));
     this.shares = shares;
@@ -189,6 +191,7 @@ export class DestinationSide {
       received: (byteCount) => {
         this.#receivedBytes += byteCount;
         this.#silence.touch();
+        this.#onReceived();
       },
       place: (frame) => this.#place(channel, placer, frame),
       frame: (frame, payload) => this.#onFrame(channel, placer, frame, payload),
@@ -373,7 +376,8 @@ export class DestinationSide {
     placer.place(frame);
     if (!this.#isWhole) {
       this.shares?.placed(frame);
-      if (this.#isAdaptive) this.#tellArrived(frame.payloadBytes);
+      this.#arrivedBytes += frame.payloadBytes;
+      this.#tellSoon();
       return;
     }
     this.paging.placed(frame);
@@ -381,15 +385,32 @@ export class DestinationSide {
     if (bytes > 0) this.#main.sender.send('PLACED', { bytes });
   }
 
-  /** Soon tells the source what has arrived since it was last told. */
-  #tellArrived(byteCount: number): void {
-    this.#arrivedBytes += byteCount;
-    if (this.#arrivedBytes > byteCount) return;
+  /** What comes first after a silence is told at once: it waited for nothing. */
+  #onReceived(): void {
+    if (this.#stage !== 'moving') return;
+    this.#receivedAtMs = nowMs();
+    if (this.#receivedAtMs - this.#toldAtMs < MOVER_LIMITS.arrivedIntervalMs) this.#tellSoon();
+    else if (!this.#willTell) this.#tellArrived();
+  }
+
+  #tellSoon(): void {
+    if (this.#willTell) return;
+    this.#willTell = true;
     setTimeout(() => {
-      const bytes = Math.min(this.#arrivedBytes, WIRE_LIMITS.arrivedBytesMax);
-      this.#arrivedBytes = 0;
-      if (this.#stage === 'moving') this.#main.sender.send('ARRIVED', { bytes });
+      this.#willTell = false;
+      this.#tellArrived();
     }, MOVER_LIMITS.arrivedIntervalMs);
+  }
+
+  /** Tells the source what has arrived since it was last told. */
+  #tellArrived(): void {
+    if (this.#stage !== 'moving') return;
+    const bytes = Math.min(this.#arrivedBytes, WIRE_LIMITS.arrivedBytesMax);
+    this.#arrivedBytes = 0;
+    const receivedBytes = this.#receivedBytes;
+    this.#toldAtMs = nowMs();
+    const times = { receivedAtMs: this.#receivedAtMs, saidAtMs: this.#toldAtMs };
+    this.#main.sender.send('ARRIVED', { bytes, receivedBytes, ...times });
   }
 
   #onControl(channel: DestinationChannel, frame: ControlFrame, payload: Uint8Array): void {

@@ -61,7 +61,7 @@ export const MOVER_LIMITS = {
   limitWaitMsMin: 1,
   /** How long the sender scans memory without listening to anybody. */
   breathMs: 20,
-  /** How often the destination tells what has arrived, where the choice of a codec depends on it. */
+  /** How often the destination tells what has arrived, while anything does. */
   arrivedIntervalMs: 5,
   /** How often the destination tells that bytes still arrive. */
   aliveIntervalMs: 1000,
@@ -88,6 +88,16 @@ export const MOVER_LIMITS = {
   /** Round trips that measure the offset of two machines' clocks. */
   clockSamples: 8,
   progressIntervalMs: 50,
+  /** Over so long the link's rate is measured, of which bytes must have waited for it for at least so long. */
+  linkWindowMs: 400,
+  linkBusyMsMin: 40,
+  /** What waits for less may have waited for a thread. */
+  linkQueueMsMin: 2.5,
+  /** For so long the shortest way counts, and once more. */
+  linkPeriodMs: 5000,
+  /** How often an estimate of the link goes into the report, and how many there are at most. */
+  estimateIntervalMs: 100,
+  estimatesMax: 600,
   /** How often those are asked who steer a pre-copy while it sends a round. */
   governorTickMs: 50,
   /** KubeVirt's monitor: how often it looks whether there is progress. */

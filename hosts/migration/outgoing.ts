@@ -358,6 +358,13 @@ export class OutgoingMigration {
       postcopyPushedPages: BigInt(board.postcopyPushedPages),
       switchRequestedMs: this.#switchRequestedAtMs === 0 ? 0 : this.#switchRequestedAtMs - this.#acceptedAtMs,
       arrival: undefined,
+      roundTripMs: known(board.roundTripMs),
+      leastRoundTripMs: known(board.leastRoundTripMs),
     };
   }
+}
+
+/** What a board says that has no value yet. */
+function known(ms: number): number | undefined {
+  return Number.isNaN(ms) || ms === 0 ? undefined : ms;
 }

@@ -89,12 +89,16 @@ export class PageSender {
   #lastPage = 0;
   /** How the migration stands. */
   phase: MovePhase = MovePhase.RUNNING;
+  /** Is told when a frame is given to a socket, and how long one takes under the limit. */
+  onSent: ((nowMs: number, frameMs: number) => void) | undefined;
   /**
    * Since the last look: whether a frame was sent, how long the limit wants a pause, and which channel is
    * full.
    */
   #sent = false;
   #waitMs = 0;
+  /** When the frame that is given to a socket now began to be. */
+  #frameAtMs = 0;
   #full: ChannelSender | undefined;
 
   /**
@@ -137,7 +141,11 @@ export class PageSender {
 
   /** From now on another bandwidth limit holds. */
   set limit(limit: BandwidthLimit) {
+    // What was not sent under the one before is not made up for.
+    limit.begin(nowMs());
     this.#limit = limit;
+    this.#framePagesMax = limit.framePagesMax;
+    this.#transforms.encoder?.limited(limit.bytesPerS);
   }
 
   /**
@@ -320,7 +328,7 @@ export class PageSender {
 
   #sendLong(sender: ChannelSender, firstPage: number, pageCount: number): void {
     const start = firstPage * PAGE_BYTES;
-    const before = sender.sentBytes;
+    const before = this.#beginFrame(sender);
     const run = { firstPage, pageCount, kind: RunKind.DATA };
     this.#transforms.encoder?.sentRaw(pageCount, isBusy(sender));
     sender.sendPages([run], this.#memory.subarray(start, start + pageCount * PAGE_BYTES));
@@ -334,9 +342,10 @@ export class PageSender {
 
   #gather(gathering: Gathering, firstPage: number, pageCount: number): void {
     const pagesMax = Math.min(this.#framePagesMax, gatheredPagesMax);
-    if (gathering.runs.length === this.#frameRunsMax || gathering.pages + pageCount > pagesMax) {
-      this.#flush(gathering);
-    }
+    // Under another limit than this one it may have got a smaller buffer.
+    const room = (gathering.buffer?.byteLength ?? Number.POSITIVE_INFINITY) / PAGE_BYTES;
+    const isFull = gathering.pages + pageCount > Math.min(pagesMax, room);
+    if (gathering.runs.length === this.#frameRunsMax || isFull) this.#flush(gathering);
     // Slow links have small frames in small buffers, so that what waits in the socket does not hold large
     // ones.
     const isSmall = this.#transforms.encoder === undefined && pagesMax < gatheredPagesMax;
@@ -368,7 +377,7 @@ export class PageSender {
       );
       return;
     }
-    const before = sender.sentBytes;
+    const before = this.#beginFrame(sender);
     sender.sendPages(runs, buffer?.subarray(0, pages * PAGE_BYTES), () => this.#recycle(buffer));
     this.#account(sender, before);
   }
@@ -404,7 +413,7 @@ export class PageSender {
     const written = (): void => {
       if (isInBatch) this.#recycle(bytes);
     };
-    const before = sender.sentBytes;
+    const before = this.#beginFrame(sender);
     this.#transforms.encoder?.sent(coded, isBusy(sender));
     const isPlain = runs.every(({ kind }) => kind === RunKind.DATA || kind === RunKind.ZERO);
     if (isPlain && codec === WireCodec.NONE) sender.sendPages(runs, payload, written);
@@ -422,9 +431,17 @@ export class PageSender {
     if (buffer?.byteLength === gatheredPagesMax * PAGE_BYTES) this.#buffers.push(buffer);
   }
 
+  /** A frame is about to be given to a socket: what the system does meanwhile counts. Answers what was sent before. */
+  #beginFrame(sender: ChannelSender): number {
+    this.#frameAtMs = nowMs();
+    return sender.sentBytes;
+  }
+
   #account(sender: ChannelSender, sentBytesBefore: number): void {
     this.#sent = true;
-    this.#waitMs = Math.max(this.#waitMs, this.#limit.spend(sender.sentBytes - sentBytesBefore, nowMs()));
+    const atMs = this.#frameAtMs;
+    this.onSent?.(atMs, this.#limit.frameMs);
+    this.#waitMs = Math.max(this.#waitMs, this.#limit.spend(sender.sentBytes - sentBytesBefore, atMs));
     if (sender.isFull) this.#full = sender;
   }
 }

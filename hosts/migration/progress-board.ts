@@ -18,6 +18,9 @@ const FIELDS = [
   'transferredBytes',
   'dirtyRatePagesPerS',
   'bandwidthBytesPerS',
+  /** The way to the destination and back, now and at its shortest; not a number while it is not known. */
+  'roundTripMs',
+  'leastRoundTripMs',
   /** What a page with content costs on the wire; 0 while it is not known. */
   'pageBytes',
   'expectedDowntimeMs',

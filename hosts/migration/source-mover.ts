@@ -279,6 +279,7 @@ export class SourceMover {
       decisions: [...(this.#side?.decisions ?? [])],
       throttle: this.#side?.throttleReport,
       freePages: this.#side?.freePagesReport(),
+      networkEstimates: [...(this.#side?.networkEstimates ?? [])],
     };
   }
 }

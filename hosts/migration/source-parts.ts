@@ -54,6 +54,13 @@ export function allChannels({ channels, priority }: SourceConnections): SourceCh
   return priority === undefined ? [...channels] : [...channels, priority];
 }
 
+/** Bytes that the destination is to read on the channels for pages. */
+export function streamBytesOf({ channels }: SourceConnections): number {
+  let bytes = 0;
+  for (const { sender } of channels) bytes += sender.streamBytes;
+  return bytes;
+}
+
 /** Bytes given to the sockets of these connections so far. */
 export function sentBytesOf(connections: SourceConnections): number {
   return allChannels(connections).reduce((sum, { sender }) => sum + sender.sentBytes, 0);

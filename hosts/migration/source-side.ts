@@ -7,6 +7,7 @@ import { nextTick } from 'node:process';
 import {
   type Decision,
   type FreePagesReport,
+  type NetworkEstimate,
   OnTimeout,
   type PostcopySourceReport,
   type RoundReport,
@@ -29,6 +30,7 @@ import { BandwidthLimit } from './bandwidth-limit.ts';
 import { WireViolation } from './channel-receiver.ts';
 import { Estimates } from './estimates.ts';
 import { MOVER_LIMITS } from './limits.ts';
+import { LinkEstimator } from './link-estimator.ts';
 import { PageSender } from './page-sender.ts';
 import { PageServer } from './page-server.ts';
 import { PageSet } from './page-set.ts';
@@ -40,7 +42,7 @@ import type { PrecopyView } from './precopy/precopy-view.ts';
 import { RoundsEnd } from './precopy/rounds-end.ts';
 import { Reins } from './precopy/throttles/reins.ts';
 import { pauseFor } from './silence.ts';
-import { type SourceParts, sentBytesOf } from './source-parts.ts';
+import { type SourceParts, sentBytesOf, streamBytesOf } from './source-parts.ts';
 import { SwitchRequest } from './switch-request.ts';
 import { Switchover } from './switchover.ts';
 
@@ -69,7 +71,8 @@ export class SourceSide {
   /** What pages pass in batches, if anything. */
   readonly #encoder: PageEncoder | undefined;
   readonly #pageSender: PageSender;
-  readonly #estimates = new Estimates();
+  readonly #link: LinkEstimator;
+  readonly #estimates: Estimates;
   readonly #log = new DecisionLog();
   /** What steers the rounds. */
   readonly #governors: readonly Governor[];
@@ -108,19 +111,18 @@ export class SourceSide {
       : undefined;
     const pageTransforms = { zero: transforms.zero, encoder: this.#encoder };
     this.#pageSender = new PageSender(shared.memory, senders, limit, parts.signal, pageTransforms);
+    this.#link = new LinkEstimator(() => streamBytesOf(parts));
+    this.#estimates = new Estimates(this.#link);
+    this.#pageSender.onSent = (atMs, frameMs) => this.#link.sent(atMs, frameMs);
     this.#roundsEnd = new RoundsEnd({
       ...{ options, acceptedAtMs: parts.data.acceptedAtMs, memoryBytes: Number(shared.spec.memoryBytes) },
       ...{ switchRequest: new SwitchRequest(parts.data.switchRequest), log: this.#log, say: parts.say },
     });
     this.#reins = Reins.of(shared, this.#control, options);
-    this.#governors = governorsOf({
-      parts,
-      pageSender: this.#pageSender,
-      log: this.#log,
-      reins: this.#reins,
-    });
+    const steered = { pageSender: this.#pageSender, link: this.#link, log: this.#log, reins: this.#reins };
+    this.#governors = governorsOf({ parts, ...steered });
     if (comparesGuests(transforms)) this.#answerWanted();
-    parts.channels[0]?.answer('ARRIVED', ({ bytes }) => this.#encoder?.placed(bytes));
+    this.#answerArrived();
     this.switching = new Switchover(parts, this.#control);
   }
 
@@ -156,6 +158,11 @@ export class SourceSide {
   /** How the guest was slowed, if a rule was to. */
   get throttleReport(): ThrottleReport | undefined {
     return this.#reins?.report();
+  }
+
+  /** What the link gave while the migration ran. */
+  get networkEstimates(): readonly NetworkEstimate[] {
+    return this.#link.estimates;
   }
 
   /** Ends the threads that it started, and lets go of the guest's reins. */
@@ -197,6 +204,18 @@ export class SourceSide {
     const { maxBandwidthBytesPerS, limitFinalRound } = this.#parts.data.options;
     const limitBytesPerS = this.switching.isPaused && !limitFinalRound ? 0 : maxBandwidthBytesPerS;
     this.#encoder?.roundBegins(this.#pages.subarray(0, pageCount), limitBytesPerS);
+  }
+
+  /** The destination says at any time what has arrived. */
+  #answerArrived(): void {
+    const [main] = this.#parts.channels;
+    main?.answer('ARRIVED', ({ bytes, ...arrived }) => {
+      if (!this.#link.arrived(arrived, nowMs())) {
+        main.lose(new WireViolation(`ARRIVED tells of ${arrived.receivedBytes} bytes, which cannot be`));
+        return;
+      }
+      this.#encoder?.placed(bytes);
+    });
   }
 
   /** Pages that went as a digest and that the destination has not got: they are sent again. */
@@ -479,7 +498,11 @@ export class SourceSide {
   }
 
   #report(): void {
-    this.#parts.board.transferredBytes = this.sentBytes;
+    const { board } = this.#parts;
+    board.transferredBytes = this.sentBytes;
+    board.bandwidthBytesPerS = this.#estimates.bandwidthBytesPerS;
+    board.roundTripMs = this.#link.roundTripMs ?? Number.NaN;
+    board.leastRoundTripMs = this.#link.leastRoundTripMs ?? Number.NaN;
   }
 
   /** Bytes given to all sockets so far. */

@@ -146,7 +146,12 @@ export const FRAMES = {
     pages: wholes(WIRE_LIMITS.wantedPagesMax, WIRE_LIMITS.pageCountMax - 1),
   }),
   OFFER: rule(26, 'destination', { hashes: bytes(WIRE_LIMITS.offeredHashesMax * 8) }),
-  ARRIVED: rule(27, 'destination', { bytes: whole(WIRE_LIMITS.arrivedBytesMax) }),
+  ARRIVED: rule(27, 'destination', {
+    bytes: whole(WIRE_LIMITS.arrivedBytesMax),
+    receivedBytes: whole(Number.MAX_SAFE_INTEGER),
+    receivedAtMs: timeMs,
+    saidAtMs: timeMs,
+  }),
   CODED: rule(24, 'source', undefined, WIRE_LIMITS.codedBytesMax),
 } as const;
 

@@ -85,6 +85,11 @@ export class AdaptiveChooser implements CodecChooser {
     this.#wake();
   }
 
+  /** From now on no more than this is sent. @param bytesPerS 0 for unlimited */
+  limited(bytesPerS: number): void {
+    this.#policy.limit(bytesPerS);
+  }
+
   coded({ choice, decodedBytes, codedBytes, cost }: CodingOutcome): void {
     const codec = CANDIDATES.indexOf(choice) + 1;
     const encodeNsPerByte = (cost.timeMs * NS_PER_MS) / decodedBytes;

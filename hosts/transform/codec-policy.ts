@@ -182,10 +182,15 @@ export class CodecPolicy {
    * @param limitBytesPerS what may be sent at most; 0 for unlimited
    */
   begin(limitBytesPerS: number): void {
-    this.#limitBytesPerNs = limitBytesPerS === 0 ? Number.POSITIVE_INFINITY : limitBytesPerS / NS_PER_S;
+    this.limit(limitBytesPerS);
     this.#flights = [];
     this.#placedBytes = this.#sentBytes;
     this.#enter(this.#current);
+  }
+
+  /** What may be sent at most from now on, bytes per second; 0 for unlimited. */
+  limit(bytesPerS: number): void {
+    this.#limitBytesPerNs = bytesPerS === 0 ? Number.POSITIVE_INFINITY : bytesPerS / NS_PER_S;
   }
 
   /** What all codecs, none left out, did to bytes like those of now. */

@@ -71,6 +71,11 @@ export class PageEncoder {
     for (const stage of this.#stages) stage.roundBegins(pages);
   }
 
+  /** From now on no more than this is sent. @param bytesPerS 0 for unlimited */
+  limited(bytesPerS: number): void {
+    this.#adaptive?.limited(bytesPerS);
+  }
+
   /** The destination could not make a page of what was sent in this round. Answers whether that can be so. */
   refused(page: number): boolean {
     const answers = this.#stages.map((stage) => stage.refused(page));

@@ -1120,7 +1120,12 @@ export interface MigrationProgress {
   /** After so long somebody switched it to post-copy by hand; 0 when nobody did. */
   switchRequestedMs: number;
   /** After a post-copy switch: what the destination says, asked a few times a second. */
-  arrival: PostcopyArrival | undefined;
+  arrival:
+    | PostcopyArrival
+    | undefined;
+  /** The way to the destination and back, with what waits for the link, and at its shortest; unset while not known. */
+  roundTripMs?: number | undefined;
+  leastRoundTripMs?: number | undefined;
 }
 
 /** Where a guest stands that runs at the destination before all its pages are there. */
@@ -1203,7 +1208,24 @@ export interface SourceReport {
     | ThrottleReport
     | undefined;
   /** Unless free pages are sent as any others. */
-  freePages: FreePagesReport | undefined;
+  freePages:
+    | FreePagesReport
+    | undefined;
+  /** What the link gave while pages moved, ten times a second, of long migrations less often; at most 600. */
+  networkEstimates: NetworkEstimate[];
+}
+
+/** What the source knew of the link at a time. Unset is what it did not know. */
+export interface NetworkEstimate {
+  /** The source's monotonic clock, ms. */
+  atMs: number;
+  /** What the link gives this migration; known only while bytes wait for it. */
+  bandwidthBytesPerS?:
+    | number
+    | undefined;
+  /** There and back, with what waits for the link, and at its shortest. */
+  roundTripMs?: number | undefined;
+  leastRoundTripMs?: number | undefined;
 }
 
 /** How a guest was slowed while it migrated. */
@@ -2925,6 +2947,8 @@ function createBaseMigrationProgress(): MigrationProgress {
     postcopyPushedPages: 0n,
     switchRequestedMs: 0,
     arrival: undefined,
+    roundTripMs: undefined,
+    leastRoundTripMs: undefined,
   };
 }
 
@@ -2995,6 +3019,12 @@ export const MigrationProgress: MessageFns<MigrationProgress> = {
     }
     if (message.arrival !== undefined) {
       PostcopyArrival.encode(message.arrival, writer.uint32(138).fork()).join();
+    }
+    if (message.roundTripMs !== undefined) {
+      writer.uint32(321).double(message.roundTripMs);
+    }
+    if (message.leastRoundTripMs !== undefined) {
+      writer.uint32(329).double(message.leastRoundTripMs);
     }
     return writer;
   },
@@ -3148,6 +3178,22 @@ export const MigrationProgress: MessageFns<MigrationProgress> = {
             message.arrival = PostcopyArrival.decode(reader, reader.uint32());
             continue;
           }
+          case 40: {
+            if (tag !== 321) {
+              break;
+            }
+
+            message.roundTripMs = reader.double();
+            continue;
+          }
+          case 41: {
+            if (tag !== 329) {
+              break;
+            }
+
+            message.leastRoundTripMs = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3223,6 +3269,16 @@ export const MigrationProgress: MessageFns<MigrationProgress> = {
         ? globalThis.Number(object.switch_requested_ms)
         : 0,
       arrival: isSet(object.arrival) ? PostcopyArrival.fromJSON(object.arrival) : undefined,
+      roundTripMs: isSet(object.roundTripMs)
+        ? globalThis.Number(object.roundTripMs)
+        : isSet(object.round_trip_ms)
+        ? globalThis.Number(object.round_trip_ms)
+        : undefined,
+      leastRoundTripMs: isSet(object.leastRoundTripMs)
+        ? globalThis.Number(object.leastRoundTripMs)
+        : isSet(object.least_round_trip_ms)
+        ? globalThis.Number(object.least_round_trip_ms)
+        : undefined,
     };
   },
 
@@ -3279,6 +3335,12 @@ export const MigrationProgress: MessageFns<MigrationProgress> = {
     if (message.arrival !== undefined) {
       obj.arrival = PostcopyArrival.toJSON(message.arrival);
     }
+    if (message.roundTripMs !== undefined) {
+      obj.roundTripMs = floatToJson(message.roundTripMs);
+    }
+    if (message.leastRoundTripMs !== undefined) {
+      obj.leastRoundTripMs = floatToJson(message.leastRoundTripMs);
+    }
     return obj;
   },
 
@@ -3316,6 +3378,8 @@ export const MigrationProgress: MessageFns<MigrationProgress> = {
     message.arrival = (object.arrival !== undefined && object.arrival !== null)
       ? PostcopyArrival.fromPartial(object.arrival)
       : undefined;
+    message.roundTripMs = object.roundTripMs ?? undefined;
+    message.leastRoundTripMs = object.leastRoundTripMs ?? undefined;
     return message;
   },
 };
@@ -3864,6 +3928,7 @@ function createBaseSourceReport(): SourceReport {
     decisions: [],
     throttle: undefined,
     freePages: undefined,
+    networkEstimates: [],
   };
 }
 
@@ -3970,6 +4035,9 @@ export const SourceReport: MessageFns<SourceReport> = {
     }
     if (message.freePages !== undefined) {
       FreePagesReport.encode(message.freePages, writer.uint32(402).fork()).join();
+    }
+    for (const v of message.networkEstimates) {
+      NetworkEstimate.encode(v!, writer.uint32(442).fork()).join();
     }
     return writer;
   },
@@ -4195,6 +4263,14 @@ export const SourceReport: MessageFns<SourceReport> = {
             message.freePages = FreePagesReport.decode(reader, reader.uint32());
             continue;
           }
+          case 55: {
+            if (tag !== 442) {
+              break;
+            }
+
+            message.networkEstimates.push(NetworkEstimate.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4317,6 +4393,11 @@ export const SourceReport: MessageFns<SourceReport> = {
         : isSet(object.free_pages)
         ? FreePagesReport.fromJSON(object.free_pages)
         : undefined,
+      networkEstimates: globalThis.Array.isArray(object?.networkEstimates)
+        ? object.networkEstimates.map((e: any) => NetworkEstimate.fromJSON(e))
+        : globalThis.Array.isArray(object?.network_estimates)
+        ? object.network_estimates.map((e: any) => NetworkEstimate.fromJSON(e))
+        : [],
     };
   },
 
@@ -4400,6 +4481,9 @@ export const SourceReport: MessageFns<SourceReport> = {
     if (message.freePages !== undefined) {
       obj.freePages = FreePagesReport.toJSON(message.freePages);
     }
+    if (message.networkEstimates?.length) {
+      obj.networkEstimates = message.networkEstimates.map((e) => NetworkEstimate.toJSON(e));
+    }
     return obj;
   },
 
@@ -4456,6 +4540,140 @@ export const SourceReport: MessageFns<SourceReport> = {
     message.freePages = (object.freePages !== undefined && object.freePages !== null)
       ? FreePagesReport.fromPartial(object.freePages)
       : undefined;
+    message.networkEstimates = object.networkEstimates?.map((e) => NetworkEstimate.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseNetworkEstimate(): NetworkEstimate {
+  return { atMs: 0, bandwidthBytesPerS: undefined, roundTripMs: undefined, leastRoundTripMs: undefined };
+}
+
+export const NetworkEstimate: MessageFns<NetworkEstimate> = {
+  encode(message: NetworkEstimate, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.atMs !== 0) {
+      writer.uint32(9).double(message.atMs);
+    }
+    if (message.bandwidthBytesPerS !== undefined) {
+      writer.uint32(17).double(message.bandwidthBytesPerS);
+    }
+    if (message.roundTripMs !== undefined) {
+      writer.uint32(25).double(message.roundTripMs);
+    }
+    if (message.leastRoundTripMs !== undefined) {
+      writer.uint32(33).double(message.leastRoundTripMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NetworkEstimate {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNetworkEstimate();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.atMs = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.bandwidthBytesPerS = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.roundTripMs = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.leastRoundTripMs = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NetworkEstimate {
+    return {
+      atMs: isSet(object.atMs)
+        ? globalThis.Number(object.atMs)
+        : isSet(object.at_ms)
+        ? globalThis.Number(object.at_ms)
+        : 0,
+      bandwidthBytesPerS: isSet(object.bandwidthBytesPerS)
+        ? globalThis.Number(object.bandwidthBytesPerS)
+        : isSet(object.bandwidth_bytes_per_s)
+        ? globalThis.Number(object.bandwidth_bytes_per_s)
+        : undefined,
+      roundTripMs: isSet(object.roundTripMs)
+        ? globalThis.Number(object.roundTripMs)
+        : isSet(object.round_trip_ms)
+        ? globalThis.Number(object.round_trip_ms)
+        : undefined,
+      leastRoundTripMs: isSet(object.leastRoundTripMs)
+        ? globalThis.Number(object.leastRoundTripMs)
+        : isSet(object.least_round_trip_ms)
+        ? globalThis.Number(object.least_round_trip_ms)
+        : undefined,
+    };
+  },
+
+  toJSON(message: NetworkEstimate): unknown {
+    const obj: any = {};
+    if (message.atMs !== 0) {
+      obj.atMs = floatToJson(message.atMs);
+    }
+    if (message.bandwidthBytesPerS !== undefined) {
+      obj.bandwidthBytesPerS = floatToJson(message.bandwidthBytesPerS);
+    }
+    if (message.roundTripMs !== undefined) {
+      obj.roundTripMs = floatToJson(message.roundTripMs);
+    }
+    if (message.leastRoundTripMs !== undefined) {
+      obj.leastRoundTripMs = floatToJson(message.leastRoundTripMs);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<NetworkEstimate>, I>>(base?: I): NetworkEstimate {
+    return NetworkEstimate.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<NetworkEstimate>, I>>(object: I): NetworkEstimate {
+    const message = createBaseNetworkEstimate();
+    message.atMs = object.atMs ?? 0;
+    message.bandwidthBytesPerS = object.bandwidthBytesPerS ?? undefined;
+    message.roundTripMs = object.roundTripMs ?? undefined;
+    message.leastRoundTripMs = object.leastRoundTripMs ?? undefined;
     return message;
   },
 };
