@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DEADLINES_MS, PATIENCE } from '../proto/deadlines.ts';
+import { dirtyRateDeadlineMs } from '../proto/dirty-rate.ts';
 import { RpcError } from '../proto/errors.ts';
 import {
   CoordinatorServiceClient,
@@ -14,6 +15,7 @@ import {
   type GuestEntry,
   type HostEntry,
 } from '../proto/generated/godwit/v1/coordinator.ts';
+import type { DirtyRateOptions, DirtyRateReport } from '../proto/generated/godwit/v1/dirty_rate.ts';
 import type { AuditReport, GuestSpec } from '../proto/generated/godwit/v1/guest.ts';
 import type {
   MigrationOptions,
@@ -104,6 +106,16 @@ export class TestbedClient {
     const settings = { what: `audit guest ${guest}`, deadlineMs: DEADLINES_MS.guestWork };
     const { report } = await callUnary(this.#client, 'auditGuest', { guest }, settings);
     if (report === undefined) throw new Error(`audit guest ${guest}: the answer holds no report`);
+    return report;
+  }
+
+  /** How fast a guest writes pages, watched for the options' time. */
+  async measureDirtyRate(guest: string, options: DirtyRateOptions): Promise<DirtyRateReport> {
+    const what = `measure the dirty rate of guest ${guest}`;
+    const deadlineMs = dirtyRateDeadlineMs(options.calcTimeMs) + 2 * DEADLINES_MS.query;
+    const request = { guest, options };
+    const { report } = await callUnary(this.#client, 'measureDirtyRate', request, { what, deadlineMs });
+    if (report === undefined) throw new Error(`${what}: the answer holds no report`);
     return report;
   }
 

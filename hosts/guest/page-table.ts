@@ -48,9 +48,14 @@ export class PageTable {
     this.#words = new Int32Array(pageTable);
   }
 
-  /** The slow path of the write barrier: marks a page as written. Before the write itself. */
-  markDirty(page: number): void {
-    Atomics.or(this.#words, page >> 2, (PAGE_DIRTY | PAGE_ACCESSED) << ((page & 3) << 3));
+  /**
+   * The slow path of the write barrier: marks a page as written. Before the write itself. Answers whether it had no
+   * dirty mark: of several vCPUs that write a page, one hears so.
+   */
+  markDirty(page: number): boolean {
+    const shift = (page & 3) << 3;
+    const marks = Atomics.or(this.#words, page >> 2, (PAGE_DIRTY | PAGE_ACCESSED) << shift);
+    return ((marks >> shift) & PAGE_DIRTY) === 0;
   }
 
   /** The slow path of a read: the page is present. */

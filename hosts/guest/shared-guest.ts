@@ -19,6 +19,8 @@ const LENGTH_BYTES = 4;
 export const COUNTER_STRIDE = 8;
 export const COUNTER_OPERATIONS = 0;
 export const COUNTER_PAGE_WRITES = 1;
+/** Writes that found their page without a dirty mark: the vCPU was the first to write it since the mark was taken off. */
+export const COUNTER_WRITE_FAULTS = 2;
 
 export interface SharedGuest {
   readonly spec: GuestSpec;
@@ -46,8 +48,8 @@ export interface SharedGuest {
    */
   readonly vcpuStates: SharedArrayBuffer;
   /**
-   * Float64, COUNTER_STRIDE per vCPU: operations and page writes since the guest came to this host. Each vCPU
-   * writes its own line; statistics read it at any time, without ordering.
+   * Float64, COUNTER_STRIDE per vCPU: operations, page writes and write faults since the guest came to this host. Each
+   * vCPU writes its own line; statistics read it at any time, without ordering.
    */
   readonly counters: SharedArrayBuffer;
   /**
@@ -55,6 +57,11 @@ export interface SharedGuest {
    * `counters`.
    */
   readonly faults: SharedArrayBuffer;
+}
+
+/** A vCPU's line of `SharedGuest.counters`. */
+export function countersOf({ counters }: SharedGuest, vcpu: number): Float64Array<SharedArrayBuffer> {
+  return new Float64Array(counters, vcpu * COUNTER_STRIDE * Float64Array.BYTES_PER_ELEMENT, COUNTER_STRIDE);
 }
 
 /** How many pages a guest has. */

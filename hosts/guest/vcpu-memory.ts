@@ -7,7 +7,7 @@ import { workloadPageCount } from '../../proto/guest-network.ts';
 import type { GuestMemory } from '../../workloads/guest-memory.ts';
 import { laneOffsetWords, stampSeedWord, writeStamp } from '../../workloads/stamp.ts';
 import { PAGE_PRESENT, PAGE_READABLE, PAGE_READY, PageTable } from './page-table.ts';
-import { pageCountOf, type SharedGuest } from './shared-guest.ts';
+import { COUNTER_WRITE_FAULTS, countersOf, pageCountOf, type SharedGuest } from './shared-guest.ts';
 import { VcpuControl } from './vcpu-control.ts';
 import { VcpuFaults } from './vcpu-faults.ts';
 
@@ -18,6 +18,7 @@ export class VcpuMemory implements GuestMemory {
   readonly #faults: VcpuFaults;
   readonly #words: Int32Array<SharedArrayBuffer>;
   readonly #writes: Uint32Array<SharedArrayBuffer>;
+  readonly #counters: Float64Array<SharedArrayBuffer>;
   readonly #stampSeed: number;
   readonly #vcpu: number;
 
@@ -28,6 +29,7 @@ export class VcpuMemory implements GuestMemory {
     this.#faults = new VcpuFaults(shared, vcpu, this.#pageTable, control);
     this.#words = new Int32Array(shared.memory);
     this.#writes = writesOf(shared, vcpu);
+    this.#counters = countersOf(shared, vcpu);
     this.#stampSeed = stampSeedWord(shared.spec.seed);
     this.#vcpu = vcpu;
   }
@@ -52,7 +54,8 @@ export class VcpuMemory implements GuestMemory {
   /** The fault comes before the mark: while it waits, the vCPU passes safepoints. */
   #beforeWrite(page: number): void {
     if (((this.#entries[page] as number) & PAGE_PRESENT) === 0) this.#faults.await(page);
-    this.#pageTable.markDirty(page);
+    if (!this.#pageTable.markDirty(page)) return;
+    this.#counters[COUNTER_WRITE_FAULTS] = (this.#counters[COUNTER_WRITE_FAULTS] as number) + 1;
   }
 
   #beforeRead(page: number): void {

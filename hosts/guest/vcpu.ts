@@ -17,7 +17,7 @@ import { RequestServer } from './request-server.ts';
 import {
   COUNTER_OPERATIONS,
   COUNTER_PAGE_WRITES,
-  COUNTER_STRIDE,
+  countersOf,
   readVcpuState,
   type SharedGuest,
   writeVcpuState,
@@ -69,8 +69,7 @@ class Vcpu {
     if (spec.network !== undefined && index === SERVING_VCPU) {
       this.#server = new RequestServer(shared, this.#workload, this.#memory);
     }
-    const counterBytes = COUNTER_STRIDE * Float64Array.BYTES_PER_ELEMENT;
-    this.#counters = new Float64Array(shared.counters, index * counterBytes, COUNTER_STRIDE);
+    this.#counters = countersOf(shared, index);
   }
 
   run(): void {

@@ -20,6 +20,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { DirtyRateOptions, DirtyRateReport } from "./dirty_rate.ts";
 import { AuditReport, GuestSpec, GuestState, guestStateFromJSON, guestStateToJSON, OperationSeries } from "./guest.ts";
 import { HostStats } from "./host.ts";
 import { MigrationOptions, MigrationProgress, MigrationReport } from "./migration.ts";
@@ -221,6 +222,15 @@ export interface CoordinatorServiceAuditGuestRequest {
 
 export interface CoordinatorServiceAuditGuestResponse {
   report: AuditReport | undefined;
+}
+
+export interface CoordinatorServiceMeasureDirtyRateRequest {
+  guest: string;
+  options: DirtyRateOptions | undefined;
+}
+
+export interface CoordinatorServiceMeasureDirtyRateResponse {
+  report: DirtyRateReport | undefined;
 }
 
 export interface CoordinatorServiceMigrateRequest {
@@ -3148,6 +3158,170 @@ export const CoordinatorServiceAuditGuestResponse: MessageFns<CoordinatorService
   },
 };
 
+function createBaseCoordinatorServiceMeasureDirtyRateRequest(): CoordinatorServiceMeasureDirtyRateRequest {
+  return { guest: "", options: undefined };
+}
+
+export const CoordinatorServiceMeasureDirtyRateRequest: MessageFns<CoordinatorServiceMeasureDirtyRateRequest> = {
+  encode(message: CoordinatorServiceMeasureDirtyRateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.guest !== "") {
+      writer.uint32(10).string(message.guest);
+    }
+    if (message.options !== undefined) {
+      DirtyRateOptions.encode(message.options, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoordinatorServiceMeasureDirtyRateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoordinatorServiceMeasureDirtyRateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.guest = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.options = DirtyRateOptions.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CoordinatorServiceMeasureDirtyRateRequest {
+    return {
+      guest: isSet(object.guest) ? globalThis.String(object.guest) : "",
+      options: isSet(object.options) ? DirtyRateOptions.fromJSON(object.options) : undefined,
+    };
+  },
+
+  toJSON(message: CoordinatorServiceMeasureDirtyRateRequest): unknown {
+    const obj: any = {};
+    if (message.guest !== "") {
+      obj.guest = message.guest;
+    }
+    if (message.options !== undefined) {
+      obj.options = DirtyRateOptions.toJSON(message.options);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CoordinatorServiceMeasureDirtyRateRequest>, I>>(
+    base?: I,
+  ): CoordinatorServiceMeasureDirtyRateRequest {
+    return CoordinatorServiceMeasureDirtyRateRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CoordinatorServiceMeasureDirtyRateRequest>, I>>(
+    object: I,
+  ): CoordinatorServiceMeasureDirtyRateRequest {
+    const message = createBaseCoordinatorServiceMeasureDirtyRateRequest();
+    message.guest = object.guest ?? "";
+    message.options = (object.options !== undefined && object.options !== null)
+      ? DirtyRateOptions.fromPartial(object.options)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseCoordinatorServiceMeasureDirtyRateResponse(): CoordinatorServiceMeasureDirtyRateResponse {
+  return { report: undefined };
+}
+
+export const CoordinatorServiceMeasureDirtyRateResponse: MessageFns<CoordinatorServiceMeasureDirtyRateResponse> = {
+  encode(message: CoordinatorServiceMeasureDirtyRateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.report !== undefined) {
+      DirtyRateReport.encode(message.report, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoordinatorServiceMeasureDirtyRateResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoordinatorServiceMeasureDirtyRateResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.report = DirtyRateReport.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CoordinatorServiceMeasureDirtyRateResponse {
+    return { report: isSet(object.report) ? DirtyRateReport.fromJSON(object.report) : undefined };
+  },
+
+  toJSON(message: CoordinatorServiceMeasureDirtyRateResponse): unknown {
+    const obj: any = {};
+    if (message.report !== undefined) {
+      obj.report = DirtyRateReport.toJSON(message.report);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CoordinatorServiceMeasureDirtyRateResponse>, I>>(
+    base?: I,
+  ): CoordinatorServiceMeasureDirtyRateResponse {
+    return CoordinatorServiceMeasureDirtyRateResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CoordinatorServiceMeasureDirtyRateResponse>, I>>(
+    object: I,
+  ): CoordinatorServiceMeasureDirtyRateResponse {
+    const message = createBaseCoordinatorServiceMeasureDirtyRateResponse();
+    message.report = (object.report !== undefined && object.report !== null)
+      ? DirtyRateReport.fromPartial(object.report)
+      : undefined;
+    return message;
+  },
+};
+
 function createBaseCoordinatorServiceMigrateRequest(): CoordinatorServiceMigrateRequest {
   return { guest: "", destination: "", options: undefined, predict: undefined };
 }
@@ -5245,6 +5419,20 @@ export const CoordinatorServiceService = {
     responseDeserialize: (value: Buffer): CoordinatorServiceAuditGuestResponse =>
       CoordinatorServiceAuditGuestResponse.decode(value),
   },
+  /** As of the host that has the guest. */
+  measureDirtyRate: {
+    path: "/godwit.v1.CoordinatorService/MeasureDirtyRate" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CoordinatorServiceMeasureDirtyRateRequest): Buffer =>
+      Buffer.from(CoordinatorServiceMeasureDirtyRateRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CoordinatorServiceMeasureDirtyRateRequest =>
+      CoordinatorServiceMeasureDirtyRateRequest.decode(value),
+    responseSerialize: (value: CoordinatorServiceMeasureDirtyRateResponse): Buffer =>
+      Buffer.from(CoordinatorServiceMeasureDirtyRateResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CoordinatorServiceMeasureDirtyRateResponse =>
+      CoordinatorServiceMeasureDirtyRateResponse.decode(value),
+  },
   /** Moves a guest; the last message is the report. The migration goes on when the caller goes away. */
   migrate: {
     path: "/godwit.v1.CoordinatorService/Migrate" as const,
@@ -5421,6 +5609,11 @@ export interface CoordinatorServiceServer extends UntypedServiceImplementation {
   listGuests: handleUnaryCall<CoordinatorServiceListGuestsRequest, CoordinatorServiceListGuestsResponse>;
   getGuestStats: handleUnaryCall<CoordinatorServiceGetGuestStatsRequest, CoordinatorServiceGetGuestStatsResponse>;
   auditGuest: handleUnaryCall<CoordinatorServiceAuditGuestRequest, CoordinatorServiceAuditGuestResponse>;
+  /** As of the host that has the guest. */
+  measureDirtyRate: handleUnaryCall<
+    CoordinatorServiceMeasureDirtyRateRequest,
+    CoordinatorServiceMeasureDirtyRateResponse
+  >;
   /** Moves a guest; the last message is the report. The migration goes on when the caller goes away. */
   migrate: handleServerStreamingCall<CoordinatorServiceMigrateRequest, CoordinatorServiceMigrateResponse>;
   /** Probes the guest and the link for about a second, and tells what each technique would take. Nothing moves. */
@@ -5649,6 +5842,22 @@ export interface CoordinatorServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CoordinatorServiceAuditGuestResponse) => void,
+  ): ClientUnaryCall;
+  /** As of the host that has the guest. */
+  measureDirtyRate(
+    request: CoordinatorServiceMeasureDirtyRateRequest,
+    callback: (error: ServiceError | null, response: CoordinatorServiceMeasureDirtyRateResponse) => void,
+  ): ClientUnaryCall;
+  measureDirtyRate(
+    request: CoordinatorServiceMeasureDirtyRateRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CoordinatorServiceMeasureDirtyRateResponse) => void,
+  ): ClientUnaryCall;
+  measureDirtyRate(
+    request: CoordinatorServiceMeasureDirtyRateRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CoordinatorServiceMeasureDirtyRateResponse) => void,
   ): ClientUnaryCall;
   /** Moves a guest; the last message is the report. The migration goes on when the caller goes away. */
   migrate(
