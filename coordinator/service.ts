@@ -87,6 +87,7 @@ function handlersForPeople(modules: ServiceModules): Pick<CoordinatorServiceServ
       report: await guests.measureDirtyRate(guest, options, signal),
     })),
     migrate: streamHandler((request, { signal }) => migrate(migrations, request, signal)),
+    predictMigration: unaryHandler((request, { signal }) => migrations.predict(request, signal)),
     cancelMigration: unaryHandler(async ({ target }) => {
       await migrations.cancel(target);
       return {};

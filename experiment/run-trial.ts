@@ -188,6 +188,7 @@ async function move(settings: TrialSettings, guest: GuestSpec): Promise<Outcome>
       guest: guest.name,
       destination: spec.to,
       options: label.variant.options,
+      predict: spec.predict,
       progress: (progress) => observer.progress(labelOf(settings, guest.name), progress),
       signal,
     });

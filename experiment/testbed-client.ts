@@ -11,6 +11,7 @@ import {
   type CoordinatorServiceDrainHostResponse,
   type CoordinatorServiceGetGuestStatsResponse,
   type CoordinatorServiceGetNetworkResponse,
+  type CoordinatorServicePredictMigrationResponse,
   type Event,
   type GuestEntry,
   type HostEntry,
@@ -36,6 +37,8 @@ export interface Move {
   /** Empty: the other host with the most room. */
   readonly destination: string;
   readonly options: MigrationOptions;
+  /** Predict it before it begins; `auto` always is. */
+  readonly predict?: boolean | undefined;
   readonly progress: (progress: MigrationProgress) => void;
   /** Cancels the migration, which then ends in order: its report still comes. */
   readonly signal?: AbortSignal | undefined;
@@ -173,15 +176,28 @@ export class TestbedClient {
     for await (const { event } of stream) if (event !== undefined) yield event;
   }
 
+  /** What each technique would take; nothing moves. @param destination empty: the host with the most room */
+  predict(
+    guest: string,
+    destination: string,
+    options: MigrationOptions,
+  ): Promise<CoordinatorServicePredictMigrationResponse> {
+    const what = `predict a migration of guest ${guest}`;
+    // Two probes, each with the deadline that it has alone.
+    const deadlineMs = DEADLINES_MS.probe + DEADLINES_MS.dirtyRate + DEADLINES_MS.query * 2;
+    const request = { guest, destination, options };
+    return callUnary(this.#client, 'predictMigration', request, { what, deadlineMs });
+  }
+
   /**
    * Moves a guest.
    * @returns its report, also of a migration that failed or was cancelled
    * @throws RpcError when it could not begin, or when the coordinator went away
    */
   async migrate(move: Move): Promise<MigrationReport> {
-    const { guest, destination, options, progress, signal } = move;
+    const { guest, destination, options, predict, progress, signal } = move;
     const what = `migrate guest ${guest}`;
-    const stream = callStream(this.#client, 'migrate', { guest, destination, options }, { what });
+    const stream = callStream(this.#client, 'migrate', { guest, destination, options, predict }, { what });
     const ended = new AbortController();
     const cancel = (): void => void this.#cancelUntil(guest, ended.signal, () => stream.cancel());
     if (signal?.aborted) cancel();

@@ -21,7 +21,7 @@ export interface Factor {
 export type Calibration = Readonly<Record<Technique, Readonly<Record<Term, Factor>>>>;
 
 /** Terms of one migration; undefined for those that it did not have. */
-export type Terms = Readonly<Partial<Record<Term, number>>>;
+export type Terms = Readonly<Partial<Record<Term, number | undefined>>>;
 
 /** What is known before anything was learned: the formulas' own residuals. */
 const FIRST_SPREADS: Readonly<Record<Term, number>> = {

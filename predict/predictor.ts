@@ -5,7 +5,7 @@
  * far off as they may be, and what replays have been off besides.
  */
 
-import { type MigrationOptions, OnTimeout } from '../proto/generated/godwit/v1/migration.ts';
+import { Encryption, type MigrationOptions, OnTimeout } from '../proto/generated/godwit/v1/migration.ts';
 import type { PredictedValue, TechniquePrediction } from '../proto/generated/godwit/v1/prediction.ts';
 import type { Technique } from '../proto/names.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
@@ -20,6 +20,8 @@ export interface Probed {
   readonly pageCount: number;
   /** Of all pages, those of zeroes. */
   readonly zeroShare: number;
+  /** What lz4 leaves of the others. */
+  readonly compressedShare: number;
   readonly deviceStateBytes: number;
   readonly written: DirtyCurve;
   /** Pages that are read or written, for each that is written. */
@@ -36,9 +38,12 @@ const WIRE_ZERO_BYTES = 0.1;
 /** What goes besides pages: greetings, the ends of rounds, the ledger's digest. */
 const OTHER_BYTES = 4096;
 /** A round ends when the destination has said so; threads wake at both ends. */
-const ROUND_MS = 1.2;
+export const ROUND_MS = 1.2;
 const MS_PER_S = 1000;
 const PERCENT = 100;
+
+/** What the mover gets out of guest memory and into guest memory, sealed and in the clear. */
+const MOVER_BYTES_PER_S = { sealed: 600_000_000, plain: 1_000_000_000 } as const;
 
 /** What is left when everything else is right, as a share, and at least so much: the calibration's residuals. */
 const RESIDUALS = {
@@ -131,10 +136,10 @@ function course(
 ): Course {
   const technique = options.technique as Technique;
   const ms = terms(probed, technique, calibration, deviation.overheads);
-  const linkBytesPerS = probed.bytesPerS * deviation.bandwidth;
-  const capped = (bytesPerS: number, cap: number): number => (cap > 0 ? Math.min(cap, bytesPerS) : bytesPerS);
+  const bytesPerS = linkBytesPerS(probed.bytesPerS, options) * deviation.bandwidth;
+  const capped = (rate: number, limit: number): number => (limit > 0 ? Math.min(limit, rate) : rate);
   const cap = options.maxBandwidthBytesPerS;
-  const pauseBytesPerS = capped(linkBytesPerS * ms.link, options.limitFinalRound ? cap : 0);
+  const pauseBytesPerS = capped(bytesPerS * ms.link, options.limitFinalRound ? cap : 0);
   const dirtyAfter = (after: number): number =>
     Math.min(probed.pageCount, probed.written.pagesAfter(after) * deviation.written);
   const zeroPages = transformsOf(options).zero ? probed.pageCount * probed.zeroShare : 0;
@@ -146,7 +151,7 @@ function course(
           zeroPages,
           wirePageBytes: WIRE_PAGE_BYTES,
           wireZeroBytes: WIRE_ZERO_BYTES,
-          bytesPerS: capped(linkBytesPerS * ms.link, cap),
+          bytesPerS: capped(bytesPerS * ms.link, cap),
           roundMs: ROUND_MS + probed.roundTripMs,
           dirtyAfter,
           startMs: ms.setup,
@@ -169,7 +174,7 @@ function course(
   const late = isLate
     ? postCopyPart({
         bytes: unsentBytes,
-        bytesPerS: capped(linkBytesPerS * ms.push, options.maxPostcopyBandwidthBytesPerS),
+        bytesPerS: capped(bytesPerS * ms.push, options.maxPostcopyBandwidthBytesPerS),
         missingShare: last === undefined ? 1 : Math.min(1, unsentBytes / WIRE_PAGE_BYTES / touched(probed)),
         touchedAfter: (after) => dirtyAfter(after) * probed.accessedPerWritten,
         faultMs: ms.fault,
@@ -201,4 +206,13 @@ function isSwitched({ technique, onTimeout }: MigrationOptions, convergence: str
   if (technique === 'post-copy' || technique === 'hybrid') return true;
   const isVain = technique === 'pre-copy' && convergence !== 'converged';
   return isVain && onTimeout === OnTimeout.ON_TIMEOUT_POST_COPY;
+}
+
+/** What a migration gets of a link that carries so much. */
+export function linkBytesPerS(
+  probedBytesPerS: number,
+  options: Pick<MigrationOptions, 'transforms'>,
+): number {
+  const isPlain = transformsOf(options).encryption === Encryption.ENCRYPTION_NONE;
+  return Math.min(probedBytesPerS, isPlain ? MOVER_BYTES_PER_S.plain : MOVER_BYTES_PER_S.sealed);
 }

@@ -353,7 +353,7 @@ export interface Event {
   atMs: number;
   /**
    * host-registered, host-lost, host-draining, host-undrained, guest-created, guest-destroyed, guest-lost,
-   * guest-found, guest-adopted, guest-discarded, migration-started, migration-phase, migration-switched, migration-ended, handover-begun, handover-settled,
+   * guest-found, guest-adopted, guest-discarded, migration-started, migration-predicted, migration-phase, migration-switched, migration-ended, handover-begun, handover-settled,
    * network-shaped, network-fault.
    */
   kind: string;
