@@ -21,10 +21,10 @@ import type { Networks } from './networks.ts';
 import type { GuestRecord } from './ownership-store.ts';
 import type { KnownHost } from './registry.ts';
 
-/** The link is probed so long; a relay's queue is full and even by the end of the warm-up. */
-const LINK_PROBE = { roundTripCount: 5, warmUpMs: 60, measureMs: 180 } as const;
+/** The link is probed so long. Its receiver counts, so that a queue that fills at first is not taken for bandwidth. */
+const LINK_PROBE = { roundTripCount: 5, warmUpMs: 40, measureMs: 260 } as const;
 /** The guest is watched for as long as its first round will take, within these bounds: the whole stays below a second. */
-const GUEST_PROBE_MS = { min: 100, max: 600 } as const;
+const GUEST_PROBE_MS = { min: 100, max: 560 } as const;
 const MS_PER_S = 1000;
 
 export interface PredictionsModules {

@@ -5,7 +5,12 @@
  * far off as they may be, and what replays have been off besides.
  */
 
-import { Encryption, type MigrationOptions, OnTimeout } from '../proto/generated/godwit/v1/migration.ts';
+import {
+  Compression,
+  Encryption,
+  type MigrationOptions,
+  OnTimeout,
+} from '../proto/generated/godwit/v1/migration.ts';
 import type { PredictedValue, TechniquePrediction } from '../proto/generated/godwit/v1/prediction.ts';
 import type { Technique } from '../proto/names.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
@@ -26,6 +31,8 @@ export interface Probed {
   readonly written: DirtyCurve;
   /** Pages that are read or written, for each that is written. */
   readonly accessedPerWritten: number;
+  /** What the guest needs of its time; 1 when it runs as fast as it can. */
+  readonly busyShare: number;
   readonly bytesPerS: number;
   readonly roundTripMs: number;
   /** How far off the bandwidth may be, as a share. */
@@ -54,6 +61,13 @@ const RESIDUALS = {
 } as const;
 type Measure = keyof typeof RESIDUALS;
 const MEASURES = Object.keys(RESIDUALS) as Measure[];
+
+const MOST: Readonly<Record<Measure, number>> = {
+  totalTimeMs: Number.POSITIVE_INFINITY,
+  downtimeMs: Number.POSITIVE_INFINITY,
+  transferredBytes: Number.POSITIVE_INFINITY,
+  degradationPercent: PERCENT,
+};
 
 /** One course that the migration may take. */
 interface Course {
@@ -101,7 +115,8 @@ export function predictTechnique(
     const { share, least } = RESIDUALS[measure];
     const margin = Math.max(least, expected.values[measure] * share);
     const low = Math.max(0, Math.min(...all) - margin);
-    return { value: expected.values[measure], low, high: Math.max(...all) + margin };
+    const high = Math.min(MOST[measure], Math.max(...all) + margin);
+    return { value: expected.values[measure], low, high };
   };
   const [totalTimeMs, downtimeMs, transferredBytes, degradationPercent] = MEASURES.map(value);
   return {
@@ -142,6 +157,7 @@ function course(
   const pauseBytesPerS = capped(bytesPerS * ms.link, options.limitFinalRound ? cap : 0);
   const dirtyAfter = (after: number): number =>
     Math.min(probed.pageCount, probed.written.pagesAfter(after) * deviation.written);
+  const wirePageBytes = wirePage(probed, options);
   const zeroPages = transformsOf(options).zero ? probed.pageCount * probed.zeroShare : 0;
   const isIterative = technique === 'pre-copy' || technique === 'hybrid';
   const replay: Replay = isIterative
@@ -149,7 +165,7 @@ function course(
         {
           pageCount: probed.pageCount,
           zeroPages,
-          wirePageBytes: WIRE_PAGE_BYTES,
+          wirePageBytes,
           wireZeroBytes: WIRE_ZERO_BYTES,
           bytesPerS: capped(bytesPerS * ms.link, cap),
           roundMs: ROUND_MS + probed.roundTripMs,
@@ -160,13 +176,13 @@ function course(
       )
     : { rounds: [], convergence: '', durationMs: 0 };
   const last = replay.rounds.at(-1);
-  const allBytes = (probed.pageCount - zeroPages) * WIRE_PAGE_BYTES + zeroPages * WIRE_ZERO_BYTES;
+  const allBytes = (probed.pageCount - zeroPages) * wirePageBytes + zeroPages * WIRE_ZERO_BYTES;
   // What follows the last round's end until the vCPUs stand still is written as well.
   const unsentBytes =
     last === undefined
       ? allBytes
       : (last.dirtyAfter + dirtyAfter(last.durationMs + ms.lead) - dirtyAfter(last.durationMs)) *
-        WIRE_PAGE_BYTES;
+        wirePageBytes;
   const isLate = isSwitched(options, replay.convergence);
   const bitmapBytes = isLate && technique !== 'post-copy' ? probed.pageCount / 8 : 0;
   const pausedBytes = probed.deviceStateBytes + (isLate ? bitmapBytes : unsentBytes);
@@ -175,7 +191,9 @@ function course(
     ? postCopyPart({
         bytes: unsentBytes,
         bytesPerS: capped(bytesPerS * ms.push, options.maxPostcopyBandwidthBytesPerS),
-        missingShare: last === undefined ? 1 : Math.min(1, unsentBytes / WIRE_PAGE_BYTES / touched(probed)),
+        touchedBytes: touched(probed) * wirePageBytes,
+        missingShare: last === undefined ? 1 : Math.min(1, unsentBytes / wirePageBytes / touched(probed)),
+        busyShare: probed.busyShare,
         touchedAfter: (after) => dirtyAfter(after) * probed.accessedPerWritten,
         faultMs: ms.fault,
       })
@@ -194,6 +212,12 @@ function course(
     rounds: replay.rounds.length + 1,
     convergence: replay.convergence,
   };
+}
+
+/** Bytes of a page that is not of zeroes: what a sample of them compresses to, if that is asked for. */
+function wirePage({ compressedShare }: Probed, options: MigrationOptions): number {
+  const isCompressed = transformsOf(options).compression !== Compression.COMPRESSION_NONE;
+  return isCompressed ? WIRE_PAGE_BYTES * compressedShare : WIRE_PAGE_BYTES;
 }
 
 /** All pages that the guest may touch while pages follow. */

@@ -19,6 +19,15 @@ export interface GuestAndLink {
 const BANDWIDTH_ERROR_MIN = 0.02;
 const PIECE_BYTES = 64 * 1024;
 
+/** A write costs a paced guest about so much of its time. */
+const WRITE_S = 4e-6;
+
+/** What a hypervisor knows as its guest's load: here its pace tells it. */
+function busyShare({ workload, vcpuCount }: GuestSpec): number {
+  const rate = workload?.rate ?? 0;
+  return rate === 0 ? 1 : Math.min(1, (rate * WRITE_S) / vcpuCount);
+}
+
 /** @throws Error when the probes found nothing: what is not known is not zero */
 export function probedFrom(found: GuestAndLink): {
   readonly probed: Probed;
@@ -40,6 +49,7 @@ export function probedFrom(found: GuestAndLink): {
     pageCount,
     zeroShare,
     compressedShare,
+    busyShare: busyShare(spec),
     deviceStateBytes: Number(spec.deviceStateBytes),
     written,
     accessedPerWritten: writtenPages === 0 ? 1 : Math.max(1, accessedPages / writtenPages),

@@ -5,6 +5,7 @@
  */
 
 import { z } from 'zod';
+import { predictionSchema } from './prediction-record.ts';
 
 const ms = () => z.number().nullable();
 const count = () => z.number().nonnegative().nullable();
@@ -209,6 +210,9 @@ export const trialRecordSchema = z.strictObject({
   source: z.string().nullable(),
   destination: z.string().nullable(),
   audit: audit.nullable().describe('null when the guest was not audited.'),
+  prediction: predictionSchema
+    .nullable()
+    .describe('What was expected of it beside what it took; null when it was not predicted.'),
   network: network.nullable().describe('null when the links were not shaped.'),
   clients: z
     .array(client)

@@ -14,6 +14,7 @@ import {
   percentText,
   UNKNOWN,
 } from './measures.ts';
+import { predictionNotes, predictionTable } from './prediction-table.ts';
 import { tableText } from './table.ts';
 import { transformTable } from './transform-table.ts';
 import { variantText } from './variant-text.ts';
@@ -37,6 +38,7 @@ export function summaryText(trials: readonly TrialRecord[]): string {
   const heads = [...HEADS, ...(hasClients ? [GAP_HEAD] : []), ...MORE_HEADS];
   const tables = [
     tableText(heads, rows, 1),
+    ...predictionTable(groups),
     ...postcopyTable(groups),
     ...transformTable(groups),
     ...clientTable(trials),
@@ -160,6 +162,7 @@ function notes(trials: readonly TrialRecord[]): string[] {
       const often = recoveries === 1 ? 'once' : `${recoveries} times`;
       lines.push(`${label}: connected again ${often}, ${durationText(paused_ms)} without the source`);
     }
+    lines.push(...predictionNotes(trial).map((note) => `${label}: ${note}`));
     for (const { protocol, wrong } of trial.clients ?? []) {
       if (wrong > 0)
         lines.push(`${label}: ${countText(wrong)} answers to ${protocol} clients forgot a write`);
