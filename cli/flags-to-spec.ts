@@ -14,7 +14,7 @@ import {
 } from '../proto/convergence.ts';
 import type { GuestSpec } from '../proto/generated/godwit/v1/guest.ts';
 import type { MigrationOptions } from '../proto/generated/godwit/v1/migration.ts';
-import { TECHNIQUES, type Technique, WORKLOADS } from '../proto/names.ts';
+import { AUTO, TECHNIQUES, TECHNIQUES_ASKED, type TechniqueAsked, WORKLOADS } from '../proto/names.ts';
 import { OR_A_LIST } from '../spec/fields.ts';
 import { parseSpec } from '../spec/parse-spec.ts';
 import { SpecError } from '../spec/problems.ts';
@@ -40,6 +40,7 @@ const guest = keyOf(['guest']);
 const content = keyOf(['guest', 'content']);
 const workload = keyOf(['guest', 'workload']);
 const migration = keyOf(['migration']);
+const goal = keyOf(['migration', 'goal']);
 
 const GUEST_FLAGS: readonly SpecFlag[] = [
   guest('--memory <size>', 'text', 'memory, such as 256MiB'),
@@ -72,7 +73,11 @@ const GUEST_FLAGS: readonly SpecFlag[] = [
 ];
 
 const MIGRATION_FLAGS: readonly SpecFlag[] = [
-  migration('--technique <name>', 'text', `how: ${TECHNIQUES.join(', ')} (default: pre-copy)`),
+  migration('--technique <name>', 'text', `how: ${TECHNIQUES_ASKED.join(', ')} (default: pre-copy)`),
+  goal('--max-downtime <time>', 'text', 'auto: what the pause may take'),
+  goal('--max-total-time <time>', 'text', 'auto: what the whole may take'),
+  goal('--max-degradation <percent>', 'number', 'auto: what of its work the guest may lose meanwhile'),
+  goal('--may-lose-on-link-failure', 'true', 'auto: post-copy and hybrid may be chosen'),
   migration('--channels <count>', 'number', 'connections that carry pages'),
   migration('--max-bandwidth <bandwidth>', 'text', 'such as 1gbit, 64MiB/s or unlimited'),
   migration('--limit-final-round', 'true', 'max-bandwidth also holds back what is sent in the pause'),
@@ -169,9 +174,18 @@ export function guestFromFlags(name: string, values: FlagValues, hasClients = fa
   return readAsSpec(spec, GUEST_FLAGS, values).guest;
 }
 
+/** Whether there is a goal: then a technique is chosen for it unless one is named. */
+function goalFlagGiven(values: FlagValues): boolean {
+  return MIGRATION_FLAGS.some(
+    ({ flag, path }) => path[1] === 'goal' && values[optionKey(flag)] !== undefined,
+  );
+}
+
 /** @throws UsageError that names the flags. */
 export function migrationFromFlags(values: FlagValues): MigrationOptions {
-  const spec = { guest: {}, migration: { technique: 'pre-copy' satisfies Technique } };
+  const isChosen = values.technique === undefined && goalFlagGiven(values);
+  const technique: TechniqueAsked = isChosen ? AUTO : 'pre-copy';
+  const spec = { guest: {}, migration: { technique } };
   const [variant] = readAsSpec(spec, MIGRATION_FLAGS, values).variants;
   return variant!.options;
 }

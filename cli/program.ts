@@ -14,6 +14,7 @@ import { addHosts } from './commands/hosts.ts';
 import { addLink } from './commands/link.ts';
 import { addLoad } from './commands/load.ts';
 import { addMigrate } from './commands/migrate.ts';
+import { addPredict } from './commands/predict.ts';
 import { addProbe } from './commands/probe.ts';
 import { addRecover } from './commands/recover.ts';
 import { addRun } from './commands/run.ts';
@@ -42,7 +43,7 @@ Exit code: 0 everything done and every audit clean, 1 something failed, 2 bad us
   addRun(godwit, version);
   addUp(godwit);
   for (const add of [addHosts, addGuests, addCreate, addDestroy]) add(godwit);
-  for (const add of [addMigrate, addCancel, addSwitch, addRecover]) add(godwit);
+  for (const add of [addPredict, addMigrate, addCancel, addSwitch, addRecover]) add(godwit);
   for (const add of [addDrain, addLink, addProbe, addForward, addLoad]) add(godwit);
   for (const add of [addAudit, addWatch, addDoctor, addBench, addClean]) add(godwit);
   return godwit;

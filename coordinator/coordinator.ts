@@ -12,6 +12,7 @@ import { Migrations } from './migrations.ts';
 import { Networks } from './networks.ts';
 import { OwnershipStore } from './ownership-store.ts';
 import { Placement } from './placement.ts';
+import { Predictions } from './predictions.ts';
 import { Registry } from './registry.ts';
 import { coordinatorService, type ServiceModules } from './service.ts';
 import { Witness } from './witness.ts';
@@ -106,8 +107,9 @@ function connectParts(store: OwnershipStore, hosts: HostClients, leaseMs: number
   const progressOf = (guest: string) => migrations.progressOf(guest);
   const isArriving = (guest: string): boolean => migrations.isArriving(guest);
   const guests = new Guests({ ...common, migrationOf, sourceOf, progressOf, isArriving, hasEnded });
-  const migrations = new Migrations({ ...common, guests });
-  const drains = new Drains({ ...common, guests, migrations });
   const networks = new Networks({ events, hosts, placement });
+  const predictions = new Predictions({ clock, hosts, networks });
+  const migrations = new Migrations({ ...common, guests, predictions });
+  const drains = new Drains({ ...common, guests, migrations });
   return { admission, clock, drains, events, guests, migrations, networks, registry, watch, witness };
 }

@@ -21,6 +21,7 @@ export type EventKind =
   | 'guest-adopted'
   | 'guest-discarded'
   | 'migration-started'
+  | 'migration-predicted'
   | 'migration-phase'
   | 'migration-switched'
   | 'migration-ended'

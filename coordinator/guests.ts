@@ -1,10 +1,12 @@
 /** What people do with guests besides moving them: create, destroy, list, watch and audit. */
 
+import { dirtyRateProblems } from '../proto/dirty-rate.ts';
 import { errorText, isUnanswered, RpcError } from '../proto/errors.ts';
 import type {
   CoordinatorServiceGetGuestStatsResponse,
   GuestEntry,
 } from '../proto/generated/godwit/v1/coordinator.ts';
+import type { DirtyRateOptions, DirtyRateReport } from '../proto/generated/godwit/v1/dirty_rate.ts';
 import { type AuditReport, type GuestSpec, GuestState } from '../proto/generated/godwit/v1/guest.ts';
 import type { MigrationProgress } from '../proto/generated/godwit/v1/migration.ts';
 import { guestSpecProblems } from '../proto/guest-spec.ts';
@@ -154,6 +156,21 @@ export class Guests {
   audit(guest: string): Promise<AuditReport | undefined> {
     const host = this.#ownerOf(guest, this.#atRest(guest, 'audited'));
     return this.#settled(guest, () => this.#modules.hosts.auditGuest(host.address, guest));
+  }
+
+  /** Watches how fast a guest writes. While a migration moves it, its host says what can be measured then. */
+  measureDirtyRate(
+    guest: string,
+    options: DirtyRateOptions | undefined,
+    signal: AbortSignal,
+  ): Promise<DirtyRateReport | undefined> {
+    const problems = options === undefined ? ['the request has no options'] : dirtyRateProblems(options);
+    if (options === undefined || problems.length > 0) {
+      throw new RpcError('INVALID_ARGUMENT', `measuring a dirty rate: ${problems.join('; ')}`);
+    }
+    const { address } = this.#ownerOf(guest, this.#idle(guest));
+    const measure = () => this.#modules.hosts.measureDirtyRate(address, guest, options, signal);
+    return this.#settled(guest, measure);
   }
 
   /** @throws RpcError NOT_FOUND with the names that there are. */

@@ -1,7 +1,9 @@
 /** The coordinator's calls to hosts: one client for each address, a deadline and words for each call. */
 
 import { DEADLINES_MS, PATIENCE } from '../proto/deadlines.ts';
+import { dirtyRateDeadlineMs } from '../proto/dirty-rate.ts';
 import { RpcError } from '../proto/errors.ts';
+import type { DirtyRateOptions, DirtyRateReport } from '../proto/generated/godwit/v1/dirty_rate.ts';
 import type { AuditReport, GuestSpec } from '../proto/generated/godwit/v1/guest.ts';
 import {
   HandoverStanding,
@@ -59,6 +61,18 @@ export class HostClients implements HostPort {
   async auditGuest(address: string, guest: string): Promise<AuditReport | undefined> {
     const call = { what: `audit guest "${guest}"`, deadlineMs: DEADLINES_MS.guestWork };
     return (await callUnary(this.#client(address), 'auditGuest', { guest }, call)).report;
+  }
+
+  async measureDirtyRate(
+    address: string,
+    guest: string,
+    options: DirtyRateOptions,
+    signal: AbortSignal,
+  ): Promise<DirtyRateReport | undefined> {
+    const deadlineMs = dirtyRateDeadlineMs(options.calcTimeMs) + DEADLINES_MS.query;
+    const call = { what: `measure the dirty rate of guest "${guest}"`, deadlineMs, signal };
+    const request = { guest, options };
+    return (await callUnary(this.#client(address), 'measureDirtyRate', request, call)).report;
   }
 
   startMigration(

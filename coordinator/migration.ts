@@ -16,12 +16,15 @@ import {
   type MigrationReport,
   type PostcopyArrival,
 } from '../proto/generated/godwit/v1/migration.ts';
-import { isRecoveredByHand, maySwitchByItself } from '../proto/migration-options.ts';
+import type { Prediction } from '../proto/generated/godwit/v1/prediction.ts';
+import { hasLatePages, isRecoveredByHand, maySwitchByItself } from '../proto/migration-options.ts';
+import { AUTO } from '../proto/names.ts';
 import { BoundedQueue } from './bounded-queue.ts';
 import type { EventLog } from './events.ts';
 import { COORDINATOR_LIMITS } from './limits.ts';
 import { type FateModules, migrationFate } from './migration-fate.ts';
 import type { GuestRecord } from './ownership-store.ts';
+import type { Predictions } from './predictions.ts';
 import type { KnownHost } from './registry.ts';
 import { afterSettling } from './settling.ts';
 import { newTicket } from './tickets.ts';
@@ -35,6 +38,7 @@ const MS_PER_S = 1000;
 
 export interface MigrationModules extends FateModules {
   events: EventLog;
+  predictions: Predictions;
 }
 
 export interface MigrationPlan {
@@ -43,11 +47,14 @@ export interface MigrationPlan {
   source: KnownHost;
   destination: KnownHost;
   options: MigrationOptions;
+  /** Whether it is to be predicted; `auto` is always. */
+  isPredicted: boolean;
 }
 
 export class Migration {
   readonly name = `m-${randomBytes(NAME_BYTES).toString('hex')}`;
-  readonly plan: MigrationPlan;
+  /** With `auto` its options are those that were chosen, once they have been. */
+  plan: MigrationPlan;
   /** The report; rejects when the coordinator ends before the migration does. */
   readonly ended: Promise<MigrationReport>;
   readonly #modules: MigrationModules;
@@ -64,6 +71,7 @@ export class Migration {
   #refusal: string | undefined;
   /** Whether the source has said how its part ended. */
   #hasOutcome = false;
+  #prediction: Prediction | undefined;
 
   constructor(modules: MigrationModules, plan: MigrationPlan, signal: AbortSignal) {
     this.#modules = modules;
@@ -160,19 +168,21 @@ export class Migration {
   }
 
   async #run(): Promise<MigrationReport> {
-    const { events, witness, clock } = this.#modules;
+    const { events, predictions, witness, clock } = this.#modules;
     const { guest, source, destination, options } = this.plan;
     const detail = `${this.name}: ${source.host} to ${destination.host}, ${options.technique}`;
     events.emit('migration-started', guest, detail);
     let outcome: SourceOutcome | undefined;
     let broken: string | undefined;
     try {
+      await this.#predict();
       outcome = await afterSettling(clock, witness.settledAtMs(guest), () => this.#move());
     } catch (error) {
       const isSilent = error instanceof RpcError && isUnanswered(error);
       broken = isSilent ? `${source.host} does not answer any more (${error.details})` : errorText(error);
     }
     const report = await this.#report(outcome, broken);
+    predictions.learn(report);
     const phase = phaseName(report.phase);
     const reason = report.reason === '' ? '' : `: ${report.reason}`;
     events.emit(
@@ -181,6 +191,25 @@ export class Migration {
       `${this.name}: ${phase}, owner ${report.owner || 'nobody'}${reason}`,
     );
     return report;
+  }
+
+  /** Has it predicted, if that was asked for, and its technique chosen. @throws RpcError when nothing can be chosen */
+  async #predict(): Promise<void> {
+    const { events, predictions } = this.#modules;
+    const { guest, isPredicted, options } = this.plan;
+    if (!isPredicted) return;
+    try {
+      const { prediction, options: chosen } = await predictions.predict(this.plan, this.#signal);
+      this.#prediction = prediction;
+      this.plan = { ...this.plan, options: chosen };
+      const what =
+        prediction.reason || `predicted from a probe of ${prediction.basis?.probeMs.toFixed(0)} ms`;
+      events.emit('migration-predicted', guest, `${this.name}: ${what}`);
+    } catch (error) {
+      if (options.technique === AUTO) throw error;
+      // It goes on without: what was asked for is the move.
+      events.emit('migration-predicted', guest, `${this.name}: no prediction: ${errorText(error)}`);
+    }
   }
 
   /** The source's part: its last word. Throws when it refuses or when the stream breaks. */
@@ -309,6 +338,7 @@ export class Migration {
       options,
       sourceReport: outcome?.report,
       destinationReport: incoming?.report,
+      prediction: this.#prediction,
     };
   }
 

@@ -1,17 +1,23 @@
 /** All migrations: the checks before one begins, those that run, and how the last ones ended. */
 
 import { RpcError } from '../proto/errors.ts';
-import type { CoordinatorServiceMigrateRequest } from '../proto/generated/godwit/v1/coordinator.ts';
+import type {
+  CoordinatorServiceMigrateRequest,
+  CoordinatorServicePredictMigrationRequest,
+  CoordinatorServicePredictMigrationResponse,
+} from '../proto/generated/godwit/v1/coordinator.ts';
 import {
   MigrationPhase,
   type MigrationProgress,
   type MigrationReport,
 } from '../proto/generated/godwit/v1/migration.ts';
-import { migrationOptionsProblems } from '../proto/migration-options.ts';
+import { requestedOptionsProblems } from '../proto/migration-options.ts';
+import { AUTO } from '../proto/names.ts';
 import type { Guests } from './guests.ts';
 import { COORDINATOR_LIMITS } from './limits.ts';
 import { Migration, type MigrationModules } from './migration.ts';
 import type { Placement } from './placement.ts';
+import type { Move } from './predictions.ts';
 
 export interface MigrationsModules extends MigrationModules {
   guests: Guests;
@@ -35,12 +41,37 @@ export class Migrations {
    * a host is dead. RESOURCE_EXHAUSTED: no room, or too many migrations at a host.
    */
   start(request: CoordinatorServiceMigrateRequest): Migration {
+    const plan = this.#plan(request);
+    for (const { host } of [plan.source, plan.destination]) this.#refuseCrowded(host);
+    const isPredicted = request.predict === true || plan.options.technique === AUTO;
+    const migration = new Migration(this.#modules, { ...plan, isPredicted }, this.#closing.signal);
+    this.#running.set(migration.name, migration);
+    void this.#forgetAtEnd(migration);
+    return migration;
+  }
+
+  /**
+   * Tells what each technique would take to move a guest. Nothing moves. Refuses as `start` does.
+   *
+   * @throws RpcError also what the probes of guest and link throw
+   */
+  async predict(
+    request: CoordinatorServicePredictMigrationRequest,
+    signal: AbortSignal,
+  ): Promise<CoordinatorServicePredictMigrationResponse> {
+    const plan = this.#plan(request);
+    const { prediction } = await this.#modules.predictions.predict(plan, signal);
+    return { prediction, source: plan.source.host, destination: plan.destination.host };
+  }
+
+  /** What a request asks for, when it can be done. */
+  #plan(request: CoordinatorServicePredictMigrationRequest): Move {
     const { guests, placement, watch } = this.#modules;
     const { guest, options } = request;
     const record = guests.record(guest);
     this.#refuseMoving(guest);
     if (options === undefined) throw new RpcError('INVALID_ARGUMENT', 'migrate: no options were sent');
-    const problems = migrationOptionsProblems(options);
+    const problems = requestedOptionsProblems(options);
     if (problems.length > 0) throw new RpcError('INVALID_ARGUMENT', `migrate: ${problems.join('; ')}`);
     const lost = watch.lostReason(guest);
     if (lost !== undefined) {
@@ -53,12 +84,7 @@ export class Migrations {
     const source = placement.liveHost(record.owner);
     const memoryBytes = Number(record.spec.memoryBytes);
     const destination = placement.choose(request.destination, guest, memoryBytes, record.owner);
-    for (const { host } of [source, destination]) this.#refuseCrowded(host);
-    const plan = { guest, record, source, destination, options };
-    const migration = new Migration(this.#modules, plan, this.#closing.signal);
-    this.#running.set(migration.name, migration);
-    void this.#forgetAtEnd(migration);
-    return migration;
+    return { guest, record, source, destination, options };
   }
 
   /** @throws RpcError NOT_FOUND, or FAILED_PRECONDITION when it is over or past its commit point. */

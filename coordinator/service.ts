@@ -83,7 +83,11 @@ function handlersForPeople(modules: ServiceModules): Pick<CoordinatorServiceServ
     listGuests: unaryHandler(() => ({ guests: guests.list() })),
     getGuestStats: unaryHandler(({ guest, sinceMs }) => guests.stats(guest, sinceMs)),
     auditGuest: unaryHandler(async ({ guest }) => ({ report: await guests.audit(guest) })),
+    measureDirtyRate: unaryHandler(async ({ guest, options }, { signal }) => ({
+      report: await guests.measureDirtyRate(guest, options, signal),
+    })),
     migrate: streamHandler((request, { signal }) => migrate(migrations, request, signal)),
+    predictMigration: unaryHandler((request, { signal }) => migrations.predict(request, signal)),
     cancelMigration: unaryHandler(async ({ target }) => {
       await migrations.cancel(target);
       return {};

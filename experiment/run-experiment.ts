@@ -9,6 +9,7 @@ import type { ResultRecord, TrialRecord } from '../records/result-record.ts';
 import { emptyTrial } from '../records/trial-record.ts';
 import { toPlain } from '../spec/plain.ts';
 import { guestsOf, type ResolvedSpec } from '../spec/resolve.ts';
+import { recordedVariant } from '../spec/variants.ts';
 import type { ExperimentObserver, TrialLabel } from './observer.ts';
 import { runTrial } from './run-trial.ts';
 import type { TestbedClient } from './testbed-client.ts';
@@ -62,9 +63,9 @@ async function nextTrial(
   } catch (error) {
     const status = signal.aborted ? 'cancelled' : 'failed';
     const reason = errorText(signal.aborted ? signal.reason : error);
-    const { technique, name: variant } = label.variant;
-    const record = emptyTrial(technique, label.trial, status, reason);
-    return guestsOf(spec).map(({ name }) => ({ ...record, variant: variant || null, guest: name }));
+    const record = emptyTrial(label.variant.technique, label.trial, status, reason);
+    const variant = recordedVariant(label.variant);
+    return guestsOf(spec).map(({ name }) => ({ ...record, variant, guest: name }));
   }
   return await runTrial({ spec, label, client, clientSide, observer, signal });
 }

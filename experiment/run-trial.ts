@@ -14,6 +14,7 @@ import { clientRecord, failedForClients, isUnserved } from '../records/client-re
 import type { TrialRecord } from '../records/result-record.ts';
 import { emptyTrial, migrationWindow, type TrialFacts, trialRecord } from '../records/trial-record.ts';
 import { guestsOf, type ResolvedSpec } from '../spec/resolve.ts';
+import { recordedVariant } from '../spec/variants.ts';
 import { achievedPagesPerS } from './dirty-rate.ts';
 import type { ExperimentObserver, TrialLabel } from './observer.ts';
 import type { TestbedClient } from './testbed-client.ts';
@@ -76,7 +77,7 @@ export async function runTrial(settings: TrialSettings): Promise<TrialRecord[]> 
   }
   await clients?.close();
   await network?.clear();
-  const variant = label.variant.name || null;
+  const variant = recordedVariant(label.variant);
   records = records.map((record) => ({ ...record, variant, network: network?.record ?? null }));
   for (const record of records) observer.ended(labelOf(settings, record.guest), record);
   return records;
@@ -193,6 +194,7 @@ async function move(settings: TrialSettings, guest: GuestSpec): Promise<Outcome>
       guest: guest.name,
       destination: spec.to,
       options: label.variant.options,
+      predict: spec.predict,
       progress: (progress) => observer.progress(labelOf(settings, guest.name), progress),
       signal,
     });

@@ -4,16 +4,19 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DEADLINES_MS, PATIENCE } from '../proto/deadlines.ts';
+import { dirtyRateDeadlineMs } from '../proto/dirty-rate.ts';
 import { RpcError } from '../proto/errors.ts';
 import {
   CoordinatorServiceClient,
   type CoordinatorServiceDrainHostResponse,
   type CoordinatorServiceGetGuestStatsResponse,
   type CoordinatorServiceGetNetworkResponse,
+  type CoordinatorServicePredictMigrationResponse,
   type Event,
   type GuestEntry,
   type HostEntry,
 } from '../proto/generated/godwit/v1/coordinator.ts';
+import type { DirtyRateOptions, DirtyRateReport } from '../proto/generated/godwit/v1/dirty_rate.ts';
 import type { AuditReport, GuestSpec } from '../proto/generated/godwit/v1/guest.ts';
 import type {
   MigrationOptions,
@@ -39,6 +42,8 @@ export interface Move {
   /** Empty: the other host with the most room. */
   readonly destination: string;
   readonly options: MigrationOptions;
+  /** Predict it before it begins; `auto` always is. */
+  readonly predict?: boolean | undefined;
   readonly progress: (progress: MigrationProgress) => void;
   /** Cancels the migration, which then ends in order: its report still comes. */
   readonly signal?: AbortSignal | undefined;
@@ -112,6 +117,16 @@ export class TestbedClient {
     return report;
   }
 
+  /** How fast a guest writes pages, watched for the options' time. */
+  async measureDirtyRate(guest: string, options: DirtyRateOptions): Promise<DirtyRateReport> {
+    const what = `measure the dirty rate of guest ${guest}`;
+    const deadlineMs = dirtyRateDeadlineMs(options.calcTimeMs) + 2 * DEADLINES_MS.query;
+    const request = { guest, options };
+    const { report } = await callUnary(this.#client, 'measureDirtyRate', request, { what, deadlineMs });
+    if (report === undefined) throw new Error(`${what}: the answer holds no report`);
+    return report;
+  }
+
   /** @param target a guest's or a migration's name. */
   async cancel(target: string): Promise<void> {
     const settings = { what: `cancel the migration of ${target}`, deadlineMs: DEADLINES_MS.durable };
@@ -179,15 +194,28 @@ export class TestbedClient {
     for await (const { event } of stream) if (event !== undefined) yield event;
   }
 
+  /** What each technique would take; nothing moves. @param destination empty: the host with the most room */
+  predict(
+    guest: string,
+    destination: string,
+    options: MigrationOptions,
+  ): Promise<CoordinatorServicePredictMigrationResponse> {
+    const what = `predict a migration of guest ${guest}`;
+    // Two probes, each with the deadline that it has alone.
+    const deadlineMs = DEADLINES_MS.probe + DEADLINES_MS.dirtyRate + DEADLINES_MS.query * 2;
+    const request = { guest, destination, options };
+    return callUnary(this.#client, 'predictMigration', request, { what, deadlineMs });
+  }
+
   /**
    * Moves a guest.
    * @returns its report, also of a migration that failed or was cancelled
    * @throws RpcError when it could not begin, or when the coordinator went away
    */
   async migrate(move: Move): Promise<MigrationReport> {
-    const { guest, destination, options, progress, signal } = move;
+    const { guest, destination, options, predict, progress, signal } = move;
     const what = `migrate guest ${guest}`;
-    const stream = callStream(this.#client, 'migrate', { guest, destination, options }, { what });
+    const stream = callStream(this.#client, 'migrate', { guest, destination, options, predict }, { what });
     const ended = new AbortController();
     const cancel = (): void => void this.#cancelUntil(guest, ended.signal, () => stream.cancel());
     if (signal?.aborted) cancel();

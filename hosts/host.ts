@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { serve } from '../proto/rpc.ts';
 import { CoordinatorLink } from './coordinator-link.ts';
+import { DirtyRateProbes } from './dirty-rate-probes.ts';
 import { drainHost, type LeftGuest } from './drain.ts';
 import { Gangs } from './gangs.ts';
 import { returnStartMemory } from './guest/memory-return.ts';
@@ -84,10 +85,12 @@ export async function startHost(settings: HostSettings): Promise<Host> {
   const gangs = new Gangs(settings.capacityBytes);
   const contents = new HostContents(settings.capacityBytes);
   const moves = { host, table, desk, statistics, network, threads };
-  const outgoing = new OutgoingMoves({ ...moves, link, gangs });
+  const dirtyRates = new DirtyRateProbes();
+  const outgoing = new OutgoingMoves({ ...moves, link, gangs, dirtyRates });
   const incoming = new IncomingMoves({ ...moves, lease, nics, contents });
   const probes = new LinkProbes(settings.name, network);
-  const service = hostService({ table, desk, outgoing, incoming, statistics, network, probes, nics });
+  const parts = { table, desk, outgoing, incoming, statistics, network, probes, nics, dirtyRates };
+  const service = hostService(parts);
   const server = await serve([service], settings.listen);
   const close = async (): Promise<void> => {
     await link.close();

@@ -15,6 +15,7 @@ import { migrationOptionsProblems } from '../proto/migration-options.ts';
 import { comparesGuests, transformsOf } from '../proto/transforms.ts';
 import { bootId, nowMs } from './clock.ts';
 import type { CoordinatorLink } from './coordinator-link.ts';
+import type { DirtyRateProbes } from './dirty-rate-probes.ts';
 import type { Gangs, Membership } from './gangs.ts';
 import type { GuestTable, HeldEntry } from './guest-table.ts';
 import type { HandoverDesk, Side } from './handover-desk.ts';
@@ -41,6 +42,7 @@ interface OutgoingParts {
   readonly statistics: HostStatistics;
   readonly network: HostNetwork;
   readonly threads: ReadyThreads;
+  readonly dirtyRates: DirtyRateProbes;
 }
 
 /** How much of the guest's past goes into the report as "before the migration". */
@@ -55,11 +57,12 @@ export class OutgoingMoves {
   readonly #network: HostNetwork;
   readonly #threads: ReadyThreads;
   readonly #gangs: Gangs;
+  readonly #dirtyRates: DirtyRateProbes;
   readonly #running = new Map<string, OutgoingMigration>();
   /** Of the guests that run elsewhere and have pages here: resolves when they have none any more. */
   readonly #serving = new Map<string, PromiseWithResolvers<void>>();
 
-  constructor({ host, table, desk, link, statistics, network, threads, gangs }: OutgoingParts) {
+  constructor({ host, table, desk, link, statistics, network, threads, gangs, dirtyRates }: OutgoingParts) {
     this.#host = host;
     this.#table = table;
     this.#desk = desk;
@@ -68,6 +71,7 @@ export class OutgoingMoves {
     this.#network = network;
     this.#threads = threads;
     this.#gangs = gangs;
+    this.#dirtyRates = dirtyRates;
   }
 
   find(migration: string): OutgoingMigration | undefined {
@@ -101,6 +105,7 @@ export class OutgoingMoves {
     let gang: Membership | undefined;
     let outgoing: OutgoingMigration | undefined;
     try {
+      await this.#dirtyRates.yieldTo(migration, entry.guest);
       path = await this.#network.openPath(request.destination);
       if (comparesGuests(transformsOf(options!))) gang = this.#gangs.join(request.destination);
       const how = { options: options!, ticket, gang: gang?.sent };

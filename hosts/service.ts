@@ -8,6 +8,7 @@ import { guestSpecProblems } from '../proto/guest-spec.ts';
 import { type ServedService, streamHandler, unaryHandler } from '../proto/rpc.ts';
 import { workloadProblems } from '../workloads/registry.ts';
 import { nowMs } from './clock.ts';
+import type { DirtyRateProbes } from './dirty-rate-probes.ts';
 import { Guest } from './guest/guest.ts';
 import type { GuestNics } from './guest-nics.ts';
 import type { GuestTable, HeldEntry } from './guest-table.ts';
@@ -29,6 +30,7 @@ export interface HostParts {
   readonly statistics: HostStatistics;
   readonly network: HostNetwork;
   readonly probes: LinkProbes;
+  readonly dirtyRates: DirtyRateProbes;
   readonly nics: GuestNics;
 }
 
@@ -49,10 +51,11 @@ type GuestHandlers = Pick<
   | 'resumeGuest'
   | 'getGuestStats'
   | 'auditGuest'
+  | 'measureDirtyRate'
   | 'getHostStats'
 >;
 
-function guestHandlers({ table, statistics, nics }: HostParts): GuestHandlers {
+function guestHandlers({ table, statistics, nics, dirtyRates }: HostParts): GuestHandlers {
   return {
     createGuest: unaryHandler(async ({ spec, epoch }) => {
       const checked = checkedSpec(spec);
@@ -78,6 +81,9 @@ function guestHandlers({ table, statistics, nics }: HostParts): GuestHandlers {
     })),
     auditGuest: unaryHandler(async ({ guest }) => ({
       report: await whole(atRest(table.get(guest), 'audited')).guest.audit(),
+    })),
+    measureDirtyRate: unaryHandler(async ({ guest, options }, { signal }) => ({
+      report: await dirtyRates.measure(table.get(guest), options, signal),
     })),
     getHostStats: unaryHandler(() => ({ stats: statistics.take() })),
   };

@@ -61,7 +61,7 @@ export interface RuleNames<Name extends string, Value extends number> {
   nameOf(value: number): Name | undefined;
 }
 
-function ruleNames<Name extends string, Value extends number>(
+export function ruleNames<Name extends string, Value extends number>(
   values: Readonly<Record<Name, Value>>,
 ): RuleNames<Name, Value> {
   const names = Object.keys(values) as [Name, ...Name[]];

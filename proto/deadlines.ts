@@ -49,6 +49,8 @@ export const DEADLINES_MS = {
   ledger: seconds(60),
   /** A probe of a link that carries nothing, besides the time that it measures: both its parts wait for data. */
   probe: seconds(70),
+  /** A probe of a dirty rate, besides the time that it watches: its thread's start, its passes over the guest. */
+  dirtyRate: seconds(40),
   /** Shaping a device: some tens of tc commands. */
   network: seconds(30),
   /** A handover that the witness is asked to resolve; longer than any lease. */

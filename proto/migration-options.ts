@@ -14,7 +14,7 @@ import {
   PostcopyPush,
   PostcopyRecovery,
 } from './generated/godwit/v1/migration.ts';
-import { FAILPOINTS, TECHNIQUES } from './names.ts';
+import { AUTO, FAILPOINTS, TECHNIQUES } from './names.ts';
 import { DEFAULT_TRANSFORMS, transformsOf, transformsProblems } from './transforms.ts';
 
 export const MIGRATION_LIMITS = {
@@ -113,6 +113,15 @@ export function mayHaveLatePages(options: Known): boolean {
 /** Whether both sides of a lost link wait for somebody's word, however long that takes. */
 export function isRecoveredByHand({ recovery }: Pick<MigrationOptions, 'recovery'>): boolean {
   return recovery === PostcopyRecovery.POSTCOPY_RECOVERY_MANUAL;
+}
+
+/** Everything that is wrong with what a coordinator is asked for, which may be `auto`. */
+export function requestedOptionsProblems(options: MigrationOptions): string[] {
+  if (options.technique === AUTO) return migrationOptionsProblems({ ...options, technique: 'pre-copy' });
+  const problems = migrationOptionsProblems(options);
+  if (options.goal !== undefined)
+    problems.push(`a goal is for technique ${AUTO}; leave it out, or take that`);
+  return problems;
 }
 
 /** Everything that is wrong with the options of a migration, as sentences; empty when it can start. */

@@ -3,6 +3,11 @@
 export const TECHNIQUES = ['stop-and-copy', 'pre-copy', 'post-copy', 'hybrid'] as const;
 export type Technique = (typeof TECHNIQUES)[number];
 
+/** What may be asked for in a technique's place: the coordinator chooses one for a goal. */
+export const AUTO = 'auto';
+export const TECHNIQUES_ASKED = [...TECHNIQUES, AUTO] as const;
+export type TechniqueAsked = (typeof TECHNIQUES_ASKED)[number];
+
 export const WORKLOADS = [
   'idle',
   'uniform',

@@ -5,9 +5,10 @@
  */
 
 import { z } from 'zod';
-import { throttleSchema } from './throttle-record.ts';
 import { backgroundSchema } from './background-record.ts';
 import { estimatesSchema } from './estimates-record.ts';
+import { predictionSchema } from './prediction-record.ts';
+import { throttleSchema } from './throttle-record.ts';
 
 const ms = () => z.number().nullable();
 const count = () => z.number().nonnegative().nullable();
@@ -213,6 +214,9 @@ export const trialRecordSchema = z.strictObject({
   source: z.string().nullable(),
   destination: z.string().nullable(),
   audit: audit.nullable().describe('null when the guest was not audited.'),
+  prediction: predictionSchema
+    .nullable()
+    .describe('What was expected of it beside what it took; null when it was not predicted.'),
   network: network.nullable().describe('null when the links were not shaped.'),
   estimates: estimatesSchema
     .nullable()

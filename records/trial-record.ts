@@ -14,6 +14,7 @@ import {
   type SourceReport,
 } from '../proto/generated/godwit/v1/migration.ts';
 import { postcopyRecord } from './postcopy-record.ts';
+import { predictionRecord } from './prediction-record.ts';
 import type { AuditRecord, RoundRecord, TrialRecord } from './result-record.ts';
 import { throttleRecord } from './throttle-record.ts';
 import { transformRecords } from './transform-record.ts';
@@ -34,10 +35,14 @@ export interface TrialFacts {
 export function trialRecord(facts: TrialFacts): TrialRecord {
   const { report, audit } = facts;
   const { sourceReport, destinationReport } = report;
-  return {
+  const measured: TrialRecord = {
     ...emptyTrial(report.options?.technique ?? '', facts.trial, statusOf(report), textOrNull(report.reason)),
     ...(sourceReport && sourceFields(sourceReport)),
     ...jointFields(moments(sourceReport, destinationReport), facts),
+  };
+  return {
+    ...measured,
+    prediction: predictionRecord(report, measured),
     transforms: transformRecords(sourceReport, destinationReport),
     postcopy: postcopyRecord(sourceReport, destinationReport),
     guest: textOrNull(report.guest),
@@ -95,6 +100,7 @@ export function emptyTrial(
     source: null,
     destination: null,
     audit: null,
+    prediction: null,
     network: null,
     estimates: null,
     background: null,

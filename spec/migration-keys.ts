@@ -1,6 +1,6 @@
 /** Which keys of a spec's migration say something, given its technique, push and recovery. The others are refused. */
 
-import type { Technique } from '../proto/names.ts';
+import { AUTO, type Technique, type TechniqueAsked } from '../proto/names.ts';
 import {
   type ConvergenceKey,
   type ConvergenceValues,
@@ -9,11 +9,14 @@ import {
 } from './convergence-section.ts';
 import type { PUSHES, RECOVERIES, Spec } from './schema.ts';
 
-export type MigrationKey = Exclude<keyof Spec['migration'], 'technique' | 'from' | 'to' | 'all-at-once'>;
+export type MigrationKey = Exclude<
+  keyof Spec['migration'],
+  'technique' | 'goal' | 'predict' | 'from' | 'to' | 'all-at-once'
+>;
 
 /** What decides which keys say something, each with one value. */
 export interface Deciding {
-  readonly technique: Technique;
+  readonly technique: TechniqueAsked;
   readonly push: (typeof PUSHES)[number];
   readonly recovery: (typeof RECOVERIES)[number];
   readonly 'stop-rule': ConvergenceValues['stop-rule'];
@@ -72,15 +75,15 @@ export function migrationKeys(migrations: readonly Deciding[]): MigrationKey[] {
   return MIGRATION_KEYS.filter((key) => migrations.some((migration) => usesKey(migration, key)));
 }
 
-/** Whether a technique pushes anything. */
-export function hasPush(technique: Technique): boolean {
-  return SWITCHED.includes(technique);
+/** Whether a technique pushes anything, or one that may be chosen does. */
+export function hasPush(technique: TechniqueAsked): boolean {
+  return technique === AUTO || SWITCHED.includes(technique);
 }
 
 /** Whether a key says something. */
 export function usesKey(deciding: Deciding, key: MigrationKey): boolean {
   const { technique, push, recovery } = deciding;
-  if (!USED_BY[key].includes(technique)) return false;
+  if (technique !== AUTO && !USED_BY[key].includes(technique)) return false;
   if (isConvergenceKey(key)) return saysSomething(key, deciding);
   if (key === 'pivots' || key === 'bubble') return push === 'bubbling';
   if (key === 'accessed-first' || key === 'max-postcopy-bandwidth') return push !== 'none';

@@ -9,9 +9,9 @@ import {
   PostcopyPush,
   PostcopyRecovery,
 } from '../proto/generated/godwit/v1/migration.ts';
-import type { Technique } from '../proto/names.ts';
+import type { TechniqueAsked } from '../proto/names.ts';
 import { transformsOf } from '../proto/transforms.ts';
-import { plainConvergence } from './convergence-section.ts';
+import { plainConvergence, plainGoal } from './convergence-section.ts';
 import { type Deciding, type MigrationKey, migrationKeys, usesKey } from './migration-keys.ts';
 import type { Plain, PlainMapping } from './plain-values.ts';
 import type { ON_TIMEOUT } from './schema.ts';
@@ -28,6 +28,8 @@ export function plainMigration(options: readonly MigrationOptions[]): PlainMappi
     const values = distinct(all.filter((each) => usesKey(each, key)).map((each) => each[key]));
     mapping[key] = values.length === 1 ? values[0]! : values;
   }
+  const goal = options.find((each) => each.goal !== undefined)?.goal;
+  if (goal !== undefined) mapping.goal = plainGoal(goal);
   return mapping;
 }
 
@@ -39,7 +41,7 @@ function distinct(values: readonly Plain[]): Plain[] {
 /** Every key's value, whether it says something or not. */
 export function plainOptions(options: MigrationOptions): PlainOptions {
   return {
-    technique: options.technique as Technique,
+    technique: options.technique as TechniqueAsked,
     channels: options.channels,
     'downtime-limit': duration.format(options.downtimeLimitMs),
     'max-bandwidth': bandwidth.format(options.maxBandwidthBytesPerS),

@@ -9,7 +9,7 @@ import { errorText } from '../proto/errors.ts';
 import type { GuestSpec } from '../proto/generated/godwit/v1/guest.ts';
 import { workloadPageCount } from '../proto/guest-network.ts';
 import { guestSpecProblems } from '../proto/guest-spec.ts';
-import { migrationOptionsProblems } from '../proto/migration-options.ts';
+import { requestedOptionsProblems } from '../proto/migration-options.ts';
 import { workloadProblems } from '../workloads/registry.ts';
 import { readForm } from './form.ts';
 import { fabricHosts, planRules } from './network-rules.ts';
@@ -105,7 +105,7 @@ function refusals(resolved: ResolvedSpec): BrokenRule[] {
   const guest: GuestSpec = { ...guestsOf(resolved).at(-1)!, network };
   const pageCount = workloadPageCount(guest);
   const workload = guest.workload === undefined ? [] : workloadProblems(guest.workload, pageCount);
-  const options = new Set(variants.flatMap((variant) => migrationOptionsProblems(variant.options)));
+  const options = new Set(variants.flatMap((variant) => requestedOptionsProblems(variant.options)));
   return [
     ...workload.map((message) => ({ path: ['guest', 'workload'], message, because: [['guest', 'memory']] })),
     ...guestSpecProblems(guest).map((message) => ({ path: ['guest'], message, because: [['clients']] })),

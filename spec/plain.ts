@@ -45,6 +45,7 @@ export function toPlain(resolved: ResolvedSpec): PlainMapping {
       ...(resolved.from !== '' && { from: resolved.from }),
       ...(resolved.to !== '' && { to: resolved.to }),
       'all-at-once': resolved.allAtOnce,
+      predict: resolved.predict,
       ...options,
     },
     ...(resolved.clients && { clients: plainClients(resolved.clients) }),

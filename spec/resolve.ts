@@ -1,6 +1,7 @@
 /** From a spec that keeps the rules to the frozen object that an experiment is run by. */
 
 import { basename, resolve as resolvePath } from 'node:path';
+import { DEFAULT_GOAL } from '../proto/convergence.ts';
 import {
   type ContentModel,
   type GuestSpec,
@@ -10,6 +11,7 @@ import {
 } from '../proto/generated/godwit/v1/guest.ts';
 import {
   FailpointAction,
+  type Goal,
   type MigrationOptions,
   OnTimeout,
   PostcopyBubble,
@@ -17,12 +19,12 @@ import {
   PostcopyRecovery,
 } from '../proto/generated/godwit/v1/migration.ts';
 import { DEFAULT_MIGRATION_OPTIONS } from '../proto/migration-options.ts';
-import { nameProblem } from '../proto/names.ts';
+import { AUTO, nameProblem } from '../proto/names.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
 import { transformsOf } from '../proto/transforms.ts';
 import { WORKLOAD_REGISTRY } from '../workloads/registry.ts';
 import { answersRequests, type ResolvedClients, resolveClients } from './clients-section.ts';
-import { maxBandwidthBytesPerS, resolveConvergence } from './convergence-section.ts';
+import { maxBandwidthBytesPerS, resolveConvergence, resolveGoal } from './convergence-section.ts';
 import type { MigrationKey } from './migration-keys.ts';
 import { plainOptions } from './migration-plain.ts';
 import type { ResolvedNetwork } from './network-plan.ts';
@@ -48,6 +50,8 @@ export interface ResolvedSpec {
   /** How many guests there are; with more than one, `guest.name` is the beginning of their names. */
   readonly guestCount: number;
   readonly allAtOnce: boolean;
+  /** Whether each migration is predicted before it begins. */
+  readonly predict: boolean;
   /** The hosts that the guests leave and move to; empty when the coordinator is to choose. */
   readonly from: string;
   readonly to: string;
@@ -90,6 +94,7 @@ export function resolve(spec: Spec, file: string): Resolution {
     guest: guestSpec(spec, trace?.bytes ?? Buffer.alloc(0)),
     guestCount: guest.count,
     allAtOnce: migration['all-at-once'],
+    predict: migration.predict,
     from: migration.from ?? (isPlaced ? otherThan(migration.to) : ''),
     to: migration.to ?? (isPlaced ? otherThan(migration.from ?? 'host-1') : ''),
     clients: spec.clients && resolveClients(spec.clients, spec.fabric.kind),
@@ -310,8 +315,12 @@ function migrationOptions(migration: SingleMigration, roundsUnsaid: number): Mig
     hotSet: migration['hot-set'],
     transforms: resolveTransforms(migration.transforms),
     convergence: resolveConvergence(migration),
-    goal: undefined,
+    goal: migration.technique === AUTO ? goalOf(migration) : undefined,
   };
+}
+
+function goalOf({ goal }: SingleMigration): Goal {
+  return goal === undefined ? { ...DEFAULT_GOAL } : resolveGoal(goal);
 }
 
 /** Freezes an object and all that it holds, except the bytes of buffers, which cannot be frozen. */

@@ -4,7 +4,7 @@
  */
 
 import { pageSharesFit } from '../proto/guest-spec.ts';
-import { ANSWERING_WORKLOADS } from '../proto/names.ts';
+import { ANSWERING_WORKLOADS, AUTO } from '../proto/names.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
 import { answersRequests } from './clients-section.ts';
 import { bandwidthRules } from './convergence-section.ts';
@@ -35,6 +35,7 @@ export function brokenRules(
     ...bandwidthRules(spec.migration, written),
     ...failpointRules(spec.migration),
     ...migrationKeyRules(spec.migration, written),
+    ...goalRules(spec.migration),
     ...transformsRules(spec.migration.transforms),
     ...clientRules(spec),
     ...networkRules(spec),
@@ -152,6 +153,13 @@ function migrationKeyRules(migration: Spec['migration'], written: readonly strin
   return MIGRATION_KEYS.filter((key) => written.includes(key) && !used.includes(key)).map((key) => {
     return { path: ['migration', key], message, because, key: true };
   });
+}
+
+/** A goal without a choice would promise something. */
+function goalRules({ goal, technique }: Spec['migration']): BrokenRule[] {
+  if (goal === undefined || listOf(technique).includes(AUTO)) return [];
+  const message = `a goal is what technique ${AUTO} chooses for; leave it out, or name ${AUTO}`;
+  return [{ path: ['migration', 'goal'], message, because: [['migration', 'technique']], key: true }];
 }
 
 /** What lists of values make of a migration. */

@@ -8,11 +8,11 @@ import { z } from 'zod';
 import { RESPONSE_BODY_BYTES_MAX } from '../proto/guest-request.ts';
 import { GUEST_LIMITS } from '../proto/guest-spec.ts';
 import { DEFAULT_MIGRATION_OPTIONS as DEFAULTS, MIGRATION_LIMITS } from '../proto/migration-options.ts';
-import { FAILPOINTS, PHASE_WORKLOADS, TECHNIQUES, WORKLOADS } from '../proto/names.ts';
+import { FAILPOINTS, PHASE_WORKLOADS, TECHNIQUES_ASKED, WORKLOADS } from '../proto/names.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
 import { WORKLOAD_LIMITS } from '../workloads/workload-problems.ts';
 import { clientsSection } from './clients-section.ts';
-import { convergenceKeys, orAdaptive } from './convergence-section.ts';
+import { convergenceKeys, goalSection, orAdaptive } from './convergence-section.ts';
 import {
   choice,
   flag,
@@ -158,9 +158,13 @@ const failpoint = section({
 }).describe('A fault at a point of the protocol.');
 
 const migration = section({
-  technique: listable(choice(TECHNIQUES)).describe(
-    'How the guest moves; a list runs each in turn on the same guest and seed, and so do the lists of other keys.',
+  technique: listable(choice(TECHNIQUES_ASKED)).describe(
+    'How the guest moves, or auto to have it chosen; a list runs each in turn on the same guest and seed, and so do the lists of other keys.',
   ),
+  goal: goalSection,
+  predict: flag()
+    .default(false)
+    .describe('Whether each migration is predicted before it begins, for its record; auto always is.'),
   from: name().optional().describe('The host that the guest leaves. Default: see docs/experiments.md.'),
   to: name().optional().describe('The host that it moves to. Default: see docs/experiments.md.'),
   'all-at-once': flag()

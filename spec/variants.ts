@@ -5,7 +5,7 @@
  */
 
 import type { MigrationOptions } from '../proto/generated/godwit/v1/migration.ts';
-import type { Technique } from '../proto/names.ts';
+import { AUTO, type TechniqueAsked } from '../proto/names.ts';
 import { DECIDING_KEYS, MIGRATION_KEYS, type MigrationKey, usesKey } from './migration-keys.ts';
 import { SPEC_LIMITS, type Spec } from './schema.ts';
 import { type TransformList, transformLists } from './transforms-section.ts';
@@ -25,10 +25,15 @@ export type SingleMigration = {
 
 /** One way to migrate of those that an experiment compares. */
 export interface MigrationVariant {
-  readonly technique: Technique;
+  readonly technique: TechniqueAsked;
   /** What tells it from the other variants of its technique, such as "push=none"; empty when there is nothing. */
   readonly name: string;
   readonly options: Readonly<MigrationOptions>;
+}
+
+/** What tells a variant's trials from others of the technique that they had: that it was chosen, too. */
+export function recordedVariant({ technique, name }: MigrationVariant): string | null {
+  return [technique === AUTO ? AUTO : '', name].filter((text) => text !== '').join(' ') || null;
 }
 
 /** A variant's section, and the keys in which it differs from others. */

@@ -23,6 +23,7 @@ Examples:
   godwit migrate web
   godwit migrate web --to host-2 --technique stop-and-copy
   godwit migrate web --max-bandwidth 200mbit --downtime-limit 50ms --on-timeout abort
+  godwit migrate web --technique auto --max-downtime 50ms
   godwit migrate web --audit --json`;
 
 /** So that the guest's operations after the move are in the figures. */
@@ -31,6 +32,7 @@ const SETTLE_MS = 500;
 interface MigrateOptions extends TestbedOptions {
   readonly to?: string;
   readonly audit: boolean;
+  readonly predict: boolean;
 }
 
 export function addMigrate(program: Command): void {
@@ -39,6 +41,7 @@ export function addMigrate(program: Command): void {
     .description('move a guest to another host')
     .argument('<guest>', 'its name', entityName)
     .option('--to <host>', 'where to (default: the other host with the most room)', entityName)
+    .option('--predict', 'predict it before it begins; auto always does', false)
     .option('--audit', 'prove afterwards that every page has come', false);
   withTestbed(addMigrationFlags(command)).addHelpText('after', EXAMPLES).action(migrate);
 }
@@ -74,7 +77,7 @@ async function move(
   client: TestbedClient,
   guest: string,
   settings: MigrationOptions,
-  { to, json }: MigrateOptions,
+  { to, json, predict }: MigrateOptions,
   signal: AbortSignal,
 ): Promise<MigrationReport> {
   const display = new ProgressDisplay(json ? process.stderr : process.stdout);
@@ -83,6 +86,7 @@ async function move(
       guest,
       destination: to ?? '',
       options: settings,
+      predict,
       progress: (progress) => display.migration(settings.technique, progress),
       signal,
     });

@@ -15,6 +15,7 @@ import {
   UNKNOWN,
 } from './measures.ts';
 import { backgroundTable, estimateTable } from './network-table.ts';
+import { predictionNotes, predictionTable } from './prediction-table.ts';
 import { tableText } from './table.ts';
 import { throttleTable } from './throttle-table.ts';
 import { transformTable } from './transform-table.ts';
@@ -39,6 +40,7 @@ export function summaryText(trials: readonly TrialRecord[]): string {
   const heads = [...HEADS, ...(hasClients ? [GAP_HEAD] : []), ...MORE_HEADS];
   const tables = [
     tableText(heads, rows, 1),
+    ...predictionTable(groups),
     ...postcopyTable(groups),
     ...throttleTable(groups),
     ...transformTable(groups),
@@ -165,6 +167,7 @@ function notes(trials: readonly TrialRecord[]): string[] {
       const often = recoveries === 1 ? 'once' : `${recoveries} times`;
       lines.push(`${label}: connected again ${often}, ${durationText(paused_ms)} without the source`);
     }
+    lines.push(...predictionNotes(trial).map((note) => `${label}: ${note}`));
     for (const { protocol, wrong } of trial.clients ?? []) {
       if (wrong > 0)
         lines.push(`${label}: ${countText(wrong)} answers to ${protocol} clients forgot a write`);

@@ -118,7 +118,7 @@ export class Guest {
     return this.#mustExist('reading').shared;
   }
 
-  /** Aborted when it is destroyed. */
+  /** Aborted when it is destroyed, or has gone to another host. */
   get ending(): AbortSignal {
     return this.#ending.signal;
   }
@@ -210,7 +210,7 @@ export class Guest {
 
   async #end(): Promise<void> {
     this.control.stop();
-    this.#ending.abort();
+    this.#ending.abort(new Error('the guest is no more on this host'));
     this.series.close();
     const { threads = [], nic } = this.#parts ?? {};
     await Promise.all([...threads.map((thread) => thread.end()), nic?.end()]);

@@ -5,6 +5,7 @@
 
 import { Worker } from 'node:worker_threads';
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
+import { errorText } from '../../proto/errors.ts';
 import { PAGE_BYTES } from '../../proto/page.ts';
 import type { PageRange } from './worker-messages.ts';
 
@@ -15,7 +16,8 @@ const SPLIT_BYTES = 64 * 1024 * 1024;
  * Runs a worker file to its one message, and answers that.
  *
  * @param what for the error: what is being done
- * @param cancelled ends the thread
+ * @param cancelled ends the thread; its reason is an Error that says why
+ * @param withinMs how long the work may take
  * @throws what the worker threw, or when it ended or took too long without an answer, or was cancelled
  */
 export async function runWorker<Answer>(
@@ -23,10 +25,10 @@ export async function runWorker<Answer>(
   workerData: unknown,
   what: string,
   cancelled: AbortSignal,
+  withinMs: number = DEADLINES_MS.guestWork,
 ): Promise<Answer> {
   cancelled.throwIfAborted();
   const worker = new Worker(file, { workerData, name: what });
-  const withinMs = DEADLINES_MS.guestWork;
   let timer: NodeJS.Timeout | undefined;
   let onAbort: (() => void) | undefined;
   try {
@@ -38,7 +40,7 @@ export async function runWorker<Answer>(
         `${what}: not done within ${withinMs} ms; on a slow machine raise GODWIT_PATIENCE`,
       );
       timer = setTimeout(() => reject(late), withinMs);
-      onAbort = () => reject(new Error(`${what}: ended, since the guest is destroyed`));
+      onAbort = () => reject(new Error(`${what}: ended, since ${errorText(cancelled.reason)}`));
       cancelled.addEventListener('abort', onAbort);
     });
   } finally {

@@ -20,5 +20,8 @@ export interface GovernorContext {
 
 export function governorsOf(context: GovernorContext): Governor[] {
   const bandwidthRule = bandwidthRuleOf(context);
-  return [...throttlesOf(context.reins, context.log), ...(bandwidthRule === undefined ? [] : [bandwidthRule])];
+  return [
+    ...throttlesOf(context.reins, context.log),
+    ...(bandwidthRule === undefined ? [] : [bandwidthRule]),
+  ];
 }

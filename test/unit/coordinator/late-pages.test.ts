@@ -9,7 +9,10 @@ import { EventLog } from '../../../coordinator/events.ts';
 import { GuestWatch } from '../../../coordinator/guest-watch.ts';
 import { HostClients } from '../../../coordinator/host-clients.ts';
 import { Migration } from '../../../coordinator/migration.ts';
+import { Networks } from '../../../coordinator/networks.ts';
 import { OwnershipStore } from '../../../coordinator/ownership-store.ts';
+import { Placement } from '../../../coordinator/placement.ts';
+import { Predictions } from '../../../coordinator/predictions.ts';
 import { Registry } from '../../../coordinator/registry.ts';
 import { Witness } from '../../../coordinator/witness.ts';
 import { RpcError } from '../../../proto/errors.ts';
@@ -180,9 +183,19 @@ async function play({
   const isLost = () => false;
   const watch = new GuestWatch({ registry, store, hostPort: hosts, events, isLost, isBusy: () => true });
   const [source, destination] = [registry.find('a')!, registry.find('b')!];
-  const modules = { clock, events, hosts, registry, store, watch, witness };
+  const placement = new Placement({ registry, store, watch, moves: () => [] });
+  const networks = new Networks({ events, hosts, placement });
+  const predictions = new Predictions({ clock, hosts, networks });
+  const modules = { clock, events, hosts, predictions, registry, store, watch, witness };
   const options = defaultMigrationOptions(technique);
-  const plan = { guest: 'web', record: store.guest('web')!, source, destination, options };
+  const plan = {
+    guest: 'web',
+    record: store.guest('web')!,
+    source,
+    destination,
+    options,
+    isPredicted: false,
+  };
   const migration = new Migration(modules, plan, new AbortController().signal);
   if (switched !== undefined) {
     hosts.isSwitched = true;

@@ -3,7 +3,7 @@
  * more than the one before it, or when the round with the index 8, the ninth, is over. It pays no heed to a downtime limit.
  */
 
-import { lastSent, sentBefore, type StopRule, type StopVerdict, type StopView } from './stop-rule.ts';
+import { lastSent, type StopRule, type StopVerdict, type StopView, sentBefore } from './stop-rule.ts';
 
 /** MAX_ITERS_COUNT; indices begin with 0. */
 const INDEX_MAX = 8;

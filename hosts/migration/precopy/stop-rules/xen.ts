@@ -4,16 +4,16 @@
  * a downtime limit: what remains is sent in the pause, however long that takes.
  */
 
-import { BandwidthRule } from '../../../../proto/generated/godwit/v1/migration.ts';
 import { convergenceOf } from '../../../../proto/convergence.ts';
+import { BandwidthRule } from '../../../../proto/generated/godwit/v1/migration.ts';
 import { clarkMaxBytesPerS, clarkRateBytesPerS } from './clark.ts';
 import {
   lastSent,
-  sentBefore,
   type StopRule,
   type StopRuleContext,
   type StopVerdict,
   type StopView,
+  sentBefore,
 } from './stop-rule.ts';
 
 /** DEF_MAX_ITERS. */

@@ -20,10 +20,12 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { DirtyRateOptions, DirtyRateReport } from "./dirty_rate.ts";
 import { AuditReport, GuestSpec, GuestState, guestStateFromJSON, guestStateToJSON, OperationSeries } from "./guest.ts";
 import { HostStats } from "./host.ts";
 import { MigrationOptions, MigrationProgress, MigrationReport } from "./migration.ts";
 import { LinkComparison, LinkFault, NetworkShape, ProbeResult, TrafficSample } from "./network.ts";
+import { Prediction } from "./prediction.ts";
 
 export const protobufPackage = "godwit.v1";
 
@@ -222,15 +224,43 @@ export interface CoordinatorServiceAuditGuestResponse {
   report: AuditReport | undefined;
 }
 
+export interface CoordinatorServiceMeasureDirtyRateRequest {
+  guest: string;
+  options: DirtyRateOptions | undefined;
+}
+
+export interface CoordinatorServiceMeasureDirtyRateResponse {
+  report: DirtyRateReport | undefined;
+}
+
 export interface CoordinatorServiceMigrateRequest {
   guest: string;
   /** Empty: the other host with the most room. */
   destination: string;
-  options: MigrationOptions | undefined;
+  /** The technique may be `auto`: then it is chosen for the goal. */
+  options:
+    | MigrationOptions
+    | undefined;
+  /** Predict it before it begins, for the report; auto does so always. */
+  predict?: boolean | undefined;
 }
 
 export interface CoordinatorServiceMigrateResponse {
   event: { $case: "progress"; value: MigrationProgress } | { $case: "report"; value: MigrationReport } | undefined;
+}
+
+export interface CoordinatorServicePredictMigrationRequest {
+  guest: string;
+  /** Empty: the other host with the most room. */
+  destination: string;
+  /** What all techniques have in common. With a goal, one is chosen. */
+  options: MigrationOptions | undefined;
+}
+
+export interface CoordinatorServicePredictMigrationResponse {
+  prediction: Prediction | undefined;
+  source: string;
+  destination: string;
 }
 
 export interface CoordinatorServiceCancelMigrationRequest {
@@ -334,7 +364,7 @@ export interface Event {
   atMs: number;
   /**
    * host-registered, host-lost, host-draining, host-undrained, guest-created, guest-destroyed, guest-lost,
-   * guest-found, guest-adopted, guest-discarded, migration-started, migration-phase, migration-switched, migration-ended, handover-begun, handover-settled,
+   * guest-found, guest-adopted, guest-discarded, migration-started, migration-predicted, migration-phase, migration-switched, migration-ended, handover-begun, handover-settled,
    * network-shaped, network-fault.
    */
   kind: string;
@@ -3139,8 +3169,172 @@ export const CoordinatorServiceAuditGuestResponse: MessageFns<CoordinatorService
   },
 };
 
+function createBaseCoordinatorServiceMeasureDirtyRateRequest(): CoordinatorServiceMeasureDirtyRateRequest {
+  return { guest: "", options: undefined };
+}
+
+export const CoordinatorServiceMeasureDirtyRateRequest: MessageFns<CoordinatorServiceMeasureDirtyRateRequest> = {
+  encode(message: CoordinatorServiceMeasureDirtyRateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.guest !== "") {
+      writer.uint32(10).string(message.guest);
+    }
+    if (message.options !== undefined) {
+      DirtyRateOptions.encode(message.options, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoordinatorServiceMeasureDirtyRateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoordinatorServiceMeasureDirtyRateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.guest = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.options = DirtyRateOptions.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CoordinatorServiceMeasureDirtyRateRequest {
+    return {
+      guest: isSet(object.guest) ? globalThis.String(object.guest) : "",
+      options: isSet(object.options) ? DirtyRateOptions.fromJSON(object.options) : undefined,
+    };
+  },
+
+  toJSON(message: CoordinatorServiceMeasureDirtyRateRequest): unknown {
+    const obj: any = {};
+    if (message.guest !== "") {
+      obj.guest = message.guest;
+    }
+    if (message.options !== undefined) {
+      obj.options = DirtyRateOptions.toJSON(message.options);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CoordinatorServiceMeasureDirtyRateRequest>, I>>(
+    base?: I,
+  ): CoordinatorServiceMeasureDirtyRateRequest {
+    return CoordinatorServiceMeasureDirtyRateRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CoordinatorServiceMeasureDirtyRateRequest>, I>>(
+    object: I,
+  ): CoordinatorServiceMeasureDirtyRateRequest {
+    const message = createBaseCoordinatorServiceMeasureDirtyRateRequest();
+    message.guest = object.guest ?? "";
+    message.options = (object.options !== undefined && object.options !== null)
+      ? DirtyRateOptions.fromPartial(object.options)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseCoordinatorServiceMeasureDirtyRateResponse(): CoordinatorServiceMeasureDirtyRateResponse {
+  return { report: undefined };
+}
+
+export const CoordinatorServiceMeasureDirtyRateResponse: MessageFns<CoordinatorServiceMeasureDirtyRateResponse> = {
+  encode(message: CoordinatorServiceMeasureDirtyRateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.report !== undefined) {
+      DirtyRateReport.encode(message.report, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoordinatorServiceMeasureDirtyRateResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoordinatorServiceMeasureDirtyRateResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.report = DirtyRateReport.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CoordinatorServiceMeasureDirtyRateResponse {
+    return { report: isSet(object.report) ? DirtyRateReport.fromJSON(object.report) : undefined };
+  },
+
+  toJSON(message: CoordinatorServiceMeasureDirtyRateResponse): unknown {
+    const obj: any = {};
+    if (message.report !== undefined) {
+      obj.report = DirtyRateReport.toJSON(message.report);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CoordinatorServiceMeasureDirtyRateResponse>, I>>(
+    base?: I,
+  ): CoordinatorServiceMeasureDirtyRateResponse {
+    return CoordinatorServiceMeasureDirtyRateResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CoordinatorServiceMeasureDirtyRateResponse>, I>>(
+    object: I,
+  ): CoordinatorServiceMeasureDirtyRateResponse {
+    const message = createBaseCoordinatorServiceMeasureDirtyRateResponse();
+    message.report = (object.report !== undefined && object.report !== null)
+      ? DirtyRateReport.fromPartial(object.report)
+      : undefined;
+    return message;
+  },
+};
+
 function createBaseCoordinatorServiceMigrateRequest(): CoordinatorServiceMigrateRequest {
-  return { guest: "", destination: "", options: undefined };
+  return { guest: "", destination: "", options: undefined, predict: undefined };
 }
 
 export const CoordinatorServiceMigrateRequest: MessageFns<CoordinatorServiceMigrateRequest> = {
@@ -3153,6 +3347,9 @@ export const CoordinatorServiceMigrateRequest: MessageFns<CoordinatorServiceMigr
     }
     if (message.options !== undefined) {
       MigrationOptions.encode(message.options, writer.uint32(26).fork()).join();
+    }
+    if (message.predict !== undefined) {
+      writer.uint32(320).bool(message.predict);
     }
     return writer;
   },
@@ -3194,6 +3391,14 @@ export const CoordinatorServiceMigrateRequest: MessageFns<CoordinatorServiceMigr
             message.options = MigrationOptions.decode(reader, reader.uint32());
             continue;
           }
+          case 40: {
+            if (tag !== 320) {
+              break;
+            }
+
+            message.predict = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3211,6 +3416,7 @@ export const CoordinatorServiceMigrateRequest: MessageFns<CoordinatorServiceMigr
       guest: isSet(object.guest) ? globalThis.String(object.guest) : "",
       destination: isSet(object.destination) ? globalThis.String(object.destination) : "",
       options: isSet(object.options) ? MigrationOptions.fromJSON(object.options) : undefined,
+      predict: isSet(object.predict) ? globalThis.Boolean(object.predict) : undefined,
     };
   },
 
@@ -3224,6 +3430,9 @@ export const CoordinatorServiceMigrateRequest: MessageFns<CoordinatorServiceMigr
     }
     if (message.options !== undefined) {
       obj.options = MigrationOptions.toJSON(message.options);
+    }
+    if (message.predict !== undefined) {
+      obj.predict = message.predict;
     }
     return obj;
   },
@@ -3242,6 +3451,7 @@ export const CoordinatorServiceMigrateRequest: MessageFns<CoordinatorServiceMigr
     message.options = (object.options !== undefined && object.options !== null)
       ? MigrationOptions.fromPartial(object.options)
       : undefined;
+    message.predict = object.predict ?? undefined;
     return message;
   },
 };
@@ -3347,6 +3557,220 @@ export const CoordinatorServiceMigrateResponse: MessageFns<CoordinatorServiceMig
         break;
       }
     }
+    return message;
+  },
+};
+
+function createBaseCoordinatorServicePredictMigrationRequest(): CoordinatorServicePredictMigrationRequest {
+  return { guest: "", destination: "", options: undefined };
+}
+
+export const CoordinatorServicePredictMigrationRequest: MessageFns<CoordinatorServicePredictMigrationRequest> = {
+  encode(message: CoordinatorServicePredictMigrationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.guest !== "") {
+      writer.uint32(10).string(message.guest);
+    }
+    if (message.destination !== "") {
+      writer.uint32(18).string(message.destination);
+    }
+    if (message.options !== undefined) {
+      MigrationOptions.encode(message.options, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoordinatorServicePredictMigrationRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoordinatorServicePredictMigrationRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.guest = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.destination = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.options = MigrationOptions.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CoordinatorServicePredictMigrationRequest {
+    return {
+      guest: isSet(object.guest) ? globalThis.String(object.guest) : "",
+      destination: isSet(object.destination) ? globalThis.String(object.destination) : "",
+      options: isSet(object.options) ? MigrationOptions.fromJSON(object.options) : undefined,
+    };
+  },
+
+  toJSON(message: CoordinatorServicePredictMigrationRequest): unknown {
+    const obj: any = {};
+    if (message.guest !== "") {
+      obj.guest = message.guest;
+    }
+    if (message.destination !== "") {
+      obj.destination = message.destination;
+    }
+    if (message.options !== undefined) {
+      obj.options = MigrationOptions.toJSON(message.options);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CoordinatorServicePredictMigrationRequest>, I>>(
+    base?: I,
+  ): CoordinatorServicePredictMigrationRequest {
+    return CoordinatorServicePredictMigrationRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CoordinatorServicePredictMigrationRequest>, I>>(
+    object: I,
+  ): CoordinatorServicePredictMigrationRequest {
+    const message = createBaseCoordinatorServicePredictMigrationRequest();
+    message.guest = object.guest ?? "";
+    message.destination = object.destination ?? "";
+    message.options = (object.options !== undefined && object.options !== null)
+      ? MigrationOptions.fromPartial(object.options)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseCoordinatorServicePredictMigrationResponse(): CoordinatorServicePredictMigrationResponse {
+  return { prediction: undefined, source: "", destination: "" };
+}
+
+export const CoordinatorServicePredictMigrationResponse: MessageFns<CoordinatorServicePredictMigrationResponse> = {
+  encode(message: CoordinatorServicePredictMigrationResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.prediction !== undefined) {
+      Prediction.encode(message.prediction, writer.uint32(10).fork()).join();
+    }
+    if (message.source !== "") {
+      writer.uint32(18).string(message.source);
+    }
+    if (message.destination !== "") {
+      writer.uint32(26).string(message.destination);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoordinatorServicePredictMigrationResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoordinatorServicePredictMigrationResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.prediction = Prediction.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.source = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.destination = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CoordinatorServicePredictMigrationResponse {
+    return {
+      prediction: isSet(object.prediction) ? Prediction.fromJSON(object.prediction) : undefined,
+      source: isSet(object.source) ? globalThis.String(object.source) : "",
+      destination: isSet(object.destination) ? globalThis.String(object.destination) : "",
+    };
+  },
+
+  toJSON(message: CoordinatorServicePredictMigrationResponse): unknown {
+    const obj: any = {};
+    if (message.prediction !== undefined) {
+      obj.prediction = Prediction.toJSON(message.prediction);
+    }
+    if (message.source !== "") {
+      obj.source = message.source;
+    }
+    if (message.destination !== "") {
+      obj.destination = message.destination;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CoordinatorServicePredictMigrationResponse>, I>>(
+    base?: I,
+  ): CoordinatorServicePredictMigrationResponse {
+    return CoordinatorServicePredictMigrationResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CoordinatorServicePredictMigrationResponse>, I>>(
+    object: I,
+  ): CoordinatorServicePredictMigrationResponse {
+    const message = createBaseCoordinatorServicePredictMigrationResponse();
+    message.prediction = (object.prediction !== undefined && object.prediction !== null)
+      ? Prediction.fromPartial(object.prediction)
+      : undefined;
+    message.source = object.source ?? "";
+    message.destination = object.destination ?? "";
     return message;
   },
 };
@@ -5188,6 +5612,20 @@ export const CoordinatorServiceService = {
     responseDeserialize: (value: Buffer): CoordinatorServiceAuditGuestResponse =>
       CoordinatorServiceAuditGuestResponse.decode(value),
   },
+  /** As of the host that has the guest. */
+  measureDirtyRate: {
+    path: "/godwit.v1.CoordinatorService/MeasureDirtyRate" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CoordinatorServiceMeasureDirtyRateRequest): Buffer =>
+      Buffer.from(CoordinatorServiceMeasureDirtyRateRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CoordinatorServiceMeasureDirtyRateRequest =>
+      CoordinatorServiceMeasureDirtyRateRequest.decode(value),
+    responseSerialize: (value: CoordinatorServiceMeasureDirtyRateResponse): Buffer =>
+      Buffer.from(CoordinatorServiceMeasureDirtyRateResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CoordinatorServiceMeasureDirtyRateResponse =>
+      CoordinatorServiceMeasureDirtyRateResponse.decode(value),
+  },
   /** Moves a guest; the last message is the report. The migration goes on when the caller goes away. */
   migrate: {
     path: "/godwit.v1.CoordinatorService/Migrate" as const,
@@ -5201,6 +5639,20 @@ export const CoordinatorServiceService = {
       Buffer.from(CoordinatorServiceMigrateResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CoordinatorServiceMigrateResponse =>
       CoordinatorServiceMigrateResponse.decode(value),
+  },
+  /** Probes the guest and the link for about a second, and tells what each technique would take. Nothing moves. */
+  predictMigration: {
+    path: "/godwit.v1.CoordinatorService/PredictMigration" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CoordinatorServicePredictMigrationRequest): Buffer =>
+      Buffer.from(CoordinatorServicePredictMigrationRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CoordinatorServicePredictMigrationRequest =>
+      CoordinatorServicePredictMigrationRequest.decode(value),
+    responseSerialize: (value: CoordinatorServicePredictMigrationResponse): Buffer =>
+      Buffer.from(CoordinatorServicePredictMigrationResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CoordinatorServicePredictMigrationResponse =>
+      CoordinatorServicePredictMigrationResponse.decode(value),
   },
   cancelMigration: {
     path: "/godwit.v1.CoordinatorService/CancelMigration" as const,
@@ -5364,8 +5816,18 @@ export interface CoordinatorServiceServer extends UntypedServiceImplementation {
   listGuests: handleUnaryCall<CoordinatorServiceListGuestsRequest, CoordinatorServiceListGuestsResponse>;
   getGuestStats: handleUnaryCall<CoordinatorServiceGetGuestStatsRequest, CoordinatorServiceGetGuestStatsResponse>;
   auditGuest: handleUnaryCall<CoordinatorServiceAuditGuestRequest, CoordinatorServiceAuditGuestResponse>;
+  /** As of the host that has the guest. */
+  measureDirtyRate: handleUnaryCall<
+    CoordinatorServiceMeasureDirtyRateRequest,
+    CoordinatorServiceMeasureDirtyRateResponse
+  >;
   /** Moves a guest; the last message is the report. The migration goes on when the caller goes away. */
   migrate: handleServerStreamingCall<CoordinatorServiceMigrateRequest, CoordinatorServiceMigrateResponse>;
+  /** Probes the guest and the link for about a second, and tells what each technique would take. Nothing moves. */
+  predictMigration: handleUnaryCall<
+    CoordinatorServicePredictMigrationRequest,
+    CoordinatorServicePredictMigrationResponse
+  >;
   cancelMigration: handleUnaryCall<CoordinatorServiceCancelMigrationRequest, CoordinatorServiceCancelMigrationResponse>;
   /** Turns a running pre-copy or hybrid into post-copy at the end of what is being sent now. */
   switchMigration: handleUnaryCall<CoordinatorServiceSwitchMigrationRequest, CoordinatorServiceSwitchMigrationResponse>;
@@ -5590,6 +6052,22 @@ export interface CoordinatorServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CoordinatorServiceAuditGuestResponse) => void,
   ): ClientUnaryCall;
+  /** As of the host that has the guest. */
+  measureDirtyRate(
+    request: CoordinatorServiceMeasureDirtyRateRequest,
+    callback: (error: ServiceError | null, response: CoordinatorServiceMeasureDirtyRateResponse) => void,
+  ): ClientUnaryCall;
+  measureDirtyRate(
+    request: CoordinatorServiceMeasureDirtyRateRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CoordinatorServiceMeasureDirtyRateResponse) => void,
+  ): ClientUnaryCall;
+  measureDirtyRate(
+    request: CoordinatorServiceMeasureDirtyRateRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CoordinatorServiceMeasureDirtyRateResponse) => void,
+  ): ClientUnaryCall;
   /** Moves a guest; the last message is the report. The migration goes on when the caller goes away. */
   migrate(
     request: CoordinatorServiceMigrateRequest,
@@ -5600,6 +6078,22 @@ export interface CoordinatorServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<CoordinatorServiceMigrateResponse>;
+  /** Probes the guest and the link for about a second, and tells what each technique would take. Nothing moves. */
+  predictMigration(
+    request: CoordinatorServicePredictMigrationRequest,
+    callback: (error: ServiceError | null, response: CoordinatorServicePredictMigrationResponse) => void,
+  ): ClientUnaryCall;
+  predictMigration(
+    request: CoordinatorServicePredictMigrationRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CoordinatorServicePredictMigrationResponse) => void,
+  ): ClientUnaryCall;
+  predictMigration(
+    request: CoordinatorServicePredictMigrationRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CoordinatorServicePredictMigrationResponse) => void,
+  ): ClientUnaryCall;
   cancelMigration(
     request: CoordinatorServiceCancelMigrationRequest,
     callback: (error: ServiceError | null, response: CoordinatorServiceCancelMigrationResponse) => void,

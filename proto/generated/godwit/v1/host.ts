@@ -20,6 +20,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { DirtyRateOptions, DirtyRateReport } from "./dirty_rate.ts";
 import { AuditReport, GuestSpec, OperationSeries } from "./guest.ts";
 import {
   DestinationReport,
@@ -176,6 +177,15 @@ export interface HostServiceAuditGuestRequest {
 
 export interface HostServiceAuditGuestResponse {
   report: AuditReport | undefined;
+}
+
+export interface HostServiceMeasureDirtyRateRequest {
+  guest: string;
+  options: DirtyRateOptions | undefined;
+}
+
+export interface HostServiceMeasureDirtyRateResponse {
+  report: DirtyRateReport | undefined;
 }
 
 export interface HostServiceStartMigrationRequest {
@@ -1216,6 +1226,170 @@ export const HostServiceAuditGuestResponse: MessageFns<HostServiceAuditGuestResp
     const message = createBaseHostServiceAuditGuestResponse();
     message.report = (object.report !== undefined && object.report !== null)
       ? AuditReport.fromPartial(object.report)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseHostServiceMeasureDirtyRateRequest(): HostServiceMeasureDirtyRateRequest {
+  return { guest: "", options: undefined };
+}
+
+export const HostServiceMeasureDirtyRateRequest: MessageFns<HostServiceMeasureDirtyRateRequest> = {
+  encode(message: HostServiceMeasureDirtyRateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.guest !== "") {
+      writer.uint32(10).string(message.guest);
+    }
+    if (message.options !== undefined) {
+      DirtyRateOptions.encode(message.options, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostServiceMeasureDirtyRateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostServiceMeasureDirtyRateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.guest = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.options = DirtyRateOptions.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HostServiceMeasureDirtyRateRequest {
+    return {
+      guest: isSet(object.guest) ? globalThis.String(object.guest) : "",
+      options: isSet(object.options) ? DirtyRateOptions.fromJSON(object.options) : undefined,
+    };
+  },
+
+  toJSON(message: HostServiceMeasureDirtyRateRequest): unknown {
+    const obj: any = {};
+    if (message.guest !== "") {
+      obj.guest = message.guest;
+    }
+    if (message.options !== undefined) {
+      obj.options = DirtyRateOptions.toJSON(message.options);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HostServiceMeasureDirtyRateRequest>, I>>(
+    base?: I,
+  ): HostServiceMeasureDirtyRateRequest {
+    return HostServiceMeasureDirtyRateRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HostServiceMeasureDirtyRateRequest>, I>>(
+    object: I,
+  ): HostServiceMeasureDirtyRateRequest {
+    const message = createBaseHostServiceMeasureDirtyRateRequest();
+    message.guest = object.guest ?? "";
+    message.options = (object.options !== undefined && object.options !== null)
+      ? DirtyRateOptions.fromPartial(object.options)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseHostServiceMeasureDirtyRateResponse(): HostServiceMeasureDirtyRateResponse {
+  return { report: undefined };
+}
+
+export const HostServiceMeasureDirtyRateResponse: MessageFns<HostServiceMeasureDirtyRateResponse> = {
+  encode(message: HostServiceMeasureDirtyRateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.report !== undefined) {
+      DirtyRateReport.encode(message.report, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostServiceMeasureDirtyRateResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostServiceMeasureDirtyRateResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.report = DirtyRateReport.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HostServiceMeasureDirtyRateResponse {
+    return { report: isSet(object.report) ? DirtyRateReport.fromJSON(object.report) : undefined };
+  },
+
+  toJSON(message: HostServiceMeasureDirtyRateResponse): unknown {
+    const obj: any = {};
+    if (message.report !== undefined) {
+      obj.report = DirtyRateReport.toJSON(message.report);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HostServiceMeasureDirtyRateResponse>, I>>(
+    base?: I,
+  ): HostServiceMeasureDirtyRateResponse {
+    return HostServiceMeasureDirtyRateResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HostServiceMeasureDirtyRateResponse>, I>>(
+    object: I,
+  ): HostServiceMeasureDirtyRateResponse {
+    const message = createBaseHostServiceMeasureDirtyRateResponse();
+    message.report = (object.report !== undefined && object.report !== null)
+      ? DirtyRateReport.fromPartial(object.report)
       : undefined;
     return message;
   },
@@ -4727,6 +4901,23 @@ export const HostServiceService = {
       Buffer.from(HostServiceAuditGuestResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): HostServiceAuditGuestResponse => HostServiceAuditGuestResponse.decode(value),
   },
+  /**
+   * Watches how fast the guest writes pages, for as long as it is told to. FAILED_PRECONDITION while a migration has its
+   * marks (page-sampling needs none) or another probe runs; ABORTED when a migration, or the guest's end, ended it.
+   */
+  measureDirtyRate: {
+    path: "/godwit.v1.HostService/MeasureDirtyRate" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: HostServiceMeasureDirtyRateRequest): Buffer =>
+      Buffer.from(HostServiceMeasureDirtyRateRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): HostServiceMeasureDirtyRateRequest =>
+      HostServiceMeasureDirtyRateRequest.decode(value),
+    responseSerialize: (value: HostServiceMeasureDirtyRateResponse): Buffer =>
+      Buffer.from(HostServiceMeasureDirtyRateResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): HostServiceMeasureDirtyRateResponse =>
+      HostServiceMeasureDirtyRateResponse.decode(value),
+  },
   /** The source's part. The first message is `listening`; the source then waits for the destination's connections. */
   startMigration: {
     path: "/godwit.v1.HostService/StartMigration" as const,
@@ -4952,6 +5143,11 @@ export interface HostServiceServer extends UntypedServiceImplementation {
   getGuestStats: handleUnaryCall<HostServiceGetGuestStatsRequest, HostServiceGetGuestStatsResponse>;
   /** Pauses the guest, proves page by page that it is what it wrote, and resumes it. */
   auditGuest: handleUnaryCall<HostServiceAuditGuestRequest, HostServiceAuditGuestResponse>;
+  /**
+   * Watches how fast the guest writes pages, for as long as it is told to. FAILED_PRECONDITION while a migration has its
+   * marks (page-sampling needs none) or another probe runs; ABORTED when a migration, or the guest's end, ended it.
+   */
+  measureDirtyRate: handleUnaryCall<HostServiceMeasureDirtyRateRequest, HostServiceMeasureDirtyRateResponse>;
   /** The source's part. The first message is `listening`; the source then waits for the destination's connections. */
   startMigration: handleServerStreamingCall<HostServiceStartMigrationRequest, HostServiceStartMigrationResponse>;
   /** The destination's part: reserves the memory and connects to the source. */
@@ -5082,6 +5278,25 @@ export interface HostServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: HostServiceAuditGuestResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Watches how fast the guest writes pages, for as long as it is told to. FAILED_PRECONDITION while a migration has its
+   * marks (page-sampling needs none) or another probe runs; ABORTED when a migration, or the guest's end, ended it.
+   */
+  measureDirtyRate(
+    request: HostServiceMeasureDirtyRateRequest,
+    callback: (error: ServiceError | null, response: HostServiceMeasureDirtyRateResponse) => void,
+  ): ClientUnaryCall;
+  measureDirtyRate(
+    request: HostServiceMeasureDirtyRateRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: HostServiceMeasureDirtyRateResponse) => void,
+  ): ClientUnaryCall;
+  measureDirtyRate(
+    request: HostServiceMeasureDirtyRateRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: HostServiceMeasureDirtyRateResponse) => void,
   ): ClientUnaryCall;
   /** The source's part. The first message is `listening`; the source then waits for the destination's connections. */
   startMigration(

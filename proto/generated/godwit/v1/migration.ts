@@ -7,6 +7,7 @@
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { OperationSeries } from "./guest.ts";
+import { Prediction } from "./prediction.ts";
 
 export const protobufPackage = "godwit.v1";
 
@@ -1360,7 +1361,11 @@ export interface MigrationReport {
   owner: string;
   options: MigrationOptions | undefined;
   sourceReport: SourceReport | undefined;
-  destinationReport: DestinationReport | undefined;
+  destinationReport:
+    | DestinationReport
+    | undefined;
+  /** What was expected, when somebody asked for it or had the technique chosen. */
+  prediction?: Prediction | undefined;
 }
 
 function createBaseMigrationOptions(): MigrationOptions {
@@ -6254,6 +6259,7 @@ function createBaseMigrationReport(): MigrationReport {
     options: undefined,
     sourceReport: undefined,
     destinationReport: undefined,
+    prediction: undefined,
   };
 }
 
@@ -6288,6 +6294,9 @@ export const MigrationReport: MessageFns<MigrationReport> = {
     }
     if (message.destinationReport !== undefined) {
       DestinationReport.encode(message.destinationReport, writer.uint32(82).fork()).join();
+    }
+    if (message.prediction !== undefined) {
+      Prediction.encode(message.prediction, writer.uint32(362).fork()).join();
     }
     return writer;
   },
@@ -6385,6 +6394,14 @@ export const MigrationReport: MessageFns<MigrationReport> = {
             message.destinationReport = DestinationReport.decode(reader, reader.uint32());
             continue;
           }
+          case 45: {
+            if (tag !== 362) {
+              break;
+            }
+
+            message.prediction = Prediction.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6417,6 +6434,7 @@ export const MigrationReport: MessageFns<MigrationReport> = {
         : isSet(object.destination_report)
         ? DestinationReport.fromJSON(object.destination_report)
         : undefined,
+      prediction: isSet(object.prediction) ? Prediction.fromJSON(object.prediction) : undefined,
     };
   },
 
@@ -6452,6 +6470,9 @@ export const MigrationReport: MessageFns<MigrationReport> = {
     if (message.destinationReport !== undefined) {
       obj.destinationReport = DestinationReport.toJSON(message.destinationReport);
     }
+    if (message.prediction !== undefined) {
+      obj.prediction = Prediction.toJSON(message.prediction);
+    }
     return obj;
   },
 
@@ -6475,6 +6496,9 @@ export const MigrationReport: MessageFns<MigrationReport> = {
       : undefined;
     message.destinationReport = (object.destinationReport !== undefined && object.destinationReport !== null)
       ? DestinationReport.fromPartial(object.destinationReport)
+      : undefined;
+    message.prediction = (object.prediction !== undefined && object.prediction !== null)
+      ? Prediction.fromPartial(object.prediction)
       : undefined;
     return message;
   },

@@ -1,0 +1,19 @@
+/**
+ * QEMU's dirty-bitmap (migration/dirtyrate.c): the dirty marks of all pages are taken off, and counted at the end. It
+ * counts each page once, so it differs from the truth by what was written while it began and ended.
+ */
+
+import type { Findings, ProbeSettings } from './probe.ts';
+import type { ProbedGuest } from './probed-guest.ts';
+import type { Watch } from './watch.ts';
+
+export function dirtyBitmap(guest: ProbedGuest, watch: Watch, { calcTimeMs }: ProbeSettings): Findings {
+  watch.begin(() => guest.clearDirty());
+  let dirtyPages = 0;
+  const trueDirtyPages = watch.until(calcTimeMs, 0, () => {
+    dirtyPages = guest.dirtyPages();
+    // So that the truth knows of every page that was just found marked.
+    guest.control.passEpoch();
+  });
+  return { dirtyPages, trueDirtyPages };
+}
