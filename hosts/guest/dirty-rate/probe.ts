@@ -56,7 +56,6 @@ const MODES: Readonly<
 export function runProbe(shared: SharedGuest, settings: ProbeSettings, sleep: Sleep): ProbeResult {
   const guest = new ProbedGuest(shared);
   const watch = new Watch(guest, sleep);
-  const operations = guest.operations();
   const faults = sum(guest.writeFaults());
   const found = MODES[settings.mode](guest, watch, settings);
   const perS = (count: number): number => (count / watch.elapsedMs) * MS_PER_S;
@@ -76,7 +75,7 @@ export function runProbe(shared: SharedGuest, settings: ProbeSettings, sleep: Sl
       edgeWrites: BigInt(watch.truth.edgeWrites),
     },
     cost: {
-      operationsPerS: perS(guest.operations() - operations),
+      operationsPerS: perS(watch.operations),
       operationsPerSBefore: undefined,
       lostPercent: undefined,
       writeFaults: BigInt(sum(guest.writeFaults()) - faults),
