@@ -1,11 +1,11 @@
 /**
- * What the source believes of its link and its guest: bandwidth, dirty rate, expected downtime. The rules that decide by
- * them are in precopy/.
+ * What the source believes of its link and its guest: bandwidth, dirty rate, expected downtime. The rules that
+ * decide by them are in precopy/.
  *
- * A round's bandwidth is its bytes over the time from its start to the last channel's ROUND_DONE: the link's,
- * not that of the buffers on the way. QEMU measures over windows of 100 ms. A round may be shorter, and then
- * its time is mostly the way there and back: so the estimate covers the newest rounds that together lasted
- * 100 ms, or all. So does that of what a page costs on the wire, which transforms make less than a page.
+ * A round's bandwidth is its bytes over the time from its start to the last channel's ROUND_DONE: the link's, not
+ * that of the buffers on the way. QEMU measures over windows of 100 ms. A round may be shorter, and then its time is
+ * mostly the way there and back: so the estimate covers the newest rounds that together lasted 100 ms, or all. So
+ * does that of what a page costs on the wire, which transforms make less than a page.
  */
 
 import { PAGE_BYTES } from '../../proto/page.ts';

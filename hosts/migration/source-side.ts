@@ -4,11 +4,11 @@
  */
 
 import { nextTick } from 'node:process';
-import {
-  type Decision,
-  type PostcopySourceReport,
-  type RoundReport,
-  type TransformReport,
+import type {
+  Decision,
+  PostcopySourceReport,
+  RoundReport,
+  TransformReport,
 } from '../../proto/generated/godwit/v1/migration.ts';
 import { workloadPageCount } from '../../proto/guest-network.ts';
 import { hasLatePages } from '../../proto/migration-options.ts';

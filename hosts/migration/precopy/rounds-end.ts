@@ -1,7 +1,8 @@
 /**
- * Whether another round of a pre-copy follows, and what follows when none does. The stop rule decides; somebody's word
- * and a hybrid's own switch come before it, and whatever it says, the rounds end by `max-rounds` and in time. Before a
- * guest is paused for longer than its downtime limit, or for nobody knows how long, that is said, with the reason.
+ * Whether another round of a pre-copy follows, and what follows when none does. The stop rule decides; somebody's
+ * word and a hybrid's own switch come before it, and whatever it says, the rounds end by `max-rounds` and in time.
+ * Before a guest is paused for longer than its downtime limit, or for nobody knows how long, that is said, with the
+ * reason.
  */
 
 import {
@@ -64,6 +65,7 @@ export class RoundsEnd {
     this.#ramp = DOWNTIME_RAMP_MAKERS[rampName]({ options, memoryBytes });
     this.#timeouts = new Timeouts(options, memoryBytes);
     this.#limitMs = options.downtimeLimitMs;
+    this.#climb(0, 1);
   }
 
   /** Why the rounds ended; empty while they go on. */
@@ -181,8 +183,12 @@ export class RoundsEnd {
       if (!isPlain(verdict)) log.note(decider, `ends the rounds ${why}`, expectedMs);
       return;
     }
-    const length = expectedMs === undefined ? 'nobody knows how long' : `about ${expectedMs.toFixed(1)} ms`;
-    const what = `pauses the guest for ${length}, and ${options.downtimeLimitMs} ms is its downtime limit ${why}`;
+    const limit = `its downtime limit of ${options.downtimeLimitMs} ms`;
+    const length =
+      expectedMs === undefined
+        ? `for nobody knows how long, whatever ${limit}`
+        : `for about ${expectedMs.toFixed(1)} ms, longer than ${limit}`;
+    const what = `pauses the guest ${length} ${why}`;
     log.note(decider, what, expectedMs);
     say(`${decider} ${what}`);
   }

@@ -1,8 +1,8 @@
 /** Goal: each stop rule ends the rounds where its product or paper does, over rounds that are written down here. */
 
 import { describe, expect, test } from 'vitest';
-import { type Convergence, OnTimeout } from '../../../proto/generated/godwit/v1/migration.ts';
 import { BANDWIDTH_RULES, STOP_RULES, type StopRuleName } from '../../../proto/convergence.ts';
+import { type Convergence, OnTimeout } from '../../../proto/generated/godwit/v1/migration.ts';
 import { leaving, optionsWith, type Round, Rounds } from './rounds.ts';
 
 const { ON_TIMEOUT_ABORT, ON_TIMEOUT_POST_COPY } = OnTimeout;
