@@ -104,6 +104,14 @@ describe('a pause that is longer than the downtime limit', () => {
     );
   });
 
+  test('is on record even when other rules have filled it', () => {
+    const rounds = new Rounds(optionsWith({}, { maxRounds: 1 }));
+    for (let step = 1; step <= 1200; step++) rounds.log.note('sdps', 'sleeps', step);
+    rounds.run([HOPELESS]);
+    expect(rounds.log.decisions).toHaveLength(1000);
+    expect(rounds.decided.at(-1)).toContain('on-timeout: pauses the guest');
+  });
+
   test('is no pause when the rest follows as post-copy', () => {
     const rounds = new Rounds(optionsWith({}, { maxRounds: 1, onTimeout: ON_TIMEOUT_POST_COPY }));
     expect(rounds.run([HOPELESS])).toEqual([1, 'max-rounds']);
@@ -227,7 +235,7 @@ describe('a ramp', () => {
       [4, 450],
     ]);
     // Nothing to climb.
-    expect(steps('kubevirt', 100, 0, GIBIBYTE)).toEqual([[1, 0]]);
+    expect(steps('kubevirt', 100, 0, GIBIBYTE)).toEqual([[1, 100]]);
   });
 
   test('is what the downtime limit is measured against', () => {
