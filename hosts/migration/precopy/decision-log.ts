@@ -1,6 +1,6 @@
 /**
- * What rules did while a migration ran, for its report: told as it happened, with a bound. Beyond it the newest step takes
- * the place of the one before it, so that the end of the story is always there.
+ * What rules did while a migration ran, for its report: told as it happened, with a bound. Beyond it the newest
+ * step takes the place of the one before it, so that the end of the story is always there.
  */
 
 import type { Decision } from '../../../proto/generated/godwit/v1/migration.ts';

@@ -70,11 +70,10 @@ describe('the end of the rounds in a spec', () => {
         expect(parseSpec(JSON.stringify(toPlain(resolved)), 's.yaml')).toEqual(resolved);
         const { options } = resolved.variants[0]!;
         expect(migrationOptionsProblems(options)).toEqual([]);
-        const flags = used.map(([key, value]) => [
-          key.replace(/-(.)/g, (_, c: string) => c.toUpperCase()),
-          value,
-        ]);
-        expect(convergenceOf(migrationFromFlags(Object.fromEntries(flags)))).toEqual(convergenceOf(options));
+        const flags: Record<string, unknown> = {};
+        for (const [key, value] of used)
+          flags[key.replace(/-(.)/g, (_, c: string) => c.toUpperCase())] = value;
+        expect(convergenceOf(migrationFromFlags(flags))).toEqual(convergenceOf(options));
       }),
       { numRuns: 50 },
     );
