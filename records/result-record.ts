@@ -5,7 +5,9 @@
  */
 
 import { z } from 'zod';
+import { ROUNDS_END_REASONS } from '../proto/convergence.ts';
 import { backgroundSchema } from './background-record.ts';
+import { decision } from './decision-record.ts';
 import { estimatesSchema } from './estimates-record.ts';
 import { predictionSchema } from './prediction-record.ts';
 import { throttleSchema } from './throttle-record.ts';
@@ -184,7 +186,13 @@ export const trialRecordSchema = z.strictObject({
   convergence: z
     .string()
     .nullable()
-    .describe('Why its rounds ended, such as converged; null for techniques that do not iterate.'),
+    .describe(
+      `Why its rounds ended: ${ROUNDS_END_REASONS.join(', ')}; null for techniques that do not iterate.`,
+    ),
+  decisions: z
+    .array(decision)
+    .nullable()
+    .describe('What the rules did that steer a migration, at most 1,000 steps.'),
   switched_by_hand_at_ms: ms().describe(
     "When somebody turned it into post-copy, since the migration's acceptance; null when nobody did.",
   ),

@@ -13,6 +13,7 @@ import {
   type RoundReport,
   type SourceReport,
 } from '../proto/generated/godwit/v1/migration.ts';
+import { decisionRecords } from './decision-record.ts';
 import { postcopyRecord } from './postcopy-record.ts';
 import { predictionRecord } from './prediction-record.ts';
 import type { AuditRecord, RoundRecord, TrialRecord } from './result-record.ts';
@@ -39,6 +40,7 @@ export function trialRecord(facts: TrialFacts): TrialRecord {
     ...emptyTrial(report.options?.technique ?? '', facts.trial, statusOf(report), textOrNull(report.reason)),
     ...(sourceReport && sourceFields(sourceReport)),
     ...jointFields(moments(sourceReport, destinationReport), facts),
+    decisions: decisionRecords(sourceReport),
   };
   return {
     ...measured,
@@ -70,6 +72,7 @@ export function emptyTrial(
     status,
     reason,
     convergence: null,
+    decisions: null,
     switched_by_hand_at_ms: null,
     total_time_ms: null,
     setup_time_ms: null,

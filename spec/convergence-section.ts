@@ -238,7 +238,14 @@ export function saysSomething(
       return values.throttle === 'stunning';
     case 'min-bandwidth':
       return values['bandwidth-rule'] === 'clark';
-    default:
+    case 'stop-rule':
+    case 'throttle':
+    case 'skip':
+    case 'dirty-last':
+    case 'free-pages':
+    case 'bandwidth-rule':
+    case 'completion-timeout-per-gib':
+    case 'progress-timeout':
       return true;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * What the source believes of its link and its guest: bandwidth, dirty rate, expected downtime. The rules that decide by
- * them are in precopy/.
+ * What the source believes of its link and its guest: bandwidth, dirty rate, expected downtime. The rules that
+ * decide by them are in precopy/.
  *
  * What the link gives now is measured while rounds run (link-estimator.ts) and counts first. Where that is not known,
  * since nothing waited for the link, the rounds' bandwidth counts.

@@ -4,15 +4,14 @@
  */
 
 import { nextTick } from 'node:process';
-import {
-  type Decision,
-  type FreePagesReport,
-  type NetworkEstimate,
-  OnTimeout,
-  type PostcopySourceReport,
-  type RoundReport,
-  type ThrottleReport,
-  type TransformReport,
+import type {
+  Decision,
+  FreePagesReport,
+  NetworkEstimate,
+  PostcopySourceReport,
+  RoundReport,
+  ThrottleReport,
+  TransformReport,
 } from '../../proto/generated/godwit/v1/migration.ts';
 import { firstQueuePage } from '../../proto/guest-network.ts';
 import { hasLatePages } from '../../proto/migration-options.ts';

@@ -1,7 +1,8 @@
 /**
- * Whether another round of a pre-copy follows, and what follows when none does. The stop rule decides; somebody's word
- * and a hybrid's own switch come before it, and whatever it says, the rounds end by `max-rounds` and in time. Before a
- * guest is paused for longer than its downtime limit, or for nobody knows how long, that is said, with the reason.
+ * Whether another round of a pre-copy follows, and what follows when none does. The stop rule decides; somebody's
+ * word and a hybrid's own switch come before it, and whatever it says, the rounds end by `max-rounds` and in time.
+ * Before a guest is paused for longer than its downtime limit, or for nobody knows how long, that is said, with the
+ * reason.
  */
 
 import {
@@ -45,7 +46,8 @@ export class RoundsEnd {
   readonly #rampName: string;
   readonly #ramp: DowntimeRamp;
   readonly #timeouts: Timeouts;
-  #limitMs = 0;
+  /** As the ramp has it now; undefined before the first round. */
+  #limitMs: number | undefined;
   #reason: RoundsEndReason | '' = '';
   #goesOnAsPostCopy = false;
 
@@ -63,7 +65,6 @@ export class RoundsEnd {
     this.#rampName = rampName;
     this.#ramp = DOWNTIME_RAMP_MAKERS[rampName]({ options, memoryBytes });
     this.#timeouts = new Timeouts(options, memoryBytes);
-    this.#limitMs = options.downtimeLimitMs;
   }
 
   /** Why the rounds ended; empty while they go on. */
@@ -91,10 +92,10 @@ export class RoundsEnd {
    */
   decide(view: PrecopyView): boolean {
     const elapsedMs = view.nowMs - this.#context.acceptedAtMs;
-    this.#climb(elapsedMs, view.round);
+    const downtimeLimitMs = this.#climb(elapsedMs, view.round);
     const { dirtyPages, pageBytes, bandwidthBytesPerS } = view;
     const expectedMs = expectedDowntimeMs(dirtyPages, pageBytes, bandwidthBytesPerS);
-    const stopView = { ...view, downtimeLimitMs: this.#limitMs, expectedDowntimeMs: expectedMs };
+    const stopView = { ...view, downtimeLimitMs, expectedDowntimeMs: expectedMs };
     const verdict = this.#verdict(stopView, elapsedMs);
     if (verdict === undefined) return false;
     this.#end(verdict, stopView);
@@ -139,13 +140,15 @@ export class RoundsEnd {
     return undefined;
   }
 
-  /** Takes the steps of the ramp that are due. */
-  #climb(elapsedMs: number, round: number): void {
-    const limitMs = this.#ramp.limitMs({ elapsedMs, round });
+  /** Takes the steps of the ramp that are due, and answers the limit. At first it is where the ramp begins. */
+  #climb(elapsedMs: number, round: number): number {
+    const isFirst = this.#limitMs === undefined;
+    const limitMs = this.#ramp.limitMs(isFirst ? { elapsedMs: 0, round: 1 } : { elapsedMs, round });
     if (this.#rampName !== 'none' && limitMs !== this.#limitMs) {
       this.#context.log.note(this.#rampName, `the downtime limit is ${limitMs.toFixed(0)} ms`, limitMs);
     }
     this.#limitMs = limitMs;
+    return limitMs;
   }
 
   /** The rounds are over: from here on nobody can ask for a switch any more. Who has asked before, gets it. */
@@ -181,8 +184,12 @@ export class RoundsEnd {
       if (!isPlain(verdict)) log.note(decider, `ends the rounds ${why}`, expectedMs);
       return;
     }
-    const length = expectedMs === undefined ? 'nobody knows how long' : `about ${expectedMs.toFixed(1)} ms`;
-    const what = `pauses the guest for ${length}, and ${options.downtimeLimitMs} ms is its downtime limit ${why}`;
+    const limit = `its downtime limit of ${options.downtimeLimitMs} ms`;
+    const length =
+      expectedMs === undefined
+        ? `for nobody knows how long, whatever ${limit}`
+        : `for about ${expectedMs.toFixed(1)} ms, longer than ${limit}`;
+    const what = `pauses the guest ${length} ${why}`;
     log.note(decider, what, expectedMs);
     say(`${decider} ${what}`);
   }

@@ -62,11 +62,10 @@ export class Timeouts {
   /** As KubeVirt: less than at the last look is progress. */
   #isStuck(elapsedMs: number, pendingPages: () => number): boolean {
     const before = this.#pendingPages;
-    if (before === undefined || elapsedMs - this.#sampledAtMs >= MOVER_LIMITS.progressSampleMs) {
-      this.#pendingPages = pendingPages();
-      this.#sampledAtMs = elapsedMs;
-      if (before === undefined || this.#pendingPages < before) this.#progressAtMs = elapsedMs;
-    }
+    if (before !== undefined && elapsedMs - this.#sampledAtMs < MOVER_LIMITS.progressSampleMs) return false;
+    this.#pendingPages = pendingPages();
+    this.#sampledAtMs = elapsedMs;
+    if (before === undefined || this.#pendingPages < before) this.#progressAtMs = elapsedMs;
     return elapsedMs - this.#progressAtMs >= this.#progressMs;
   }
 }

@@ -360,3 +360,16 @@ describe('the transforms of a record', () => {
     expect(trialRecord({ ...facts, report: { ...report, sourceReport: undefined } }).transforms).toBeNull();
   });
 });
+
+it('what rules did stands there in their order, by the time since the acceptance', () => {
+  const decisions = [
+    { atMs: 10_100, rule: 'kubevirt', what: 'the downtime limit is 150 ms', value: 150 },
+    { atMs: 10_490, rule: 'on-timeout', what: 'pauses the guest', value: 0 },
+  ];
+  const told = trialRecord({ ...facts, report: { ...report, sourceReport: { ...sourceReport, decisions } } });
+  expect(told.decisions).toEqual([
+    { at_ms: 100, rule: 'kubevirt', what: 'the downtime limit is 150 ms', value: 150 },
+    { at_ms: 490, rule: 'on-timeout', what: 'pauses the guest', value: 0 },
+  ]);
+  expect(trialRecord({ ...facts, report: { ...report, sourceReport: undefined } }).decisions).toBeNull();
+});

@@ -1,6 +1,6 @@
 /**
- * How the downtime limit grows while a guest does not converge: small at first, so that an easy guest has a short pause,
- * and `downtime-limit` in the end. It counts for the rules that heed a limit.
+ * How the downtime limit grows while a guest does not converge: small at first, so that an easy guest has a short
+ * pause, and `downtime-limit` in the end. It counts for the rules that heed a limit.
  */
 
 import type { MigrationOptions } from '../../../../proto/generated/godwit/v1/migration.ts';

@@ -1,6 +1,6 @@
 /**
- * KubeVirt's downtime tuning (VEP 291): from 150 ms to the limit in seven steps, from the third round on, and not less
- * than a cooldown of 10 s after the step before. The first step's cooldown begins with the migration.
+ * KubeVirt's downtime tuning (VEP 291): from 150 ms to the limit in seven steps, from the third round on, and not
+ * less than a cooldown of 10 s after the step before. The first step's cooldown begins with the migration.
  */
 
 import { convergenceOf } from '../../../../proto/convergence.ts';

@@ -1,7 +1,7 @@
 /**
- * OpenStack nova's ramp (downtime_steps in nova/virt/libvirt/migration.py): from a tenth of the limit to all of it in ten
- * equal steps. Between two of them is a delay for each GiB of memory, two at least, which is counted in whole seconds
- * there and is not here.
+ * OpenStack nova's ramp (downtime_steps in nova/virt/libvirt/migration.py): from a tenth of the limit to all of it
+ * in ten equal steps. Between two of them is a delay for each GiB of memory, two at least, which is counted in whole
+ * seconds there and is not here.
  */
 
 import { convergenceOf } from '../../../../proto/convergence.ts';

@@ -1,7 +1,8 @@
 /**
- * Clark et al. (NSDI 2005, section 5.3): each round goes at the dirty rate of the one before it and 50 Mbit/s more. Stop
- * when that would be more than the maximum, or when less than 256 KB remain. The other half is the bandwidth rule of the
- * same name, which sets the rate; without it the rule decides all the same. It pays no heed to a downtime limit.
+ * Clark et al. (NSDI 2005, section 5.3): each round goes at the dirty rate of the one before it and 50 Mbit/s more.
+ * Stop when that would be more than the maximum, or when less than 256 KB remain. The other half is the bandwidth
+ * rule of the same name, which sets the rate; without it the rule decides all the same. It pays no heed to a
+ * downtime limit.
  */
 
 import type { MigrationOptions } from '../../../../proto/generated/godwit/v1/migration.ts';

@@ -1,6 +1,6 @@
 /**
- * QEMU's rule (migration_iteration_run in migration/migration.c): switch over once what is dirty can be sent within the
- * downtime limit at the bandwidth that was measured. While that is not known, nothing is taken to fit.
+ * QEMU's rule (migration_iteration_run in migration/migration.c): switch over once what is dirty can be sent within
+ * the downtime limit at the bandwidth that was measured. While that is not known, nothing is taken to fit.
  */
 
 import type { StopRule, StopVerdict, StopView } from './stop-rule.ts';

@@ -1,6 +1,7 @@
 /**
- * The rule of p.haul, CRIU's migration (phaul/iters.py): stop when a round had 64 pages or fewer, when it had over 10 %
- * more than the one before it, or when the round with the index 8, the ninth, is over. It pays no heed to a downtime limit.
+ * The rule of p.haul, CRIU's migration (phaul/iters.py): stop when a round had 64 pages or fewer, when it had over
+ * 10 % more than the one before it, or when the round with the index 8, the ninth, is over. It pays no heed to a
+ * downtime limit.
  */
 
 import { lastSent, type StopRule, type StopVerdict, type StopView, sentBefore } from './stop-rule.ts';

@@ -1,4 +1,7 @@
-/** Every stop rule by its name. A new one is a file beside this one, a name in proto/convergence.ts, and a line here. */
+/**
+ * Every stop rule by its name. A new one is a file beside this one, a name in proto/convergence.ts, and a line
+ * here.
+ */
 
 import type { StopRuleName } from '../../../../proto/convergence.ts';
 import { ClarkRule } from './clark.ts';

@@ -1,8 +1,8 @@
 /**
- * CloudNet's Smart Stop (Wood et al., VEE 2011): more rounds help only as long as what remains becomes less. Once that
- * has stopped, the rule waits for a round that leaves no more than those of its window did, a local minimum. Where little
- * remains it ends as Xen, which it was built for. The window's width is this project's. It pays no heed to a downtime
- * limit.
+ * CloudNet's Smart Stop (Wood et al., VEE 2011): more rounds help only as long as what remains becomes less. Once
+ * that has stopped, the rule waits for a round that leaves no more than those of its window did, a local minimum.
+ * Where little remains it ends as Xen, which it was built for. The window's width is this project's. It pays no heed
+ * to a downtime limit.
  */
 
 import type { StopRule, StopVerdict, StopView } from './stop-rule.ts';

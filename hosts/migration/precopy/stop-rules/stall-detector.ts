@@ -1,13 +1,13 @@
 /**
- * KubeVirt's stall detector (VEP 248, stall-detector.go). The rounds go on while the least that remained after a round is
- * undercut within the window by more than a margin. Once it is not, the guest is stalled: then the rule waits for a round
- * that leaves about as little as the best one did, a local minimum, and lowers its sights when none comes, after half the
- * time each time. QEMU's own rule holds all the while.
+ * KubeVirt's stall detector (VEP 248, stall-detector.go). The rounds go on while the least that remained after a
+ * round is undercut within the window by more than a margin. Once it is not, the guest is stalled: then the rule
+ * waits for a round that leaves about as little as the best one did, a local minimum, and lowers its sights when
+ * none comes, after half the time each time. QEMU's own rule holds all the while.
  *
- * What happens at the minimum is `on-timeout`'s to say: post-copy, or a pause however long. Only with `abort` the rule
- * weighs how long the pause would be: within 1.5 times the limit it waits a minute for a round that fits, beyond it
- * gives up. Of KubeVirt's it lacks the completion deadline (`completion-timeout-per-gib` is one of its own), and it takes
- * a sample of the bandwidth after each round in place of every 400 ms.
+ * What happens at the minimum is `on-timeout`'s to say: post-copy, or a pause however long. Only with `abort` the
+ * rule weighs how long the pause would be: within 1.5 times the limit it waits a minute for a round that fits,
+ * beyond it gives up. Of KubeVirt's it lacks the completion deadline (`completion-timeout-per-gib` is one of its
+ * own), and it takes a sample of the bandwidth after each round in place of every 400 ms.
  */
 
 import { convergenceOf } from '../../../../proto/convergence.ts';

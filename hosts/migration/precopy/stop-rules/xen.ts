@@ -1,7 +1,7 @@
 /**
- * Xen's rule up to 4.5 (xc_domain_save.c): stop after 29 rounds, when a round had fewer than 50 pages, when three times
- * the guest's memory was sent, or when a round sent more than the one before it at the greatest rate. It pays no heed to
- * a downtime limit: what remains is sent in the pause, however long that takes.
+ * Xen's rule up to 4.5 (xc_domain_save.c): stop after 29 rounds, when a round had fewer than 50 pages, when three
+ * times the guest's memory was sent, or when a round sent more than the one before it at the greatest rate. It pays
+ * no heed to a downtime limit: what remains is sent in the pause, however long that takes.
  */
 
 import { convergenceOf } from '../../../../proto/convergence.ts';
