@@ -13,6 +13,7 @@ import {
   type RoundReport,
   type SourceReport,
 } from '../proto/generated/godwit/v1/migration.ts';
+import { freePagesRecord } from './free-pages-record.ts';
 import { postcopyRecord } from './postcopy-record.ts';
 import type { AuditRecord, RoundRecord, TrialRecord } from './result-record.ts';
 import { transformRecords } from './transform-record.ts';
@@ -39,6 +40,7 @@ export function trialRecord(facts: TrialFacts): TrialRecord {
     ...jointFields(moments(sourceReport, destinationReport), facts),
     transforms: transformRecords(sourceReport, destinationReport),
     postcopy: postcopyRecord(sourceReport, destinationReport),
+    free_pages: freePagesRecord(sourceReport),
     guest: textOrNull(report.guest),
     dirty_rate_pps_requested: facts.requestedPagesPerS,
     dirty_rate_pps_achieved: facts.achievedPagesPerS,
@@ -85,6 +87,7 @@ export function emptyTrial(
     rounds: null,
     transforms: null,
     postcopy: null,
+    free_pages: null,
     dirty_rate_pps_requested: null,
     dirty_rate_pps_achieved: null,
     degradation_percent: null,
@@ -214,6 +217,8 @@ function roundRecord(round: RoundReport, acceptedAtMs: number): RoundRecord {
     dirty_rate_pps: round.dirtyRatePagesPerS,
     bandwidth_bytes_per_s: round.bandwidthBytesPerS,
     expected_downtime_ms: round.expectedDowntimeMs,
+    skipped_pages: Number(round.skippedPages),
+    free_pages: Number(round.freePages),
   };
 }
 

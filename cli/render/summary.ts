@@ -4,6 +4,7 @@
  */
 import type { LinkRecord, PostcopyRecord, TrialRecord } from '../../records/result-record.ts';
 import { clientTable, worstGapMs } from './client-table.ts';
+import { leftPagesTable } from './left-pages-table.ts';
 import {
   bitsText,
   bytesText,
@@ -38,6 +39,7 @@ export function summaryText(trials: readonly TrialRecord[]): string {
   const tables = [
     tableText(heads, rows, 1),
     ...postcopyTable(groups),
+    ...leftPagesTable(groups),
     ...transformTable(groups),
     ...clientTable(trials),
     ...linkTable(trials),
