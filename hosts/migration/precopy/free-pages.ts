@@ -29,6 +29,8 @@ export class FreePageRule {
   #reported: PageSet;
   /** Places of the free list whose pages are left out now: of the balloon, or of a guest that stands still. */
   #places = { from: 0, to: 0 };
+  /** balloon: up to where it has been counted. */
+  #givenTo = 0;
   /** Pages that were left out and not sent since. */
   readonly #out: PageSet;
   readonly #counts = { free: 0, reported: 0, reused: 0 };
@@ -85,7 +87,8 @@ export class FreePageRule {
       // The end first, as free-list.ts says.
       const to = this.#list.balloonTo;
       const from = this.#list.balloonFrom;
-      this.#counts.reported += Math.max(to - Math.max(from, this.#places.to), 0);
+      this.#counts.reported += Math.max(to - Math.max(from, this.#givenTo), 0);
+      this.#givenTo = to;
       this.#places = { from, to };
       return;
     }
@@ -98,10 +101,10 @@ export class FreePageRule {
   /** The guest stands still, its marks taken off: what its list says now is what it will go on with. */
   guestStands(): void {
     const list = this.#list;
-    this.#places =
-      this.#kind === FreePages.FREE_PAGES_BALLOON
-        ? { from: list.balloonFrom, to: list.balloonTo }
-        : { from: list.allocated, to: list.freed + list.pageCount };
+    this.learn();
+    if (this.#kind === FreePages.FREE_PAGES_HINTS) {
+      this.#places = { from: list.allocated, to: list.freed + list.pageCount };
+    }
   }
 
   /** Whether a page need not be sent now. */

@@ -99,6 +99,11 @@ export class PageSelection implements PageFilter {
     if (!this.#isPaused) this.#free?.learn();
   }
 
+  /** What a pass asks about each page; undefined when all are sent. */
+  get filter(): PageFilter | undefined {
+    return this.#free === undefined && this.#skip === Skip.SKIP_NONE ? undefined : this;
+  }
+
   /** Whether a page is not to be sent when its turn comes. */
   leaves(page: number): boolean {
     if (this.#free?.has(page) === true) return true;
