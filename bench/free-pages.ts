@@ -1,7 +1,7 @@
 /**
- * What leaving pages out saves, by `godwit run`: an idle guest of which 80 % is free, with hints and with a balloon against
- * without, plain loopback and the default encryption; and a hot-cold guest whose rounds skip what is dirty again. Contenders
- * run in turn; what is compared is of one run.
+ * What leaving pages out saves, by `godwit run`: an idle guest of which 80 % is free, with hints and with a
+ * balloon against without, plain loopback and the default encryption; and a hot-cold guest whose rounds skip
+ * what is dirty again. Contenders run in turn; what is compared is of one run.
  */
 
 import type { TrialRecord } from '../records/result-record.ts';

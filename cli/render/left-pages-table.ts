@@ -1,4 +1,7 @@
-/** Which pages rounds did not send when their turn came: those that are free in the guest, and those that `skip` names. */
+/**
+ * Which pages rounds did not send when their turn came: those that are free in the guest, and those that `skip`
+ * names.
+ */
 import type { TrialRecord } from '../../records/result-record.ts';
 import { countText, median, orUnknown } from './measures.ts';
 import { tableText } from './table.ts';

@@ -1,6 +1,6 @@
 /**
- * Goal: whoever dies while free pages are left out, the guest that is left is whole. Method: real processes, a kernel that
- * takes and frees pages all the while, and the audit.
+ * Goal: whoever dies while free pages are left out, the guest that is left is whole. Method: real processes, a
+ * kernel that takes and frees pages all the while, and the audit.
  */
 
 import { afterAll, afterEach, beforeEach, expect, it } from 'vitest';

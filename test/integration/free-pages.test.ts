@@ -1,7 +1,7 @@
 /**
- * Goal: a guest whose free pages are left out is whole wherever it runs, though its kernel takes free pages into use all
- * the while; and whatever ends the migration early, the guest that stays has given nothing away. Method: real
- * migrations in one process, and the audit, which knows what each page in use must hold.
+ * Goal: a guest whose free pages are left out is whole wherever it runs, though its kernel takes free pages
+ * into use all the while; and whatever ends the migration early, the guest that stays has given nothing away.
+ * Method: real migrations in one process, and the audit, which knows what each page in use must hold.
  */
 
 import { afterEach, describe, expect, test } from 'vitest';

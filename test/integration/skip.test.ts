@@ -1,6 +1,7 @@
 /**
- * Goal: a page that a round leaves for later is sent in time, and the guest moves whole. Method: real migrations; each
- * is held in the middle of its first round until the guest has written much of what is still to be sent.
+ * Goal: a page that a round leaves for later is sent in time, and the guest moves whole. Method: real
+ * migrations; each is held in the middle of its first round until the guest has written much of what is still
+ * to be sent.
  */
 
 import { afterEach, expect, test } from 'vitest';

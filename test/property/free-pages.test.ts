@@ -1,7 +1,7 @@
 /**
- * Free pages against a model: whatever the order in which a kernel takes, frees and reports pages, and a mover collects,
- * learns and copies, no page in use is lost; and each of the hazard rules is needed: without it some order loses one.
- * The kernel, the queue of its reports and the mover's rule are the real ones, in one thread.
+ * Free pages against a model: whatever the order in which a kernel takes, frees and reports pages, and a mover
+ * collects, learns and copies, no page in use is lost; and each of the hazard rules is needed: without it some
+ * order loses one. The kernel, the queue of its reports and the mover's rule are the real ones, in one thread.
  */
 
 import fc from 'fast-check';

@@ -1,8 +1,8 @@
 /**
- * Free page hints under load. A guest's kernel takes and frees pages as fast as it can, and reports those that are free,
- * while a mover copies the others to a replica, as a migration does. In the right order the replica ends up with every page
- * in use; when the mover takes the reports before it takes the dirty marks off, a page is lost, which shows that the first
- * test would notice.
+ * Free page hints under load. A guest's kernel takes and frees pages as fast as it can, and reports those that
+ * are free, while a mover copies the others to a replica, as a migration does. In the right order the replica
+ * ends up with every page in use; when the mover takes the reports before it takes the dirty marks off, a page
+ * is lost, which shows that the first test would notice.
  */
 
 import { afterEach, expect, test } from 'vitest';

@@ -1,6 +1,6 @@
 /**
- * In how many successive rounds a page was written: what a sender can know of the guest's writable working set without
- * asking it (Clark et al., NSDI 2005). Made of what each collection finds.
+ * In how many successive rounds a page was written: what a sender can know of the guest's writable working set
+ * without asking it (Clark et al., NSDI 2005). Made of what each collection finds.
  */
 
 const HEAT_MAX = 254;

@@ -1,15 +1,18 @@
 /**
- * Pages that are left out of a migration since they are free in the guest. Two ways to know of them, with the same rule:
- * what was learned before the dirty marks were taken off counts for nothing afterwards (hosts/guest/free-reports.ts).
+ * Pages that are left out of a migration since they are free in the guest. Two ways to know of them, with the
+ * same rule: what was learned before the dirty marks were taken off counts for nothing afterwards
+ * (hosts/guest/free-reports.ts).
  *
- * - hints: while a round is sent the kernel reports its free pages, and those whose turn has not come are left out. The
- *   reports end before the next collection, and begin anew after it, as in QEMU (virtio_balloon_free_page_hint_notify).
- * - balloon: the kernel has given its free pages back, and does so again and again. A host knows its guests' balloons at
- *   any time.
+ * - hints: while a round is sent the kernel reports its free pages, and those whose turn has not come are left
+ *   out. The reports end before the next collection, and begin anew after it, as in QEMU
+ *   (virtio_balloon_free_page_hint_notify).
+ * - balloon: the kernel has given its free pages back, and does so again and again. A host knows its guests'
+ *   balloons at any time.
  *
- * Once the guest stands still its free list is known from the state that travels: what is free then does not travel, and
- * is not missing afterwards, either. The destination's kernel goes on with that list, and writes the whole of each page that
- * it takes. (QEMU hints no pages where post-copy is possible: there such a page would be a fault that nobody ends.)
+ * Once the guest stands still its free list is known from the state that travels: what is free then does not
+ * travel, and is not missing afterwards, either. The destination's kernel goes on with that list, and writes
+ * the whole of each page that it takes. (QEMU hints no pages where post-copy is possible: there such a page
+ * would be a fault that nobody ends.)
  */
 
 import { FreePages, type FreePagesReport } from '../../../proto/generated/godwit/v1/migration.ts';

@@ -9,6 +9,8 @@ import type { SourceParts } from '../../../hosts/migration/source-parts.ts';
 import { DEFAULT_CONVERGENCE } from '../../../proto/convergence.ts';
 import { type Convergence, Skip } from '../../../proto/generated/godwit/v1/migration.ts';
 import { defaultMigrationOptions } from '../../../proto/migration-options.ts';
+import { PAGE_BYTES } from '../../../proto/page.ts';
+import { Random } from '../../../workloads/random.ts';
 import { guestSpec } from '../guest/specs.ts';
 
 const PAGES = 256;
@@ -17,16 +19,17 @@ const PAGES = 256;
 class Rounds {
   readonly table: PageTable;
   readonly selection: PageSelection;
-  readonly #pages = new Uint32Array(PAGES);
+  readonly #pages: Uint32Array;
   #isFirst = true;
 
-  constructor(convergence: Partial<Convergence>) {
-    const shared = allocateGuest(guestSpec());
+  constructor(convergence: Partial<Convergence>, pageCount = PAGES) {
+    const shared = allocateGuest({ ...guestSpec(), memoryBytes: BigInt(pageCount * PAGE_BYTES) });
+    this.#pages = new Uint32Array(pageCount);
     const options = {
       ...defaultMigrationOptions('pre-copy'),
       convergence: { ...DEFAULT_CONVERGENCE, ...convergence },
     };
-    this.table = new PageTable(shared.pageTable, PAGES);
+    this.table = new PageTable(shared.pageTable, pageCount);
     this.selection = new PageSelection({ data: { shared, options } as SourceParts['data'] });
   }
 
@@ -41,7 +44,7 @@ class Rounds {
     let count = this.table.collectDirty(this.#pages);
     if (this.#isFirst) selection.firstRoundBegins(this.#pages, count, isPaused);
     else selection.roundBegins(this.#pages, count, isPaused);
-    if (this.#isFirst) count = PAGES;
+    if (this.#isFirst) count = this.#pages.length;
     this.#isFirst = false;
     const sent: number[] = [];
     for (const page of this.#pages.subarray(0, count)) {
@@ -68,10 +71,33 @@ describe('skip: dirtied-again', () => {
     expect(rounds.send((page) => rounds.write(page))).toEqual([]);
     expect(rounds.send(undefined, true)).toEqual(again);
   });
+
+  test('of pages that are written at random as many are sent as the closed form says', () => {
+    // Nathan et al. (SoCC 2015) as reconstructed: sent = (r / l) ln(1 + l n / r).
+    const { pageCount, writesPerS, pagesPerS } = { pageCount: 20_000, writesPerS: 2, pagesPerS: 30_515.2 };
+    const expected = (pagesPerS / writesPerS) * Math.log(1 + (writesPerS * pageCount) / pagesPerS);
+    expect(expected).toBeCloseTo(12_779.8, 1);
+    const random = new Random(1n, 0);
+    const writtenAtS = Float64Array.from(
+      { length: pageCount },
+      () => -Math.log(1 - random.fraction()) / writesPerS,
+    );
+    const rounds = new Rounds({ skip: Skip.SKIP_DIRTIED_AGAIN }, pageCount);
+    let sentCount = 0;
+    const sent = rounds.send((page) => {
+      if (writtenAtS[page]! < sentCount / pagesPerS) rounds.write(page);
+      else sentCount++;
+    });
+    // Three standard deviations.
+    expect(Math.abs(sent.length - expected)).toBeLessThan(
+      3 * Math.sqrt(expected * (1 - expected / pageCount)),
+    );
+    expect(rounds.selection.counts.skipped).toBe(pageCount - sent.length);
+  });
 });
 
 describe('skip: working-set', () => {
-  test('a page that was written in each of two rounds waits while there is other work, though nothing writes it', () => {
+  test('a page that was written in two rounds, one after the other, waits while there is other work', () => {
     const rounds = new Rounds({ skip: Skip.SKIP_WORKING_SET });
     const [hot, others, more] = [[7, 8], range(50, 110), range(120, 180)];
     rounds.send();
