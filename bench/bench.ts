@@ -10,6 +10,7 @@ import { endOnInterrupt } from './children.ts';
 import { containerClientGap, namespaceClientGap, processClientGap } from './client-gap.ts';
 import { downtime } from './downtime.ts';
 import { footprint } from './footprint.ts';
+import { freePages } from './free-pages.ts';
 import { harvest } from './harvest.ts';
 import { loopback } from './loopback.ts';
 import { pacing } from './pacing.ts';
@@ -36,6 +37,7 @@ const PARTS: Readonly<Record<string, readonly Part[]>> = {
   footprint: [footprint],
   pacing: [pacing],
   postcopy: [postcopy],
+  'free-pages': [freePages],
   'client-gap-process': [processClientGap],
   'client-gap-netns': [namespaceClientGap],
   'client-gap-docker': [containerClientGap],

@@ -9,6 +9,7 @@ import { ROUNDS_END_REASONS } from '../proto/convergence.ts';
 import { backgroundSchema } from './background-record.ts';
 import { decision } from './decision-record.ts';
 import { estimatesSchema } from './estimates-record.ts';
+import { freePagesSchema } from './free-pages-record.ts';
 import { predictionSchema } from './prediction-record.ts';
 import { throttleSchema } from './throttle-record.ts';
 
@@ -28,6 +29,8 @@ const round = z.strictObject({
   dirty_rate_pps: z.number().describe('Distinct pages that became dirty per second of it.'),
   bandwidth_bytes_per_s: z.number(),
   expected_downtime_ms: z.number(),
+  skipped_pages: z.number().describe('Pages that were to be sent in it and were left for a later one.'),
+  free_pages: z.number().describe('Pages that were to be sent in it and are free in the guest.'),
 });
 
 const downtimeParts = z.strictObject({
@@ -214,6 +217,9 @@ export const trialRecordSchema = z.strictObject({
     .describe('What was done to pages between memory and wire, in its order.'),
   postcopy: postcopy.nullable().describe('null when the guest was not switched to post-copy.'),
   throttle: throttleSchema.nullable().describe('null when no rule was to slow the guest.'),
+  free_pages: freePagesSchema
+    .nullable()
+    .describe('null when pages that are free in the guest went as any others, or it has none.'),
   dirty_rate_pps_requested: count().describe('null when the guest runs as fast as it can.'),
   dirty_rate_pps_achieved: count(),
   degradation_percent: z.number().nullable(),

@@ -14,6 +14,7 @@ import {
   type SourceReport,
 } from '../proto/generated/godwit/v1/migration.ts';
 import { decisionRecords } from './decision-record.ts';
+import { freePagesRecord } from './free-pages-record.ts';
 import { postcopyRecord } from './postcopy-record.ts';
 import { predictionRecord } from './prediction-record.ts';
 import type { AuditRecord, RoundRecord, TrialRecord } from './result-record.ts';
@@ -47,6 +48,7 @@ export function trialRecord(facts: TrialFacts): TrialRecord {
     prediction: predictionRecord(report, measured),
     transforms: transformRecords(sourceReport, destinationReport),
     postcopy: postcopyRecord(sourceReport, destinationReport),
+    free_pages: freePagesRecord(sourceReport),
     guest: textOrNull(report.guest),
     dirty_rate_pps_requested: facts.requestedPagesPerS,
     dirty_rate_pps_achieved: facts.achievedPagesPerS,
@@ -95,6 +97,7 @@ export function emptyTrial(
     transforms: null,
     postcopy: null,
     throttle: null,
+    free_pages: null,
     dirty_rate_pps_requested: null,
     dirty_rate_pps_achieved: null,
     degradation_percent: null,
@@ -234,6 +237,8 @@ function roundRecord(round: RoundReport, acceptedAtMs: number): RoundRecord {
     dirty_rate_pps: round.dirtyRatePagesPerS,
     bandwidth_bytes_per_s: round.bandwidthBytesPerS,
     expected_downtime_ms: round.expectedDowntimeMs,
+    skipped_pages: Number(round.skippedPages),
+    free_pages: Number(round.freePages),
   };
 }
 

@@ -1,7 +1,8 @@
 /**
- * What the kernel of a guest leaves in a page that it takes from its free list: the whole page, as a kernel zeroes one,
- * but with a content that tells whose it is. It follows from (seed, page, allocation), where the allocations of a guest
- * are counted from 0, so that an audit knows of each page in use what it must hold, whichever host wrote it.
+ * What the kernel of a guest leaves in a page that it takes from its free list: the whole page, as a kernel
+ * zeroes one, but with a content that tells whose it is. It follows from (seed, page, allocation), where the
+ * allocations of a guest are counted from 0, so that an audit knows of each page in use what it must hold,
+ * whichever host wrote it.
  */
 
 import { PAGE_WORDS } from '../proto/page.ts';

@@ -5,6 +5,7 @@
 import type { LinkRecord, PostcopyRecord, TrialRecord } from '../../records/result-record.ts';
 import { clientTable, worstGapMs } from './client-table.ts';
 import { decisionText } from './decision-lines.ts';
+import { leftPagesTable } from './left-pages-table.ts';
 import {
   bitsText,
   bytesText,
@@ -49,6 +50,7 @@ export function summaryText(trials: readonly TrialRecord[]): string {
     ...predictionTable(groups),
     ...postcopyTable(groups),
     ...throttleTable(groups),
+    ...leftPagesTable(groups),
     ...transformTable(groups),
     ...clientTable(trials),
     ...linkTable(trials),

@@ -1,38 +1,39 @@
 /**
- * The free list of a guest's kernel, and what it says of it to the host. The kernel has the pages between the workload's
- * and the NIC's (guest-network.ts); all of them are free at boot, and it takes the one that has been free for longest.
- * So the list is a queue, and its places are numbers that only grow: place n is the page n modulo the pages that there are.
+ * The free list of a guest's kernel, and what it says of it to the host. The kernel has the pages between the
+ * workload's and the NIC's (guest-network.ts); all of them are free at boot, and it takes the one that has been
+ * free for longest. So the list is a queue, and its places are numbers that only grow: place n is the page n
+ * modulo the pages that there are.
  *
  *     freed            allocated       balloon from       balloon to       freed + pages
  *       |  pages in use    |      free      |   given back    |      free        |
  *
- * Written by vCPU 0, while it executes, one store for each number; they travel with the guest. Read by movers at any time
- * and by audits. Who reads both ends of a part while the guest runs loads its END FIRST: all parts only move up, so each
- * page between what was read was in that part when the second number was loaded.
+ * Written by vCPU 0, while it executes, one store for each number; they travel with the guest. Read by movers
+ * at any time and by audits. Who reads both ends of a part while the guest runs loads its END FIRST: all parts
+ * only move up, so each page between what was read was in that part when the second number was loaded.
  *
- * Why a free page may be left out by a mover that has taken the dirty marks off before it looked (collectDirtyPages): the
- * kernel counts the page as allocated, and then writes the whole of it through the write barrier. So a page that was
- * found free is written after that, and is dirty again. What a mover learned before it collected says nothing any more.
+ * Why a free page may be left out by a mover that has taken the dirty marks off before it looked
+ * (collectDirtyPages): the kernel counts the page as allocated, and then writes the whole of it through the
+ * write barrier. So a page that was found free is written after that, and is dirty again. What a mover learned
+ * before it collected says nothing any more.
  */
 
 import { firstQueuePage, poolPageCount, workloadPageCount } from '../../proto/guest-network.ts';
 import { SharedTimes } from './control-layout.ts';
+import {
+  ALLOCATED,
+  BALLOON_FROM,
+  BALLOON_TO,
+  FREE_LIST_STATE_BYTES,
+  FREED,
+  NUMBERS,
+} from './free-list-layout.ts';
 import type { RunVisitor } from './page-table.ts';
 import type { SharedGuest } from './shared-guest.ts';
-
-/** The numbers, as doubles from the beginning of `SharedGuest.freeList`; free-reports.ts has what lies behind. */
-const ALLOCATED = 0;
-const FREED = 1;
-const BALLOON_FROM = 2;
-const BALLOON_TO = 3;
-const NUMBERS = 4;
-
-/** How much of the state of a guest's devices it is; nothing in a guest without such pages. */
-export const FREE_LIST_STATE_BYTES = NUMBERS * Float64Array.BYTES_PER_ELEMENT;
 
 /** Pages in use are at most this share of the kernel's: then the oldest is freed. */
 const USED_SHARE = 1 / 4;
 
+/** How much of the state of a guest's devices it is; nothing in a guest without such pages. */
 export function freeListStateBytes(spec: SharedGuest['spec']): number {
   return poolPageCount(spec) === 0 ? 0 : FREE_LIST_STATE_BYTES;
 }

@@ -1,10 +1,12 @@
 /**
- * What a migration asks the guest's kernel about its free pages, and the reports that come back: virtio-balloon's free page
- * hints, and its balloon (VIRTIO_BALLOON_F_FREE_PAGE_HINT; Wang, 2018). Beside the numbers of free-list.ts.
+ * What a migration asks the guest's kernel about its free pages, and the reports that come back:
+ * virtio-balloon's free page hints, and its balloon (VIRTIO_BALLOON_F_FREE_PAGE_HINT; Wang, 2018). Beside the
+ * numbers of free-list.ts.
  *
- * The mover writes a command with a number of its own; the kernel, on vCPU 0, answers it block by block in a queue, and
- * each block names the command that it answers. So a report that is late, since the mover has stopped its command or
- * begun another one, is known for what it is and counts for nothing: it may name pages that are in use by now.
+ * The mover writes a command with a number of its own; the kernel, on vCPU 0, answers it block by block in a
+ * queue, and each block names the command that it answers. So a report that is late, since the mover has
+ * stopped its command or begun another one, is known for what it is and counts for nothing: it may name pages
+ * that are in use by now.
  *
  *   mover: 1. stops: stores NOTHING                    vCPU 0: a. loads the command
  *          2. takes the dirty marks off, handshake             b. reads the free list, puts blocks in the queue
@@ -18,30 +20,18 @@
  * No wake-up is lost: see the NIC's kick in control-block.ts, of which this is one.
  */
 
-import { FREE_LIST_STATE_BYTES } from './free-list.ts';
+import {
+  BLOCK_COUNT,
+  blockOffset,
+  COMMAND,
+  INFLATIONS,
+  LAST_NUMBER,
+  PUT,
+  TAKEN,
+} from './free-list-layout.ts';
 import { NicControl } from './nic-control.ts';
 import type { RunVisitor } from './page-table.ts';
 import type { SharedGuest } from './shared-guest.ts';
-
-const LINE_BYTES = 64;
-const LINE_WORDS = LINE_BYTES / Int32Array.BYTES_PER_ELEMENT;
-/** Lines of different writers, behind the numbers of the free list. */
-const FIRST_LINE = Math.ceil(FREE_LIST_STATE_BYTES / LINE_BYTES);
-/** The command, and the last number that one had. Written by the mover. */
-const COMMAND = FIRST_LINE * LINE_WORDS;
-const LAST_NUMBER = COMMAND + 1;
-/** How many blocks were put, and how often the balloon was looked after; counts that wrap. Written by vCPU 0. */
-const PUT = COMMAND + LINE_WORDS;
-const INFLATIONS = PUT + 1;
-/** How many blocks were taken. Written by the mover. */
-const TAKEN = PUT + LINE_WORDS;
-const BLOCKS = TAKEN + LINE_WORDS;
-/** The command, the first page, and how many pages. */
-const BLOCK_WORDS = 3;
-/** A power of two, since counts wrap. As many as the largest blocks of 1 GiB. */
-const BLOCK_COUNT = 256;
-
-export const FREE_LIST_BYTES = (BLOCKS + BLOCK_COUNT * BLOCK_WORDS) * Int32Array.BYTES_PER_ELEMENT;
 
 /** What is asked; a command is one of them and, above these bits, its number. */
 export const FREE_COMMAND = {
@@ -135,8 +125,4 @@ export class FreeQuestions {
     const wait = Atomics.waitAsync(this.#words, INFLATIONS, inflations, withinMs);
     if (wait.async) await wait.value;
   }
-}
-
-function blockOffset(count: number): number {
-  return BLOCKS + (count & (BLOCK_COUNT - 1)) * BLOCK_WORDS;
 }

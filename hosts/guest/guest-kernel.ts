@@ -1,8 +1,9 @@
 /**
- * What a guest's kernel does with its free pages, on vCPU 0 and besides the workload: it takes pages into use and frees
- * them at the rate that the spec says, reports which are free when a migration asks (free-reports.ts), and gives them
- * back when it is asked for that: dynamic self-ballooning (Hines and Gopalan, VEE 2009). Pages that were given back it
- * takes back when it needs them, and all of them when nobody asks any more.
+ * What a guest's kernel does with its free pages, on vCPU 0 and besides the workload: it takes pages into use
+ * and frees them at the rate that the spec says, reports which are free when a migration asks
+ * (free-reports.ts), and gives them back when it is asked for that: dynamic self-ballooning (Hines and Gopalan,
+ * VEE 2009). Pages that were given back it takes back when it needs them, and all of them when nobody asks any
+ * more.
  */
 
 import { poolPageCount } from '../../proto/guest-network.ts';

@@ -9,7 +9,7 @@ import { GUEST_LIMITS } from '../../proto/guest-spec.ts';
 import { PAGE_BYTES } from '../../proto/page.ts';
 import { CONTROL_BYTES, initializeControl } from './control-layout.ts';
 import { FAULT_STATISTICS_BYTES } from './fault-statistics.ts';
-import { FREE_LIST_BYTES } from './free-reports.ts';
+import { FREE_LIST_BYTES } from './free-list-layout.ts';
 import { PAGE_PRESENT } from './page-table.ts';
 
 /** The room for one vCPU's saved state: a uint32 length and that many bytes of MessagePack. */

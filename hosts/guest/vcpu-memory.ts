@@ -54,9 +54,12 @@ export class VcpuMemory implements GuestMemory {
     if (((this.#entries[page] as number) & PAGE_PRESENT) === 0) this.#faults.await(page);
   }
 
-  /** Writes the whole of a page of the kernel's, which is here. @param allocation whose content it gets */
+  /**
+   * Writes the whole of a page of the kernel's, which is here: no safepoint. @param allocation whose content it
+   * gets
+   */
   fill(page: number, allocation: number): void {
-    if (this.#entries[page] !== PAGE_READY) this.#pageTable.markDirty(page);
+    if (this.#entries[page] !== PAGE_READY) this.#beforeWrite(page);
     writeAllocation(this.#words, this.#allocationSeed, page, allocation);
     this.#writes[page] = (this.#writes[page] as number) + 1;
   }

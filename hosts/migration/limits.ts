@@ -6,7 +6,7 @@
 import { GUEST_LIMITS } from '../../proto/guest-spec.ts';
 import { MIGRATION_LIMITS } from '../../proto/migration-options.ts';
 import { PAGE_BYTES } from '../../proto/page.ts';
-import { FREE_LIST_STATE_BYTES } from '../guest/free-list.ts';
+import { FREE_LIST_STATE_BYTES } from '../guest/free-list-layout.ts';
 import { VCPU_STATE_BYTES } from '../guest/shared-guest.ts';
 
 const MEBIBYTE = 1024 * 1024;

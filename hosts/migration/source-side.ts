@@ -448,10 +448,11 @@ export class SourceSide {
     };
     const points = failpointsOf(round, final).filter((point) => failpoints.has(point));
     const middle = points.length > 0 ? Math.floor(pageCount / 2) : pageCount;
-    let sentCount = await this.#pageSender.send(this.#pages, 0, middle, keepOn, this.#selection);
+    const { filter } = this.#selection;
+    let sentCount = await this.#pageSender.send(this.#pages, 0, middle, keepOn, filter);
     for (const point of points) await failpoints.reach(point);
     if (sentCount === middle) {
-      sentCount = await this.#pageSender.send(this.#pages, middle, pageCount, keepOn, this.#selection);
+      sentCount = await this.#pageSender.send(this.#pages, middle, pageCount, keepOn, filter);
     }
     keepOn();
     return sentCount;

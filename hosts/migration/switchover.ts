@@ -11,7 +11,7 @@ import { MigrationPhase } from '../../proto/generated/godwit/v1/migration.ts';
 import { nowMs } from '../clock.ts';
 import type { ControlBlock } from '../guest/control-block.ts';
 import { HANDOVER } from '../guest/control-layout.ts';
-import { FREE_LIST_STATE_BYTES } from '../guest/free-list.ts';
+import { FREE_LIST_STATE_BYTES } from '../guest/free-list-layout.ts';
 import { currentLedger, digestOf, emptyLedger } from '../guest/ledger.ts';
 import { readVcpuState, VCPU_STATE_BYTES } from '../guest/shared-guest.ts';
 import type { ChannelSender } from './channel-sender.ts';
@@ -51,8 +51,8 @@ export class Switchover {
   readonly #parts: SourceParts;
   readonly #control: ControlBlock;
   /**
-   * The devices' state, and behind it the kernel's free list and room for the vCPUs'. Devices are emulated by the size of
-   * their state alone.
+   * The devices' state, and behind it the kernel's free list and room for the vCPUs'. Devices are emulated by the
+   * size of their state alone.
    */
   readonly #deviceState: Buffer;
 

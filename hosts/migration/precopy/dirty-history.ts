@@ -1,9 +1,11 @@
 /**
- * In how many successive rounds a page was written: what a sender can know of the guest's writable working set without
- * asking it (Clark et al., NSDI 2005). Made of what each collection finds.
+ * In how many successive rounds a page was written: what a sender can know of the guest's writable working set
+ * without asking it (Clark et al., NSDI 2005). Made of what each collection finds.
  */
 
-const HEAT_MAX = 255;
+const HEAT_MAX = 254;
+/** Found in the next collection, it was not written. */
+const COLD = 255;
 
 export class DirtyHistory {
   readonly #heat: Uint8Array;
@@ -21,7 +23,7 @@ export class DirtyHistory {
     const before = this.#collections++;
     for (const page of pages) {
       const heat = this.#last[page] === before && before > 0 ? (this.#heat[page] as number) : 0;
-      this.#heat[page] = Math.min(heat + 1, HEAT_MAX);
+      this.#heat[page] = heat === COLD ? 0 : Math.min(heat + 1, HEAT_MAX);
       this.#last[page] = this.#collections;
     }
   }
@@ -33,6 +35,6 @@ export class DirtyHistory {
 
   /** It will be found in the next collection, but was not written. */
   cooled(page: number): void {
-    this.#heat[page] = 0;
+    this.#heat[page] = COLD;
   }
 }

@@ -1,15 +1,18 @@
 /**
- * Pages that are left out of a migration since they are free in the guest. Two ways to know of them, with the same rule:
- * what was learned before the dirty marks were taken off counts for nothing afterwards (hosts/guest/free-reports.ts).
+ * Pages that are left out of a migration since they are free in the guest. Two ways to know of them, with the
+ * same rule: what was learned before the dirty marks were taken off counts for nothing afterwards
+ * (hosts/guest/free-reports.ts).
  *
- * - hints: while a round is sent the kernel reports its free pages, and those whose turn has not come are left out. The
- *   reports end before the next collection, and begin anew after it, as in QEMU (virtio_balloon_free_page_hint_notify).
- * - balloon: the kernel has given its free pages back, and does so again and again. A host knows its guests' balloons at
- *   any time.
+ * - hints: while a round is sent the kernel reports its free pages, and those whose turn has not come are left
+ *   out. The reports end before the next collection, and begin anew after it, as in QEMU
+ *   (virtio_balloon_free_page_hint_notify).
+ * - balloon: the kernel has given its free pages back, and does so again and again. A host knows its guests'
+ *   balloons at any time.
  *
- * Once the guest stands still its free list is known from the state that travels: what is free then does not travel, and
- * is not missing afterwards, either. The destination's kernel goes on with that list, and writes the whole of each page that
- * it takes. (QEMU hints no pages where post-copy is possible: there such a page would be a fault that nobody ends.)
+ * Once the guest stands still its free list is known from the state that travels: what is free then does not
+ * travel, and is not missing afterwards, either. The destination's kernel goes on with that list, and writes
+ * the whole of each page that it takes. (QEMU hints no pages where post-copy is possible: there such a page
+ * would be a fault that nobody ends.)
  */
 
 import { FreePages, type FreePagesReport } from '../../../proto/generated/godwit/v1/migration.ts';
@@ -29,6 +32,8 @@ export class FreePageRule {
   #reported: PageSet;
   /** Places of the free list whose pages are left out now: of the balloon, or of a guest that stands still. */
   #places = { from: 0, to: 0 };
+  /** balloon: up to where it has been counted. */
+  #givenTo = 0;
   /** Pages that were left out and not sent since. */
   readonly #out: PageSet;
   readonly #counts = { free: 0, reported: 0, reused: 0 };
@@ -85,7 +90,8 @@ export class FreePageRule {
       // The end first, as free-list.ts says.
       const to = this.#list.balloonTo;
       const from = this.#list.balloonFrom;
-      this.#counts.reported += Math.max(to - Math.max(from, this.#places.to), 0);
+      this.#counts.reported += Math.max(to - Math.max(from, this.#givenTo), 0);
+      this.#givenTo = to;
       this.#places = { from, to };
       return;
     }
@@ -98,10 +104,10 @@ export class FreePageRule {
   /** The guest stands still, its marks taken off: what its list says now is what it will go on with. */
   guestStands(): void {
     const list = this.#list;
-    this.#places =
-      this.#kind === FreePages.FREE_PAGES_BALLOON
-        ? { from: list.balloonFrom, to: list.balloonTo }
-        : { from: list.allocated, to: list.freed + list.pageCount };
+    this.learn();
+    if (this.#kind === FreePages.FREE_PAGES_HINTS) {
+      this.#places = { from: list.allocated, to: list.freed + list.pageCount };
+    }
   }
 
   /** Whether a page need not be sent now. */

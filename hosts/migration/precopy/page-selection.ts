@@ -1,15 +1,16 @@
 /**
- * Which of the pages that were collected a round sends, and in which order: those that are free in the guest are left out
- * (free-pages.ts), those that `skip` names wait for a later round, and with `dirty-last` those go last that are most
- * likely to be written.
+ * Which of the pages that were collected a round sends, and in which order: those that are free in the guest
+ * are left out (free-pages.ts), those that `skip` names wait for a later round, and with `dirty-last` those go
+ * last that are most likely to be written.
  *
- * A page that waits stays pending: it has its dirty mark, or gets it back when the round ends. So every page is sent after
- * its last write, at the latest in the pause, when none waits.
+ * A page that waits stays pending: it has its dirty mark, or gets it back when the round ends. So every page is
+ * sent after its last write, at the latest in the pause, when none waits.
  *
  * - dirtied-again: a page that is dirty again when its turn comes would have to be sent once more anyway (Xen's
  *   xc_domain_save, which peeks into the dirty bitmap). It costs a plain load for each page.
- * - working-set: and a page that was written in each of the last rounds waits for the last one, while there is something
- *   else to send. When there is not, such pages go like others, so that rounds go on getting shorter and none is empty.
+ * - working-set: and a page that was written in each of the last rounds waits for the last one, while there is
+ *   something else to send. When there is not, such pages go like others, so that rounds go on getting shorter
+ *   and none is empty.
  */
 
 import { convergenceOf } from '../../../proto/convergence.ts';
@@ -76,7 +77,8 @@ export class PageSelection implements PageFilter {
   /**
    * The first round begins, of all pages.
    *
-   * @param pages gets them; the first so many were collected: those that were written since the guest came to this host
+   * @param pages gets them; the first so many were collected: those that were written since the guest came to
+   * this host
    */
   firstRoundBegins(pages: Uint32Array, writtenCount: number, isPaused: boolean): void {
     const written = new Uint8Array(this.#isDirtyLast && !isPaused ? pages.length : 0);
@@ -97,6 +99,11 @@ export class PageSelection implements PageFilter {
   /** Now and then while a round is sent. */
   learn(): void {
     if (!this.#isPaused) this.#free?.learn();
+  }
+
+  /** What a pass asks about each page; undefined when all are sent. */
+  get filter(): PageFilter | undefined {
+    return this.#free === undefined && this.#skip === Skip.SKIP_NONE ? undefined : this;
   }
 
   /** Whether a page is not to be sent when its turn comes. */
