@@ -14,6 +14,7 @@ import { harvest } from './harvest.ts';
 import { loopback } from './loopback.ts';
 import { pacing } from './pacing.ts';
 import { postcopy } from './postcopy.ts';
+import { predict } from './predict.ts';
 import { commit, earlierRows, type PartRow, writeResults } from './results.ts';
 import { hasFailed, type Row } from './row.ts';
 import { scale } from './scale.ts';
@@ -36,6 +37,7 @@ const PARTS: Readonly<Record<string, readonly Part[]>> = {
   footprint: [footprint],
   pacing: [pacing],
   postcopy: [postcopy],
+  predict: [predict],
   'client-gap-process': [processClientGap],
   'client-gap-netns': [namespaceClientGap],
   'client-gap-docker': [containerClientGap],

@@ -98,7 +98,8 @@ export function predictTechnique(
   const technique = options.technique as Technique;
   const factors = calibration[technique];
   const bandwidth = probed.bandwidthError + factors.link.spread;
-  const written = probed.written.errorShare(expected.values.totalTimeMs);
+  const longestRoundMs = ((probed.pageCount * PAGE_BYTES) / probed.bytesPerS) * MS_PER_S;
+  const written = probed.written.errorShare(longestRoundMs);
   const overheads = Math.max(factors.setup.spread, factors.pause.spread);
   const worst = { bandwidth: 1 - bandwidth, written: 1 + written, overheads: 1 + overheads };
   const best = { bandwidth: 1 + bandwidth, written: 1 / (1 + written), overheads: 1 / (1 + overheads) };

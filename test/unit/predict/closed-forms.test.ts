@@ -4,15 +4,15 @@
  */
 
 import { describe, expect, test } from 'vitest';
-import { migrationJoules, payBackS, replication } from '../../predict/closed-forms/costs.ts';
+import { migrationJoules, payBackS, replication } from '../../../predict/closed-forms/costs.ts';
 import {
   dedupRatio,
   deltaRatio,
   parallel,
   sequential,
   transformedRate,
-} from '../../predict/closed-forms/link.ts';
-import { faultS, hybrid, networkFaults, postCopy, slowdown } from '../../predict/closed-forms/postcopy.ts';
+} from '../../../predict/closed-forms/link.ts';
+import { faultS, hybrid, networkFaults, postCopy, slowdown } from '../../../predict/closed-forms/postcopy.ts';
 import {
   fixedPoint,
   geometricRounds,
@@ -24,7 +24,7 @@ import {
   throttleToConverge,
   uniquePages,
   uniqueRounds,
-} from '../../predict/closed-forms/precopy.ts';
+} from '../../../predict/closed-forms/precopy.ts';
 
 /** 1 GiB on a gigabit link, in MiB and in pages. */
 const MEMORY_MIB = 1024;
