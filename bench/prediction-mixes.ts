@@ -77,8 +77,12 @@ migration:
   technique: [${TECHNIQUES.join(', ')}, auto]
   downtime-limit: ${pick(DOWNTIME_LIMITS_MS)}ms
   max-rounds: 6
-  goal: {max-downtime: ${goal.maxDowntimeMs}ms, max-total-time: ${goal.maxTotalMs}ms, may-lose-on-link-failure: ${goal.mayLose}}
+  goal:
+    max-downtime: ${goal.maxDowntimeMs}ms
+    max-total-time: ${goal.maxTotalMs}ms
+    may-lose-on-link-failure: ${goal.mayLose}
 `;
-  const name = `${memoryMib} MiB, ${kind} ${kind === 'idle' ? '' : `${rate}/s in ${workingSetMib} MiB`}, ${mbit} Mbit/s, ${delayMs} ms`;
+  const writing = kind === 'idle' ? kind : `${kind} ${rate}/s in ${workingSetMib} MiB`;
+  const name = `${memoryMib} MiB, ${writing}, ${mbit} Mbit/s, ${delayMs} ms`;
   return { name, technique, yaml, mbit, delayMs, goal };
 }

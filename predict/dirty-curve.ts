@@ -4,13 +4,7 @@
  * pages that were fitted to them.
  */
 
-import { type FittedCurve, fitCurve } from './fit-curve.ts';
-
-/** Distinct pages that had been written within a time. */
-export interface DirtySample {
-  readonly ms: number;
-  readonly dirtyPages: number;
-}
+import { type DirtySample, type FittedCurve, fitCurve } from './fit-curve.ts';
 
 export interface DirtyCurve {
   /** U(t), pages; never falls, and never above the memory. */
@@ -63,7 +57,7 @@ export function dirtyCurve(samples: readonly DirtySample[], pageCount: number): 
   };
 }
 
-/** Grows on as fast as between the last two samples: more than that it cannot, as pages that are written again count once. */
+/** Grows on as fast as between the last two samples: faster it cannot, as pages that are written again count once. */
 function growthBeyond(points: readonly DirtySample[]): (ms: number) => number {
   const last = points.at(-1)!;
   const before = points.at(-2);

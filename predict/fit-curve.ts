@@ -5,7 +5,12 @@
  */
 
 import { linearSaturating, type PageClass, uniquePages } from './closed-forms/precopy.ts';
-import type { DirtySample } from './dirty-curve.ts';
+
+/** Distinct pages that had been written within a time. */
+export interface DirtySample {
+  readonly ms: number;
+  readonly dirtyPages: number;
+}
 
 export interface FittedCurve {
   pagesAfter(ms: number): number;

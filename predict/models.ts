@@ -4,8 +4,8 @@
  */
 
 import { linearSaturating } from './closed-forms/precopy.ts';
-import { type DirtyCurve, type DirtySample, dirtyCurve } from './dirty-curve.ts';
-import { fitOneClass } from './fit-curve.ts';
+import { type DirtyCurve, dirtyCurve } from './dirty-curve.ts';
+import { type DirtySample, fitOneClass } from './fit-curve.ts';
 
 const MS_PER_S = 1000;
 

@@ -1,7 +1,7 @@
 /**
- * What a technique is expected to take, from a probe of guest and link: total time, downtime, bytes and degradation,
- * each with its error band. A prediction is the engine's own course replayed (round-loop.ts) with what a migration costs
- * besides its pages (calibration.ts). Its band is what the replay gives when the link, the guest and the machine are as
+ * What a technique is expected to take, from a probe of guest and link: total time, downtime, bytes and
+ * degradation, each with its error band. A prediction is the engine's own course replayed (round-loop.ts) with what a
+ * migration costs besides its pages (calibration.ts). Its band is what the replay gives when the link, the guest and the machine are as
  * far off as they may be, and what replays have been off besides.
  */
 

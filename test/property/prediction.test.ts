@@ -1,6 +1,6 @@
 /**
- * Goal: predictions keep the laws that hold for every guest and link. Method: random guests, links and samples; formulas
- * against each other, against simulated writes, and against the replay of the engine's rounds.
+ * Goal: predictions keep the laws that hold for every guest and link. Method: random guests, links and samples;
+ * formulas against each other, against simulated writes, and against the replay of the engine's rounds.
  */
 
 import fc from 'fast-check';

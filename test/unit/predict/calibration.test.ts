@@ -1,4 +1,4 @@
-/** Goal: what migrations took beside their pages is learned, step by step, and one strange migration does not spoil it. */
+/** Goal: what migrations took beside their pages is learned, and one strange migration does not spoil it. */
 
 import { expect, test } from 'vitest';
 import { firstCalibration, formulas, learned } from '../../../predict/calibration.ts';

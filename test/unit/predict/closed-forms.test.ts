@@ -191,7 +191,7 @@ describe('what it costs', () => {
     expect(payBackS(joules, 93.7)).toBeCloseTo(5.7, 1);
   });
 
-  test('to replicate 1000 pages in epochs of 100 ms is a pause of 12 ms, and epochs that the link cannot carry last longer', () => {
+  test('to replicate 1000 pages each 100 ms is a pause of 12 ms, and what the link cannot carry takes longer', () => {
     const epoch = { seconds: 0.1, dirtyPages: 1000, stopS: 0.002, copyPageS: 1e-5 };
     const fast = replication(epoch, 4096, 1e9, 0.001);
     expect(fast.pauseS).toBeCloseTo(0.012, 12);
