@@ -16,7 +16,7 @@ import { PAGE_BYTES } from '../../../proto/page.ts';
 import { Random } from '../../../workloads/random.ts';
 import { lz4 } from '../../transform/codecs/lz4.ts';
 import { collectDirtyPages } from '../page-table.ts';
-import type { Findings, ProbeSettings } from './probe.ts';
+import type { Findings, ProbeSettings } from './findings.ts';
 import type { ProbedGuest } from './probed-guest.ts';
 import type { Watch } from './watch.ts';
 import { WINDOWS_MAX } from './write-truth.ts';
