@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util';
 import { barrier } from './barrier.ts';
 import { endOnInterrupt } from './children.ts';
 import { containerClientGap, namespaceClientGap, processClientGap } from './client-gap.ts';
+import { dirtyRate } from './dirty-rate.ts';
 import { downtime } from './downtime.ts';
 import { footprint } from './footprint.ts';
 import { harvest } from './harvest.ts';
@@ -36,6 +37,7 @@ const PARTS: Readonly<Record<string, readonly Part[]>> = {
   downtime: [downtime],
   footprint: [footprint],
   pacing: [pacing],
+  'dirty-rate': [dirtyRate],
   postcopy: [postcopy],
   predict: [predict],
   'client-gap-process': [processClientGap],

@@ -6,6 +6,7 @@ import { addCancel } from './commands/cancel.ts';
 import { addClean } from './commands/clean.ts';
 import { addCreate } from './commands/create.ts';
 import { addDestroy } from './commands/destroy.ts';
+import { addDirtyRate } from './commands/dirty-rate.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addDrain } from './commands/drain.ts';
 import { addForward } from './commands/forward.ts';
@@ -45,6 +46,7 @@ Exit code: 0 everything done and every audit clean, 1 something failed, 2 bad us
   for (const add of [addHosts, addGuests, addCreate, addDestroy]) add(godwit);
   for (const add of [addPredict, addMigrate, addCancel, addSwitch, addRecover]) add(godwit);
   for (const add of [addDrain, addLink, addProbe, addForward, addLoad]) add(godwit);
+  addDirtyRate(godwit);
   for (const add of [addAudit, addWatch, addDoctor, addBench, addClean]) add(godwit);
   return godwit;
 }

@@ -2,6 +2,7 @@
  * The contracts' messages as JSON for programs: names in snake_case as in the .proto files, enums by their
  * names, whole numbers as numbers, nothing left out.
  */
+import { dirtyRateModeToJSON } from '../../proto/generated/godwit/v1/dirty_rate.ts';
 import { guestStateToJSON, rateUnitToJSON } from '../../proto/generated/godwit/v1/guest.ts';
 import {
   failpointActionToJSON,
@@ -25,6 +26,7 @@ const ENUM_FIELDS = new Map<string, (value: never) => string>([
   ['rateUnit', rateUnitToJSON],
   ['kind', linkFaultKindToJSON],
   ['direction', linkDirectionToJSON],
+  ['mode', dirtyRateModeToJSON],
 ]);
 
 function snakeCase(name: string): string {

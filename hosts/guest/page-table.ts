@@ -49,8 +49,8 @@ export class PageTable {
   }
 
   /**
-   * The slow path of the write barrier: marks a page as written. Before the write itself. Answers whether it had no
-   * dirty mark: of several vCPUs that write a page, one hears so.
+   * The slow path of the write barrier: marks a page as written. Before the write itself. Answers whether it had not
+   * been.
    */
   markDirty(page: number): boolean {
     const shift = (page & 3) << 3;

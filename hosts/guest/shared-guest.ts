@@ -19,7 +19,7 @@ const LENGTH_BYTES = 4;
 export const COUNTER_STRIDE = 8;
 export const COUNTER_OPERATIONS = 0;
 export const COUNTER_PAGE_WRITES = 1;
-/** Writes that found their page without a dirty mark: the vCPU was the first to write it since the mark was taken off. */
+/** Pages that it has dirtied: write faults, first writes after the mark was cleared. */
 export const COUNTER_WRITE_FAULTS = 2;
 
 export interface SharedGuest {
@@ -48,8 +48,8 @@ export interface SharedGuest {
    */
   readonly vcpuStates: SharedArrayBuffer;
   /**
-   * Float64, COUNTER_STRIDE per vCPU: operations, page writes and write faults since the guest came to this host. Each
-   * vCPU writes its own line; statistics read it at any time, without ordering.
+   * Float64, COUNTER_STRIDE per vCPU: what it has done since the guest came to this host (COUNTER_*). Each vCPU
+   * writes its own line; statistics read it at any time, without ordering.
    */
   readonly counters: SharedArrayBuffer;
   /**
@@ -59,9 +59,10 @@ export interface SharedGuest {
   readonly faults: SharedArrayBuffer;
 }
 
-/** A vCPU's line of `SharedGuest.counters`. */
+/** A vCPU's own line of `counters`. */
 export function countersOf({ counters }: SharedGuest, vcpu: number): Float64Array<SharedArrayBuffer> {
-  return new Float64Array(counters, vcpu * COUNTER_STRIDE * Float64Array.BYTES_PER_ELEMENT, COUNTER_STRIDE);
+  const lineBytes = COUNTER_STRIDE * Float64Array.BYTES_PER_ELEMENT;
+  return new Float64Array(counters, vcpu * lineBytes, COUNTER_STRIDE);
 }
 
 /** How many pages a guest has. */
