@@ -1,6 +1,7 @@
 /**
  * Goal: a prediction moves nothing and always has its band; what is chosen keeps to its goal or says that nothing
- * does; a link that changes between prediction and move is named. Method: real processes, asked through the coordinator.
+ * does; a link that changes between prediction and move is named. Method: real processes, asked through the
+ * coordinator.
  */
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';

@@ -10,7 +10,8 @@ import { type PageClass, uniquePages } from '../../../predict/closed-forms/preco
 import { dirtyCurve } from '../../../predict/dirty-curve.ts';
 import { MODELS } from '../../../predict/models.ts';
 import type { Probed } from '../../../predict/predictor.ts';
-import { type Goal, OnTimeout } from '../../../proto/generated/godwit/v1/migration.ts';
+import { DEFAULT_CONVERGENCE } from '../../../proto/convergence.ts';
+import { type Goal, OnTimeout, Throttle } from '../../../proto/generated/godwit/v1/migration.ts';
 import { defaultMigrationOptions } from '../../../proto/migration-options.ts';
 import { TECHNIQUES } from '../../../proto/names.ts';
 
@@ -115,4 +116,15 @@ test('beyond the samples a followed curve is nearer to a hot and a cold class th
     Math.abs(MODELS[model](samplesOf(classes), PAGES).pagesAfter(2000) - wanted);
   expect(off('followed curve')).toBeLessThan(off('one class'));
   expect(off('one class')).toBeLessThan(off('constant rate'));
+});
+
+test('what a prediction does not reckon with is named', () => {
+  const convergence = { ...DEFAULT_CONVERGENCE, throttle: Throttle.THROTTLE_AUTO_CONVERGE };
+  const all = predictAll(probed(CALM), { ...options, convergence }, firstCalibration());
+  expect(all.map(({ prediction }) => [prediction.technique, prediction.leftOut])).toEqual([
+    ['stop-and-copy', ''],
+    ['pre-copy', 'throttle auto-converge'],
+    ['post-copy', ''],
+    ['hybrid', 'throttle auto-converge'],
+  ]);
 });
