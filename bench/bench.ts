@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util';
 import { barrier } from './barrier.ts';
 import { endOnInterrupt } from './children.ts';
 import { containerClientGap, namespaceClientGap, processClientGap } from './client-gap.ts';
+import { dirtyRate } from './dirty-rate.ts';
 import { downtime } from './downtime.ts';
 import { footprint } from './footprint.ts';
 import { freePages } from './free-pages.ts';
@@ -15,6 +16,7 @@ import { harvest } from './harvest.ts';
 import { loopback } from './loopback.ts';
 import { pacing } from './pacing.ts';
 import { postcopy } from './postcopy.ts';
+import { predict } from './predict.ts';
 import { commit, earlierRows, type PartRow, writeResults } from './results.ts';
 import { hasFailed, type Row } from './row.ts';
 import { scale } from './scale.ts';
@@ -36,8 +38,10 @@ const PARTS: Readonly<Record<string, readonly Part[]>> = {
   downtime: [downtime],
   footprint: [footprint],
   pacing: [pacing],
+  'dirty-rate': [dirtyRate],
   postcopy: [postcopy],
   'free-pages': [freePages],
+  predict: [predict],
   'client-gap-process': [processClientGap],
   'client-gap-netns': [namespaceClientGap],
   'client-gap-docker': [containerClientGap],

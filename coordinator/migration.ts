@@ -17,7 +17,7 @@ import {
   type PostcopyArrival,
 } from '../proto/generated/godwit/v1/migration.ts';
 import type { Prediction } from '../proto/generated/godwit/v1/prediction.ts';
-import { hasLatePages, isRecoveredByHand, maySwitchByItself } from '../proto/migration-options.ts';
+import { isRecoveredByHand, maySwitchByItself } from '../proto/migration-options.ts';
 import { AUTO } from '../proto/names.ts';
 import { BoundedQueue } from './bounded-queue.ts';
 import type { EventLog } from './events.ts';

@@ -23,7 +23,7 @@ import type { KnownHost } from './registry.ts';
 
 /** The link is probed so long. Its receiver counts, so that a queue that fills at first is not taken for bandwidth. */
 const LINK_PROBE = { roundTripCount: 5, warmUpMs: 40, measureMs: 260 } as const;
-/** The guest is watched for as long as its first round will take, within these bounds: the whole stays below a second. */
+/** The guest is watched for as long as its first round will take, within these bounds. */
 const GUEST_PROBE_MS = { min: 100, max: 560 } as const;
 const MS_PER_S = 1000;
 
@@ -42,7 +42,7 @@ export interface Move {
   readonly options: MigrationOptions;
 }
 
-/** A prediction, and the options that the migration is to have: those that were asked for, or those that were chosen. */
+/** A prediction, and the options that the migration is to have: as they were asked for, or chosen. */
 export interface Predicted {
   readonly prediction: Prediction;
   readonly options: MigrationOptions;

@@ -1,7 +1,7 @@
 /**
- * The probes of dirty rates on this host: when a guest may be watched, and what ends a probe. A guest's dirty marks have
- * one user at a time. A migration's rounds rest on them: it comes first, and a probe that has them is ended, to its last
- * step, before the migration takes its first.
+ * The probes of dirty rates on this host: when a guest may be watched, and what ends a probe. A guest's dirty marks
+ * have one user at a time. A migration's rounds rest on them: it comes first, and a probe that has them is ended, to
+ * its last step, before the migration takes its first.
  */
 
 import { DIRTY_RATE_MODES, dirtyRateProblems } from '../proto/dirty-rate.ts';
@@ -75,6 +75,11 @@ export class DirtyRateProbes {
     await running.over;
   }
 
+  /** Ends all probes: nobody is to wait for them. */
+  close(): void {
+    for (const { ending } of this.#running.values()) ending.abort(new Error('this host ends'));
+  }
+
   #check({ guest, spec, tenure, migration, pagesAt }: HeldEntry, takesMarks: boolean): void {
     const refuse = (why: string): never => {
       const message = `the dirty rate of guest "${spec.name}" cannot be measured now: ${why}`;
@@ -90,9 +95,10 @@ export class DirtyRateProbes {
       refuse(`${guest.control.missingPages} of its pages are still at ${pagesAt}; wait until they have come`);
     }
     if (!guest.running) refuse('it does not run, and writes nothing; resume it first');
-    if (this.#running.has(guest)) refuse('it is being measured already; wait');
-    if (this.#running.size < PROBES_MAX) return;
-    throw new RpcError('RESOURCE_EXHAUSTED', `this host has ${PROBES_MAX} probes of dirty rates; wait`);
+    // Another code: of what is refused by the former the coordinator hopes that a settled handover brings it.
+    const busy = (why: string) => new RpcError('RESOURCE_EXHAUSTED', `${why} already; wait for its end`);
+    if (this.#running.has(guest)) throw busy(`a probe measures the dirty rate of guest "${spec.name}"`);
+    if (this.#running.size >= PROBES_MAX) throw busy(`this host runs ${PROBES_MAX} probes of dirty rates`);
   }
 }
 

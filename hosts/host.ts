@@ -96,6 +96,7 @@ export async function startHost(settings: HostSettings): Promise<Host> {
     await link.close();
     // Nobody can settle for this host any more: what is open stands still, whatever the lease says.
     desk.park();
+    dirtyRates.close();
     await server.close();
     await Promise.all([...table.entries()].map((entry) => table.remove(entry)));
     await threads.close();

@@ -4,13 +4,7 @@
  * pages that were fitted to them.
  */
 
-import { type FittedCurve, fitCurve } from './fit-curve.ts';
-
-/** Distinct pages that had been written within a time. */
-export interface DirtySample {
-  readonly ms: number;
-  readonly dirtyPages: number;
-}
+import { type DirtySample, type FittedCurve, fitCurve } from './fit-curve.ts';
 
 export interface DirtyCurve {
   /** U(t), pages; never falls, and never above the memory. */
@@ -24,7 +18,14 @@ export interface DirtyCurve {
 }
 
 /** Each doubling of the time beyond the last sample adds so much to what it may be off. */
-const EXTRAPOLATION_ERROR = 0.06;
+const DOUBLING_ERROR = 0.03;
+/**
+ * Beyond the last sample the classes that fit say least, since of pages that are written seldom none was seen; that it
+ * goes on to grow as it last did says most. So much of the way from the one to the other, as logarithms, it is taken to
+ * be, and so much it may be off.
+ */
+const TOWARDS_GROWTH = 0.1;
+const GROWTH_ERROR = 0.5;
 /** A working set is what is written within this many times the probe. */
 const WORKING_SET_PROBES = 100;
 const MS_PER_S = 1000;
@@ -35,24 +36,41 @@ export function dirtyCurve(samples: readonly DirtySample[], pageCount: number): 
   const last = points.at(-1);
   if (last === undefined || last.dirtyPages === 0) return idleCurve(last?.ms ?? 0);
   const fit = fitCurve(points, pageCount);
-  const pagesAfter = (ms: number): number => Math.min(pageCount, along(fit, points, ms));
+  const growth = growthBeyond(points);
+  const pagesAfter = (ms: number): number => {
+    const fitted = along(fit, points, ms);
+    if (ms <= last.ms) return Math.min(pageCount, fitted);
+    return Math.min(pageCount, fitted * Math.max(1, growth(ms) / fitted) ** TOWARDS_GROWTH);
+  };
   return {
     pagesAfter,
     errorShare: (ms) => {
-      const beyond = Math.max(0, Math.log2(ms / last.ms));
+      const doublings = Math.max(0, Math.log2(ms / last.ms));
+      const pages = Math.max(1, pagesAfter(ms));
+      const unseen = doublings === 0 ? 0 : Math.max(0, Math.min(pageCount, growth(ms)) / pages - 1);
       // Which pages are written within a time is chance, and so is their number.
-      return fit.residual + 1 / Math.sqrt(Math.max(1, pagesAfter(ms))) + beyond * EXTRAPOLATION_ERROR;
+      const chance = 1 / Math.sqrt(pages);
+      return fit.residual + chance + doublings * DOUBLING_ERROR + GROWTH_ERROR * unseen;
     },
     ratePagesPerS: (points[0]!.dirtyPages / points[0]!.ms) * MS_PER_S,
     workingSetPages: pagesAfter(last.ms * WORKING_SET_PROBES),
   };
 }
 
+/** Grows on as fast as between the last two samples: faster it cannot, as pages that are written again count once. */
+function growthBeyond(points: readonly DirtySample[]): (ms: number) => number {
+  const last = points.at(-1)!;
+  const before = points.at(-2);
+  const { ms: fromMs, dirtyPages: fromPages } = before ?? { ms: 0, dirtyPages: 0 };
+  const perMs = (last.dirtyPages - fromPages) / (last.ms - fromMs);
+  return (ms) => last.dirtyPages + perMs * (ms - last.ms);
+}
+
 /** A guest that wrote nothing for so long may yet write something. */
 function idleCurve(probedMs: number): DirtyCurve {
   return {
     pagesAfter: () => 0,
-    errorShare: (ms) => (probedMs === 0 ? 1 : Math.max(0, Math.log2(ms / probedMs)) * EXTRAPOLATION_ERROR),
+    errorShare: (ms) => (probedMs === 0 ? 1 : Math.max(0, Math.log2(ms / probedMs)) * DOUBLING_ERROR),
     ratePagesPerS: 0,
     workingSetPages: 0,
   };

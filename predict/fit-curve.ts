@@ -5,7 +5,12 @@
  */
 
 import { linearSaturating, type PageClass, uniquePages } from './closed-forms/precopy.ts';
-import type { DirtySample } from './dirty-curve.ts';
+
+/** Distinct pages that had been written within a time. */
+export interface DirtySample {
+  readonly ms: number;
+  readonly dirtyPages: number;
+}
 
 export interface FittedCurve {
   pagesAfter(ms: number): number;
@@ -16,36 +21,37 @@ export interface FittedCurve {
 /** How often a page of a class is written, as its time constant: from and up to these multiples of the probe's time. */
 const TIME_CONSTANT_MIN = 1 / 64;
 const TIME_CONSTANT_MAX = 64;
-const TIME_CONSTANTS = 25;
+const TIME_CONSTANTS = 49;
 /** A form with more parameters must fit this much better. */
 const BETTER = 0.9;
 const MS_PER_S = 1000;
 
 /** @param points growing in time, the last with at least one page */
 export function fitCurve(points: readonly DirtySample[], pageCount: number): FittedCurve {
-  const last = points.at(-1)!;
-  const constants = Array.from({ length: TIME_CONSTANTS }, (_, index) => {
+  const constants = timeConstants(points);
+  const pairs = constants.flatMap((hot, index) =>
+    constants.slice(index + 1).flatMap((cold) => twoClasses(points, hot, cold, pageCount) ?? []),
+  );
+  const forms = [fitOneClass(points, pageCount), passing(points), ...(pairs.length > 0 ? [best(pairs)] : [])];
+  // In the order of their parameters.
+  return forms.reduce((simpler, form) => (form.residual < simpler.residual * BETTER ? form : simpler));
+}
+
+/** The single class of pages that fits best. */
+export function fitOneClass(points: readonly DirtySample[], pageCount: number): FittedCurve {
+  return best(timeConstants(points).map((constant) => oneClass(points, constant, pageCount)));
+}
+
+function best(curves: readonly FittedCurve[]): FittedCurve {
+  return curves.reduce((one, other) => (other.residual < one.residual ? other : one));
+}
+
+function timeConstants(points: readonly DirtySample[]): number[] {
+  const probedMs = points.at(-1)!.ms;
+  return Array.from({ length: TIME_CONSTANTS }, (_, index) => {
     const exponent = index / (TIME_CONSTANTS - 1);
-    return last.ms * TIME_CONSTANT_MIN * (TIME_CONSTANT_MAX / TIME_CONSTANT_MIN) ** exponent;
+    return probedMs * TIME_CONSTANT_MIN * (TIME_CONSTANT_MAX / TIME_CONSTANT_MIN) ** exponent;
   });
-  let best: FittedCurve | undefined;
-  const offer = (curve: FittedCurve | undefined, better = 1): void => {
-    if (curve === undefined) return;
-    if (best === undefined || curve.residual < best.residual * better) best = curve;
-  };
-  for (const constant of constants) offer(oneClass(points, constant, pageCount));
-  offer(passing(points), BETTER);
-  const simple = best;
-  let pair: FittedCurve | undefined;
-  for (const [index, hot] of constants.entries()) {
-    for (const cold of constants.slice(index + 1)) {
-      const curve = twoClasses(points, hot, cold, pageCount);
-      if (curve !== undefined && (pair === undefined || curve.residual < pair.residual)) pair = curve;
-    }
-  }
-  best = simple;
-  offer(pair, BETTER);
-  return best!;
 }
 
 function oneClass(points: readonly DirtySample[], constantMs: number, pageCount: number): FittedCurve {

@@ -8,7 +8,7 @@ export interface LatePages {
   /** Of all pages that follow. */
   readonly bytes: number;
   readonly bytesPerS: number;
-  /** Of the pages that the guest touches: how many there are in the end, and which share of them is missing at first. */
+  /** The pages that the guest touches in the end, and which share of them is missing at first. */
   readonly touchedBytes: number;
   readonly missingShare: number;
   /** What the guest needs of its time when it need not wait; 1 when it runs as fast as it can. */

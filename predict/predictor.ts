@@ -1,8 +1,8 @@
 /**
- * What a technique is expected to take, from a probe of guest and link: total time, downtime, bytes and degradation,
- * each with its error band. A prediction is the engine's own course replayed (round-loop.ts) with what a migration costs
- * besides its pages (calibration.ts). Its band is what the replay gives when the link, the guest and the machine are as
- * far off as they may be, and what replays have been off besides.
+ * What a technique is expected to take, from a probe of guest and link: total time, downtime, bytes and
+ * degradation, each with its error band. A prediction is the engine's own course replayed (round-loop.ts) with what a
+ * migration costs besides its pages (calibration.ts). Its band is what the replay gives when the link, the guest and
+ * the machine are as far off as they may be, and what replays have been off besides.
  */
 
 import {
@@ -18,6 +18,7 @@ import { transformsOf } from '../proto/transforms.ts';
 import { type Calibration, formulas, TERMS, type Term } from './calibration.ts';
 import type { DirtyCurve } from './dirty-curve.ts';
 import { postCopyPart } from './late-pages.ts';
+import { leftOut } from './left-out.ts';
 import { type Replay, replayRounds } from './round-loop.ts';
 
 /** What a prediction is made from. */
@@ -98,7 +99,8 @@ export function predictTechnique(
   const technique = options.technique as Technique;
   const factors = calibration[technique];
   const bandwidth = probed.bandwidthError + factors.link.spread;
-  const written = probed.written.errorShare(expected.values.totalTimeMs);
+  const longestRoundMs = ((probed.pageCount * PAGE_BYTES) / probed.bytesPerS) * MS_PER_S;
+  const written = probed.written.errorShare(longestRoundMs);
   const overheads = Math.max(factors.setup.spread, factors.pause.spread);
   const worst = { bandwidth: 1 - bandwidth, written: 1 + written, overheads: 1 + overheads };
   const best = { bandwidth: 1 + bandwidth, written: 1 / (1 + written), overheads: 1 / (1 + overheads) };
@@ -128,6 +130,7 @@ export function predictTechnique(
     degradationPercent,
     rounds: expected.rounds,
     convergence: expected.convergence,
+    leftOut: leftOut(options),
   };
 }
 

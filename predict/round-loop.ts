@@ -1,7 +1,7 @@
 /**
- * Replays the rounds of a pre-copy or hybrid over a guest's U(t), with the engine's own rules: a round's dirty pages are
- * those written during it, the estimate of the bandwidth covers the newest rounds that lasted 100 ms together, and the
- * rounds end by QEMU's rule, by their number, by the time, or by a hybrid's rules (docs/metrics.md, `convergence`).
+ * Replays the rounds of a pre-copy or hybrid over a guest's U(t), with the engine's own rules: a round's dirty pages
+ * are those written during it, the estimate of the bandwidth covers the newest rounds that lasted 100 ms together, and
+ * the rounds end by QEMU's rule, by their number, by the time, or by a hybrid's rules (docs/metrics.md, `convergence`).
  */
 
 import type { MigrationOptions } from '../proto/generated/godwit/v1/migration.ts';

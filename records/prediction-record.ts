@@ -42,6 +42,7 @@ export const predictionSchema = z.strictObject({
     .boolean()
     .nullable()
     .describe('Total time, downtime and bytes all are; null when one is not known.'),
+  left_out: z.string().nullable().describe('What the migration did and the prediction does not reckon with.'),
   link_changed: z
     .string()
     .nullable()
@@ -97,6 +98,7 @@ export function predictionRecord(report: MigrationReport, measured: Measured): P
     within_band: judged.some((each) => each.within_band === null)
       ? null
       : judged.every((each) => each.within_band === true),
+    left_out: own.leftOut === '' ? null : own.leftOut,
     link_changed: linkChange(report, basis),
     reason: isChosen ? prediction.reason : null,
     meets_goal: isChosen ? prediction.meetsGoal : null,

@@ -159,7 +159,8 @@ const failpoint = section({
 
 const migration = section({
   technique: listable(choice(TECHNIQUES_ASKED)).describe(
-    'How the guest moves, or auto to have it chosen; a list runs each in turn on the same guest and seed, and so do the lists of other keys.',
+    'How the guest moves, or auto to have it chosen; a list runs each in turn on the same guest and seed, ' +
+      'and so do the lists of other keys.',
   ),
   goal: goalSection,
   predict: flag()

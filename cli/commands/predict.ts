@@ -91,6 +91,10 @@ function bandText(value: PredictedValue | undefined, text: (value: number) => st
   return orUnknown(value, (known) => `${text(known.value)} (${text(known.low)} to ${text(known.high)})`);
 }
 
-function choiceText({ chosen, reason }: Prediction): string[] {
-  return chosen === undefined ? [] : ['', `${AUTO} takes the one with *: ${reason}`];
+function choiceText({ chosen, reason, techniques }: Prediction): string[] {
+  const leftOut = [...new Set(techniques.map((each) => each.leftOut))].filter((text) => text !== '');
+  return [
+    ...leftOut.map((text) => `not reckoned with: ${text}`),
+    ...(chosen === undefined ? [] : ['', `${AUTO} takes the one with *: ${reason}`]),
+  ];
 }

@@ -41,6 +41,10 @@ function row(name: string, records: readonly PredictionRecord[]): string[] {
 /** What one has to know of a trial's prediction. */
 export function predictionNotes({ prediction }: TrialRecord): string[] {
   if (prediction === null) return [];
-  const { reason, link_changed } = prediction;
-  return [...(reason === null ? [] : [`auto: ${reason}`]), ...(link_changed === null ? [] : [link_changed])];
+  const { reason, left_out, link_changed } = prediction;
+  return [
+    ...(reason === null ? [] : [`auto: ${reason}`]),
+    ...(left_out === null ? [] : [`the prediction does not reckon with ${left_out}`]),
+    ...(link_changed === null ? [] : [link_changed]),
+  ];
 }

@@ -3,7 +3,7 @@
  * counts each page once, so it differs from the truth by what was written while it began and ended.
  */
 
-import type { Findings, ProbeSettings } from './probe.ts';
+import type { Findings, ProbeSettings } from './findings.ts';
 import type { ProbedGuest } from './probed-guest.ts';
 import type { Watch } from './watch.ts';
 

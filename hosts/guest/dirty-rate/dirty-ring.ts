@@ -5,15 +5,12 @@
  * rate of a long watch is that of a second, while dirty-bitmap's is less.
  */
 
-import type { VcpuDirtyRate } from '../../../proto/generated/godwit/v1/dirty_rate.ts';
-import type { Findings, ProbeSettings } from './probe.ts';
+import type { Findings, ProbeSettings } from './findings.ts';
 import type { ProbedGuest } from './probed-guest.ts';
 import type { Watch } from './watch.ts';
 
 /** How often QEMU's reaper looks (accel/kvm/kvm-all.c). */
-export const REAP_MS = 1000;
-
-export type VcpuPages = Pick<VcpuDirtyRate, 'vcpu' | 'dirtyPages' | 'trueDirtyPages'>;
+const REAP_MS = 1000;
 
 export function dirtyRing(guest: ProbedGuest, watch: Watch, { calcTimeMs }: ProbeSettings): Findings {
   let before: readonly number[] = [];

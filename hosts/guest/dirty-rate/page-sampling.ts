@@ -7,7 +7,7 @@
 import { randomInt } from 'node:crypto';
 import { xxh64 } from '@node-rs/xxhash';
 import { PAGE_BYTES } from '../../../proto/page.ts';
-import type { Findings, ProbeSettings } from './probe.ts';
+import type { Findings, ProbeSettings } from './findings.ts';
 import type { ProbedGuest } from './probed-guest.ts';
 import type { Watch } from './watch.ts';
 

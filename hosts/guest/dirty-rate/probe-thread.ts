@@ -2,7 +2,8 @@
 
 import { parentPort, workerData } from 'node:worker_threads';
 import type { SharedGuest } from '../shared-guest.ts';
-import { type ProbeSettings, runProbe } from './probe.ts';
+import type { ProbeSettings } from './findings.ts';
+import { runProbe } from './probe.ts';
 
 export interface ProbeWork {
   readonly shared: SharedGuest;

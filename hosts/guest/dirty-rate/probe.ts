@@ -4,37 +4,18 @@
  */
 
 import type { DirtyRateModeName } from '../../../proto/dirty-rate.ts';
-import type {
-  DirtyRateReport,
-  PageSample,
-  VcpuDirtyRate,
-  WorkingSet,
-} from '../../../proto/generated/godwit/v1/dirty_rate.ts';
+import type { DirtyRateReport, VcpuDirtyRate } from '../../../proto/generated/godwit/v1/dirty_rate.ts';
 import { PAGE_BYTES } from '../../../proto/page.ts';
 import type { SharedGuest } from '../shared-guest.ts';
 import { dirtyBitmap } from './dirty-bitmap.ts';
-import { dirtyRing, type VcpuPages } from './dirty-ring.ts';
+import { dirtyRing } from './dirty-ring.ts';
+import type { Findings, ProbeSettings } from './findings.ts';
 import { pageSampling } from './page-sampling.ts';
 import { ProbedGuest } from './probed-guest.ts';
 import { type Sleep, Watch } from './watch.ts';
 import { workingSet } from './working-set.ts';
 
 const MS_PER_S = 1000;
-
-export interface ProbeSettings {
-  readonly mode: DirtyRateModeName;
-  readonly calcTimeMs: number;
-  readonly samplePages: number;
-}
-
-/** What a mode found. */
-export interface Findings {
-  readonly dirtyPages: number;
-  readonly trueDirtyPages: number;
-  readonly pageSample?: PageSample;
-  readonly vcpus?: readonly VcpuPages[];
-  readonly workingSet?: WorkingSet;
-}
 
 /** All but what only the owner of the guest knows. */
 export type ProbeResult = Omit<DirtyRateReport, 'mode'>;

@@ -1,4 +1,4 @@
-/** The time that a probe watches a guest: its windows, one after the other, the truth of each, and what the guest did. */
+/** The time that a probe watches a guest: its windows, one after the other, the truth of each; what the guest did. */
 
 import { nowMs } from '../../clock.ts';
 import type { ProbedGuest } from './probed-guest.ts';

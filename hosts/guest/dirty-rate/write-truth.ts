@@ -34,7 +34,7 @@ export class WriteTruth {
     this.#pageCount = pageCount;
     this.#stride = pageCountOf(shared.spec);
     this.windows = new Uint16Array(pageCount);
-    this.vcpuPages = Array(shared.spec.vcpuCount).fill(0);
+    this.vcpuPages = Array.from({ length: shared.spec.vcpuCount }, () => 0);
   }
 
   /** Does once what is slow the first time. What it counts is forgotten. */

@@ -5,9 +5,10 @@
  */
 
 import { afterEach, describe, expect, test } from 'vitest';
+import type { ProbeSettings } from '../../../hosts/guest/dirty-rate/findings.ts';
 import { measureDirtyRate } from '../../../hosts/guest/dirty-rate/measure.ts';
 import { wilson } from '../../../hosts/guest/dirty-rate/page-sampling.ts';
-import { type ProbeSettings, runProbe } from '../../../hosts/guest/dirty-rate/probe.ts';
+import { runProbe } from '../../../hosts/guest/dirty-rate/probe.ts';
 import { curve } from '../../../hosts/guest/dirty-rate/working-set.ts';
 import { allocateGuest } from '../../../hosts/guest/shared-guest.ts';
 import { VcpuMemory } from '../../../hosts/guest/vcpu-memory.ts';

@@ -8,6 +8,7 @@ import { RateUnit } from '../../../proto/generated/godwit/v1/guest.ts';
 import { defaultMigrationOptions } from '../../../proto/migration-options.ts';
 import type { Technique } from '../../../proto/names.ts';
 import { loadSpec, parseSpec } from '../../../spec/parse-spec.ts';
+import { toPlain } from '../../../spec/plain.ts';
 import { SpecError } from '../../../spec/problems.ts';
 import { withOverrides } from '../../../spec/resolve.ts';
 
@@ -91,6 +92,26 @@ describe('a spec of post-copy and hybrid', () => {
       'pre-copy',
       'post-copy',
     ]);
+  });
+});
+
+describe('a spec that leaves the technique to be chosen', () => {
+  it('has its goal, and every key that one of the techniques uses', () => {
+    const text =
+      'guest: {}\nmigration: {technique: [pre-copy, auto], hot-set: 0.1, goal: {max-downtime: 50ms}}';
+    const { variants, predict } = parseSpec(text, 's.yaml');
+    expect(predict).toBe(false);
+    expect(variants.map(({ technique, options }) => [technique, options.goal?.maxDowntimeMs])).toEqual([
+      ['pre-copy', undefined],
+      ['auto', 50],
+    ]);
+    expect(variants[1]!.options.hotSet).toBe(0.1);
+  });
+
+  it('is written as it was read', () => {
+    const goal = 'goal: {max-downtime: 50ms, max-total-time: 3s, may-lose-on-link-failure: true}';
+    const spec = parseSpec(`guest: {}\nmigration: {technique: auto, predict: true, ${goal}}`, 's.yaml');
+    expect(parseSpec(JSON.stringify(toPlain(spec)), 's.yaml')).toEqual(spec);
   });
 });
 
@@ -182,7 +203,7 @@ migration:
       's.yaml:5:52: guest.workload.working-set: found 1GiB; allowed is a multiple of 4KiB, ' +
         "at most the guest's memory of 256MiB",
       's.yaml:7:30: migration.technique[1]: found "precopy"; allowed is one of stop-and-copy, pre-copy, ' +
-        'post-copy, hybrid; did you mean "pre-copy"?',
+        'post-copy, hybrid, auto; did you mean "pre-copy"?',
       's.yaml:8:19: migration.downtime-limit: found 300; allowed is a time in us, ms, s, m or h ' +
         'such as 20ms, from 0s to 2000s, or a list of them',
       's.yaml:9:18: migration.max-bandwidth: found "0mbit"; allowed is a bandwidth in bit, kbit, mbit, ' +
@@ -249,6 +270,15 @@ migration:
   ])('is refused for technique %s with {%s}', (technique, options, message) => {
     const said = problemsOf(`guest: {}\nmigration: {technique: ${technique}, ${options}}`);
     expect(said).toEqual([expect.stringContaining(message)]);
+  });
+
+  it('is refused for a goal without a technique that is chosen for it', () => {
+    expect(withMigration('goal: {max-downtime: 50ms}')).toEqual([
+      expect.stringContaining('migration.goal: a goal is what technique auto chooses for'),
+    ]);
+    expect(problemsOf('guest: {}\nmigration: {technique: auto, goal: {max-degradation: 120}}')).toEqual([
+      expect.stringContaining('a number of percent from 0 to 99'),
+    ]);
   });
 
   it('is refused for values outside guest and migration', () => {

@@ -4903,7 +4903,8 @@ export const HostServiceService = {
   },
   /**
    * Watches how fast the guest writes pages, for as long as it is told to. FAILED_PRECONDITION while a migration has its
-   * marks (page-sampling needs none) or another probe runs; ABORTED when a migration, or the guest's end, ended it.
+   * marks (page-sampling needs none), RESOURCE_EXHAUSTED while another probe runs; ABORTED when a migration, or the
+   * guest's end, ended it.
    */
   measureDirtyRate: {
     path: "/godwit.v1.HostService/MeasureDirtyRate" as const,
@@ -5145,7 +5146,8 @@ export interface HostServiceServer extends UntypedServiceImplementation {
   auditGuest: handleUnaryCall<HostServiceAuditGuestRequest, HostServiceAuditGuestResponse>;
   /**
    * Watches how fast the guest writes pages, for as long as it is told to. FAILED_PRECONDITION while a migration has its
-   * marks (page-sampling needs none) or another probe runs; ABORTED when a migration, or the guest's end, ended it.
+   * marks (page-sampling needs none), RESOURCE_EXHAUSTED while another probe runs; ABORTED when a migration, or the
+   * guest's end, ended it.
    */
   measureDirtyRate: handleUnaryCall<HostServiceMeasureDirtyRateRequest, HostServiceMeasureDirtyRateResponse>;
   /** The source's part. The first message is `listening`; the source then waits for the destination's connections. */
@@ -5281,7 +5283,8 @@ export interface HostServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * Watches how fast the guest writes pages, for as long as it is told to. FAILED_PRECONDITION while a migration has its
-   * marks (page-sampling needs none) or another probe runs; ABORTED when a migration, or the guest's end, ended it.
+   * marks (page-sampling needs none), RESOURCE_EXHAUSTED while another probe runs; ABORTED when a migration, or the
+   * guest's end, ended it.
    */
   measureDirtyRate(
     request: HostServiceMeasureDirtyRateRequest,

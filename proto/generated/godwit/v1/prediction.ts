@@ -68,6 +68,8 @@ export interface TechniquePrediction {
   /** Passes over memory, the one in the pause included, and why they end: the words of SourceReport.convergence. */
   rounds: number;
   convergence: string;
+  /** What was asked for and is not reckoned with, such as "throttle auto-converge"; or empty. */
+  leftOut: string;
 }
 
 /** A value with its error band: what is measured is expected to lie between low and high. */
@@ -562,6 +564,7 @@ function createBaseTechniquePrediction(): TechniquePrediction {
     degradationPercent: undefined,
     rounds: 0,
     convergence: "",
+    leftOut: "",
   };
 }
 
@@ -590,6 +593,9 @@ export const TechniquePrediction: MessageFns<TechniquePrediction> = {
     }
     if (message.convergence !== "") {
       writer.uint32(66).string(message.convergence);
+    }
+    if (message.leftOut !== "") {
+      writer.uint32(74).string(message.leftOut);
     }
     return writer;
   },
@@ -671,6 +677,14 @@ export const TechniquePrediction: MessageFns<TechniquePrediction> = {
             message.convergence = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.leftOut = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -709,6 +723,11 @@ export const TechniquePrediction: MessageFns<TechniquePrediction> = {
         : undefined,
       rounds: isSet(object.rounds) ? globalThis.Number(object.rounds) : 0,
       convergence: isSet(object.convergence) ? globalThis.String(object.convergence) : "",
+      leftOut: isSet(object.leftOut)
+        ? globalThis.String(object.leftOut)
+        : isSet(object.left_out)
+        ? globalThis.String(object.left_out)
+        : "",
     };
   },
 
@@ -738,6 +757,9 @@ export const TechniquePrediction: MessageFns<TechniquePrediction> = {
     if (message.convergence !== "") {
       obj.convergence = message.convergence;
     }
+    if (message.leftOut !== "") {
+      obj.leftOut = message.leftOut;
+    }
     return obj;
   },
 
@@ -762,6 +784,7 @@ export const TechniquePrediction: MessageFns<TechniquePrediction> = {
       : undefined;
     message.rounds = object.rounds ?? 0;
     message.convergence = object.convergence ?? "";
+    message.leftOut = object.leftOut ?? "";
     return message;
   },
 };

@@ -4,15 +4,15 @@
  */
 
 import { describe, expect, test } from 'vitest';
-import { migrationJoules, payBackS, replication } from '../../predict/closed-forms/costs.ts';
+import { migrationJoules, payBackS, replication } from '../../../predict/closed-forms/costs.ts';
 import {
   dedupRatio,
   deltaRatio,
   parallel,
   sequential,
   transformedRate,
-} from '../../predict/closed-forms/link.ts';
-import { faultS, hybrid, networkFaults, postCopy, slowdown } from '../../predict/closed-forms/postcopy.ts';
+} from '../../../predict/closed-forms/link.ts';
+import { faultS, hybrid, networkFaults, postCopy, slowdown } from '../../../predict/closed-forms/postcopy.ts';
 import {
   fixedPoint,
   geometricRounds,
@@ -24,7 +24,7 @@ import {
   throttleToConverge,
   uniquePages,
   uniqueRounds,
-} from '../../predict/closed-forms/precopy.ts';
+} from '../../../predict/closed-forms/precopy.ts';
 
 /** 1 GiB on a gigabit link, in MiB and in pages. */
 const MEMORY_MIB = 1024;
@@ -191,7 +191,7 @@ describe('what it costs', () => {
     expect(payBackS(joules, 93.7)).toBeCloseTo(5.7, 1);
   });
 
-  test('to replicate 1000 pages in epochs of 100 ms is a pause of 12 ms, and epochs that the link cannot carry last longer', () => {
+  test('to replicate 1000 pages each 100 ms is a pause of 12 ms, and what the link cannot carry takes longer', () => {
     const epoch = { seconds: 0.1, dirtyPages: 1000, stopS: 0.002, copyPageS: 1e-5 };
     const fast = replication(epoch, 4096, 1e9, 0.001);
     expect(fast.pauseS).toBeCloseTo(0.012, 12);
