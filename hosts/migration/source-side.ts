@@ -107,7 +107,7 @@ export class SourceSide {
     this.#pageSender = new PageSender(shared.memory, senders, limit, parts.signal, pageTransforms);
     this.#link = new LinkEstimator(() => streamBytesOf(parts));
     this.#estimates = new Estimates(this.#link);
-    this.#pageSender.onSent = (atMs, frameMs) => this.#link.sent(atMs, frameMs);
+    this.#pageSender.onSent = (...frame) => this.#link.sent(...frame);
     const steered = { pageSender: this.#pageSender, link: this.#link, log: this.#log };
     this.#governors = governorsOf({ parts, ...steered });
     if (comparesGuests(transforms)) this.#answerWanted();
