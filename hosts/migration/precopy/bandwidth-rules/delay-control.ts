@@ -1,10 +1,11 @@
 /**
  * How much of a link to take so that others do not wait: keeps the queue before it at a few ms, whoever fills it, and
  * yields when it becomes longer (LEDBAT, RFC 6817; Vegas). Unlike those it steers a rate, and it knows what the link
- * gives (BBR's rate of delivery), so that it comes back to that at once instead of searching for it. Pure; times are ms.
+ * gives (BBR's rate of delivery), so that it comes back to that at once and does not search for it. Pure; times are ms.
  *
- * Where nobody waits it takes twice as much every step at first, and later half as much more. From time to time it sends
- * half as much for a step: the shortest way, from which the queue is reckoned, can only be seen without its own queue.
+ * Where nobody waits it takes twice as much every step at first, and later half as much more. From time to time it
+ * sends half as much for a step: the shortest way, from which the queue is reckoned, can only be seen without its own
+ * queue.
  */
 
 export const DELAY_RULE = {
@@ -29,7 +30,7 @@ export const DELAY_RULE = {
   longMs: 30,
   /** And no step leaves less than this share. */
   fallFactorMin: 0.25,
-  /** What the link gave counts less with each step, and with each on which a queue is drained; back to this share of it it goes fast. */
+  /** What the link gave is forgotten slowly, and faster when a queue is drained; up to a share of it it rises fast. */
   memory: 0.98,
   fallMemory: 0.8,
   returnShare: 0.95,
