@@ -1,6 +1,6 @@
 /**
- * What the links of a trial really gave the migration, over time: by the shapes that its plan has, from the moments at which
- * they were applied, less what other traffic takes of them. Pure.
+ * What the links of a trial really gave the migration, over time: by the shapes that its plan has, from the moments
+ * at which they were applied, less what other traffic takes of them. Pure.
  */
 import type { LinkShape, NetworkShape } from '../proto/generated/godwit/v1/network.ts';
 import { shapeAt } from '../proto/network-schedule.ts';

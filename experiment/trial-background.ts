@@ -1,6 +1,6 @@
 /**
- * Traffic that is on the link besides the migrations of a trial: begun before they are, ended after them, and what became
- * of it meanwhile.
+ * Traffic that is on the link besides the migrations of a trial: begun before they are, ended after them, and what
+ * became of it meanwhile.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MigrationWindow } from '../proto/client-load.ts';

@@ -1,4 +1,4 @@
-/** What became of the traffic that was on the link besides a migration. Every definition stands in docs/metrics.md. Pure. */
+/** What became of traffic that was on the link besides a migration; definitions in docs/metrics.md. Pure. */
 
 import { z } from 'zod';
 import type { MigrationWindow } from '../proto/client-load.ts';

@@ -23,6 +23,7 @@ import { pageCountOf, VCPU_STATE_BYTES, writeVcpuState } from '../guest/shared-g
 import { Sealing } from '../transform/encryption/sealing.ts';
 import { PageDecoder } from '../transform/page-decoder.ts';
 import { restorersOf } from '../transform/registry.ts';
+import { ArrivalWords } from './arrival-words.ts';
 import { WireViolation } from './channel-receiver.ts';
 import { DemandPaging } from './demand-paging.ts';
 import { DestinationChannel } from './destination-channel.ts';
@@ -30,7 +31,7 @@ import { loadFreeList } from './free-list-transfer.ts';
 import { sendLacking } from './lacking-transfer.ts';
 import { priorityChannels } from './late-pages.ts';
 import { LedgerReceiver } from './ledger-transfer.ts';
-import { MOVER_LIMITS, WIRE_LIMITS } from './limits.ts';
+import { MOVER_LIMITS } from './limits.ts';
 import type { DestinationMoverData } from './messages.ts';
 import { PagePlacer } from './page-placer.ts';
 import type { ChannelGeometry } from './page-runs.ts';
@@ -95,12 +96,10 @@ export class DestinationSide {
   readonly #pageCount: number;
   readonly #memory: ReceivedMemory;
   readonly #decoder: PageDecoder;
-  /** What the source has not been told of what was placed. */
-  #arrivedBytes = 0;
-  #receivedAtMs = 0;
-  /** When it was last told, and whether it will be soon. */
-  #toldAtMs = 0;
-  #willTell = false;
+  /** While pages move. */
+  readonly #arrived = new ArrivalWords((word) => {
+    if (this.#stage === 'moving') this.#main.sender.send('ARRIVED', word);
+  });
   #channels: DestinationChannel[] = [];
   readonly #priority: PriorityChannel | undefined;
   readonly #ledgerReceiver: LedgerReceiver;
@@ -109,7 +108,6 @@ export class DestinationSide {
    * the pause.
    */
   readonly #deviceState: Buffer;
-  #receivedBytes = 0;
   #stage: Stage = 'connecting';
   #welcomed = Promise.withResolvers<void>();
   #pong: PromiseWithResolvers<Body<'PONG'>> | undefined;
@@ -189,9 +187,8 @@ export class DestinationSide {
     const isCurrent = (): boolean => this.#channels.includes(channel);
     const channel: DestinationChannel = new DestinationChannel(settings, this.#silence, {
       received: (byteCount) => {
-        this.#receivedBytes += byteCount;
+        this.#arrived.received(byteCount);
         this.#silence.touch();
-        this.#onReceived();
       },
       place: (frame) => this.#place(channel, placer, frame),
       frame: (frame, payload) => this.#onFrame(channel, placer, frame, payload),
@@ -310,7 +307,7 @@ export class DestinationSide {
 
   /** All bytes so far. */
   get receivedBytes(): number {
-    return this.#receivedBytes + (this.#priority?.counts.receivedBytes ?? 0);
+    return this.#arrived.receivedBytes + (this.#priority?.counts.receivedBytes ?? 0);
   }
 
   get #main(): DestinationChannel {
@@ -376,41 +373,12 @@ export class DestinationSide {
     placer.place(frame);
     if (!this.#isWhole) {
       this.shares?.placed(frame);
-      this.#arrivedBytes += frame.payloadBytes;
-      this.#tellSoon();
+      this.#arrived.placed(frame.payloadBytes);
       return;
     }
     this.paging.placed(frame);
     const bytes = contentBytesOf(frame);
     if (bytes > 0) this.#main.sender.send('PLACED', { bytes });
-  }
-
-  /** What comes first after a silence is told at once: it waited for nothing. */
-  #onReceived(): void {
-    if (this.#stage !== 'moving') return;
-    this.#receivedAtMs = nowMs();
-    if (this.#receivedAtMs - this.#toldAtMs < MOVER_LIMITS.arrivedIntervalMs) this.#tellSoon();
-    else if (!this.#willTell) this.#tellArrived();
-  }
-
-  #tellSoon(): void {
-    if (this.#willTell) return;
-    this.#willTell = true;
-    setTimeout(() => {
-      this.#willTell = false;
-      this.#tellArrived();
-    }, MOVER_LIMITS.arrivedIntervalMs);
-  }
-
-  /** Tells the source what has arrived since it was last told. */
-  #tellArrived(): void {
-    if (this.#stage !== 'moving') return;
-    const bytes = Math.min(this.#arrivedBytes, WIRE_LIMITS.arrivedBytesMax);
-    this.#arrivedBytes = 0;
-    const receivedBytes = this.#receivedBytes;
-    this.#toldAtMs = nowMs();
-    const times = { receivedAtMs: this.#receivedAtMs, saidAtMs: this.#toldAtMs };
-    this.#main.sender.send('ARRIVED', { bytes, receivedBytes, ...times });
   }
 
   #onControl(channel: DestinationChannel, frame: ControlFrame, payload: Uint8Array): void {

@@ -92,7 +92,7 @@ export const MOVER_LIMITS = {
   linkWindowMs: 400,
   linkBusyMsMin: 40,
   /** What waits for less may have waited for a thread. */
-  linkQueueMsMin: 2.5,
+  linkQueueMsMin: 3,
   /** For so long the shortest way counts, and once more. */
   linkPeriodMs: 5000,
   /** How often an estimate of the link goes into the report, and how many there are at most. */

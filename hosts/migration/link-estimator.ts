@@ -18,7 +18,8 @@ const MS_PER_S = 1000;
 
 /** What was given to the sockets together. */
 interface Flight {
-  /** All bytes of the migration up to its end. */
+  /** All bytes of the migration up to its beginning, and up to its end. */
+  readonly startBytes: number;
   readonly endBytes: number;
   readonly atMs: number;
   /** So long a single frame takes to leave, where a bandwidth limit holds it back: it waits behind itself. */
@@ -92,9 +93,14 @@ export class LinkEstimator {
     return queueMs;
   }
 
-  /** A frame was given to a socket. @param frameMs how long a frame takes under the bandwidth limit; 0 without one */
-  sent(nowMs: number, frameMs: number): void {
-    this.#flights.push({ endBytes: this.#streamBytes(), atMs: nowMs, frameMs });
+  /**
+   * A frame was given to a socket, and is counted already.
+   *
+   * @param frameMs how long a frame takes under the bandwidth limit; 0 without one
+   */
+  sent(byteCount: number, nowMs: number, frameMs: number): void {
+    const endBytes = this.#streamBytes();
+    this.#flights.push({ startBytes: endBytes - byteCount, endBytes, atMs: nowMs, frameMs });
   }
 
   /** The destination said what has arrived. Answers false when that cannot be. */
@@ -124,7 +130,8 @@ export class LinkEstimator {
     let gone = 0;
     while (gone < this.#flights.length && (this.#flights[gone] as Flight).endBytes < byte) gone++;
     this.#flights.splice(0, gone);
-    return this.#flights[0];
+    const flight = this.#flights[0];
+    return flight !== undefined && flight.startBytes < byte ? flight : undefined;
   }
 
   #measureWay(flight: Flight | undefined, receivedAtMs: number, backAtMs: number, nowMs: number): void {

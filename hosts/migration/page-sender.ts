@@ -90,7 +90,7 @@ export class PageSender {
   /** How the migration stands. */
   phase: MovePhase = MovePhase.RUNNING;
   /** Is told when a frame is given to a socket, and how long one takes under the limit. */
-  onSent: ((nowMs: number, frameMs: number) => void) | undefined;
+  onSent: ((byteCount: number, nowMs: number, frameMs: number) => void) | undefined;
   /**
    * Since the last look: whether a frame was sent, how long the limit wants a pause, and which channel is
    * full.
@@ -440,8 +440,9 @@ export class PageSender {
   #account(sender: ChannelSender, sentBytesBefore: number): void {
     this.#sent = true;
     const atMs = this.#frameAtMs;
-    this.onSent?.(atMs, this.#limit.frameMs);
-    this.#waitMs = Math.max(this.#waitMs, this.#limit.spend(sender.sentBytes - sentBytesBefore, atMs));
+    const byteCount = sender.sentBytes - sentBytesBefore;
+    this.onSent?.(byteCount, atMs, this.#limit.frameMs);
+    this.#waitMs = Math.max(this.#waitMs, this.#limit.spend(byteCount, atMs));
     if (sender.isFull) this.#full = sender;
   }
 }

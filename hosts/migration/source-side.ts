@@ -112,7 +112,7 @@ export class SourceSide {
     this.#pageSender = new PageSender(shared.memory, senders, limit, parts.signal, pageTransforms);
     this.#link = new LinkEstimator(() => streamBytesOf(parts));
     this.#estimates = new Estimates(this.#link);
-    this.#pageSender.onSent = (atMs, frameMs) => this.#link.sent(atMs, frameMs);
+    this.#pageSender.onSent = (...frame) => this.#link.sent(...frame);
     this.#roundsEnd = new RoundsEnd({
       ...{ options, acceptedAtMs: parts.data.acceptedAtMs, memoryBytes: Number(shared.spec.memoryBytes) },
       ...{ switchRequest: new SwitchRequest(parts.data.switchRequest), log: this.#log, say: parts.say },

@@ -2,12 +2,23 @@
 
 import { convergenceOf } from '../../../../proto/convergence.ts';
 import { BandwidthRule } from '../../../../proto/generated/godwit/v1/migration.ts';
+import type { LinkEstimator } from '../../link-estimator.ts';
+import type { PageSender } from '../../page-sender.ts';
+import type { SourceParts } from '../../source-parts.ts';
+import type { DecisionLog } from '../decision-log.ts';
 import type { Governor } from '../governor.ts';
-import type { GovernorContext } from '../governors.ts';
 import { ClarkRule } from './clark.ts';
 import { DelayRule } from './delay.ts';
 
-export function bandwidthRuleOf({ parts, pageSender, link, log }: GovernorContext): Governor | undefined {
+/** What a rule works with. */
+interface Steered {
+  readonly parts: Pick<SourceParts, 'data'>;
+  readonly pageSender: PageSender;
+  readonly link: LinkEstimator;
+  readonly log: DecisionLog;
+}
+
+export function bandwidthRuleOf({ parts, pageSender, link, log }: Steered): Governor | undefined {
   const { options } = parts.data;
   const { maxBandwidthBytesPerS: max } = options;
   const { bandwidthRule, minBandwidthBytesPerS } = convergenceOf(options);

@@ -1,6 +1,6 @@
 /**
- * Clark et al.'s dynamic rate limit (NSDI 2005): the first round takes little of the link, each later one what the guest
- * dirtied in the round before and 50 Mbit/s more, up to the administrator's maximum. So a quiet guest costs its
+ * Clark et al.'s dynamic rate limit (NSDI 2005): the first round takes little of the link, each later one what the
+ * guest dirtied in the round before and 50 Mbit/s more, up to the administrator's maximum. So a quiet guest costs its
  * neighbours little, and a busy one still converges.
  */
 

@@ -1,17 +1,18 @@
 /**
  * How much of a link to take so that others do not wait: keeps the queue before it at a few ms, whoever fills it, and
  * yields when it becomes longer (LEDBAT, RFC 6817; Vegas). Unlike those it steers a rate, and it knows what the link
- * gives (BBR's rate of delivery), so that it comes back to that at once instead of searching for it. Pure; times are ms.
+ * gives (BBR's rate of delivery), so that it comes back to that at once and does not search for it. Pure; times are ms.
  *
- * Where nobody waits it takes twice as much every step at first, and later a quarter more. From time to time it sends
- * half as much for a step: the shortest way, from which the queue is reckoned, can only be seen without its own queue.
+ * Where nobody waits it takes twice as much every step at first, and later half as much more. From time to time it
+ * sends half as much for a step: the shortest way, from which the queue is reckoned, can only be seen without its own
+ * queue.
  */
 
 export const DELAY_RULE = {
-  /** The queue that it keeps. RFC 6817 allows up to 100 ms; a guest's clients notice 10. */
-  targetMs: 5,
+  /** The queue that it keeps. RFC 6817 allows up to 100 ms. */
+  targetMs: 8,
   /** A shorter one may be threads that wait, not bytes. */
-  queuedMs: 2.5,
+  queuedMs: 4,
   startBytesPerS: 8_000_000,
   /** Frames and catching up under this rule make no queue to speak of. */
   evenness: { frameMs: 2, burstMs: 10 },
@@ -19,14 +20,17 @@ export const DELAY_RULE = {
   startFactor: 2,
   /** When nobody has waited for so many steps. */
   freeSteps: 3,
-  freeFactor: 1.25,
+  freeFactor: 1.5,
   riseFactor: 1.05,
   /** Near the target, per target that the queue is shorter. */
   riseGain: 0.1,
   /** A queue is to be gone in so many steps, for which at most this share is given up. */
   drainSteps: 2,
-  fallMax: 0.5,
-  /** What the link gave counts less with each step, and with each on which a queue is drained; back to this share of it it goes fast. */
+  fallMax: 0.7,
+  longMs: 30,
+  /** And no step leaves less than this share. */
+  fallFactorMin: 0.25,
+  /** What the link gave is forgotten slowly, and faster when a queue is drained; up to a share of it it rises fast. */
   memory: 0.98,
   fallMemory: 0.8,
   returnShare: 0.95,
@@ -101,7 +105,18 @@ export class DelayControl {
 
   #steer({ queueMs, bandwidthBytesPerS, arrivedBytesPerS, roundTripMs = 0 }: DelaySample): void {
     if (queueMs === undefined) return;
-    const { targetMs, queuedMs, memory, fallMemory, drainSteps, fallMax, riseGain, usedShare } = DELAY_RULE;
+    const {
+      targetMs,
+      queuedMs,
+      memory,
+      fallMemory,
+      longMs,
+      fallFactorMin,
+      drainSteps,
+      fallMax,
+      riseGain,
+      usedShare,
+    } = DELAY_RULE;
     const wasQueued = this.#freeSteps === 0;
     this.#freeSteps = queueMs < queuedMs ? this.#freeSteps + 1 : 0;
     this.#givenBytesPerS = Math.max(bandwidthBytesPerS ?? 0, this.#givenBytesPerS * memory);
@@ -111,8 +126,11 @@ export class DelayControl {
       this.#isStarting = false;
       this.#givenBytesPerS = Math.max(bandwidthBytesPerS ?? 0, this.#givenBytesPerS * fallMemory);
       const drainMs = drainSteps * stepMs(roundTripMs);
-      const given = bandwidthBytesPerS ?? this.#bytesPerS;
-      this.#take(given * (1 - Math.min((queueMs - targetMs / 2) / drainMs, fallMax)));
+      const known = bandwidthBytesPerS ?? this.#bytesPerS;
+      // Of a queue that has just become so long, what arrives now knows more than the mean of a longer time.
+      const given = queueMs > longMs ? Math.min(known, arrivedBytesPerS ?? known) : known;
+      const fallen = given * (1 - Math.min((queueMs - targetMs / 2) / drainMs, fallMax));
+      this.#take(Math.max(fallen, this.#bytesPerS * fallFactorMin));
     } else if (this.#freeSteps === 0) {
       this.#take(this.#bytesPerS * (1 + riseGain * (1 - queueMs / targetMs)));
     } else if ((arrivedBytesPerS ?? 0) >= this.#bytesPerS * usedShare) this.#rise();

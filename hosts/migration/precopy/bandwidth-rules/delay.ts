@@ -1,4 +1,4 @@
-/** Takes of the link what others leave (delay-control.ts): tells the rule what was seen, and the sender what to take. */
+/** Takes of the link what others leave (delay-control.ts): the rule is told what was seen, the sender what to take. */
 
 import { BandwidthLimit } from '../../bandwidth-limit.ts';
 import type { LinkEstimator } from '../../link-estimator.ts';

@@ -50,7 +50,7 @@ function simulate({ link, others, roundTripMs, maxBytesPerS = 0 }: World, durati
       nowMs: ms,
       queueMs: last.length === 0 ? undefined : Math.min(...last.map((one) => one.queueMs)),
       bandwidthBytesPerS: busy.length < 8 ? undefined : mean(busy, rest),
-      arrivedBytesPerS: mean(last, (one) => Math.min(one.bytesPerS, rest(one))),
+      arrivedBytesPerS: mean(last, (one) => (one.queueMs > 0 ? rest(one) : one.bytesPerS)),
       roundTripMs,
     });
   }
