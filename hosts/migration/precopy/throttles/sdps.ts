@@ -20,15 +20,18 @@ const AVERAGE_MS = 300;
 const PAGES_PER_S_MIN = 256;
 /** Smaller changes are no news. */
 const NEWS = 0.2;
+/** A shorter time says nothing about a rate. */
+const LOOK_MS_MIN = 10;
 const MS_PER_S = 1000;
 
 export class Sdps implements ThrottleRule {
   readonly #reins: Reins;
   readonly #log: DecisionLog;
-  #lookedAtMs = 0;
+  #lookedAtMs: number | undefined;
   #sentBytes = 0;
   #faults: readonly number[] = [];
   #throttledMs: readonly number[] = [];
+  #demands: readonly number[] = [];
   #sendPagesPerS = 0;
   #toldPagesPerS = 0;
 
@@ -38,37 +41,42 @@ export class Sdps implements ThrottleRule {
   }
 
   look(view: PrecopyView): void {
-    const elapsedMs = view.nowMs - this.#lookedAtMs;
-    const { writeFaults, throttledMs } = this.#reins;
-    // The first pass sends everything, whatever is dirtied meanwhile.
-    if (view.rounds.length > 0 && elapsedMs > 0) {
-      this.#measure(view, elapsedMs);
-      const demands = writeFaults.map((faults, vcpu) => {
-        const stoodStillMs = (throttledMs[vcpu] ?? 0) - (this.#throttledMs[vcpu] ?? 0);
-        const ranMs = Math.max(elapsedMs - stoodStillMs, elapsedMs / 100);
-        return ((faults - (this.#faults[vcpu] ?? 0)) / ranMs) * MS_PER_S;
-      });
-      this.#pull(demands);
+    const elapsedMs = view.nowMs - (this.#lookedAtMs ?? view.acceptedAtMs);
+    const isOn = view.rounds.length > 0;
+    if (elapsedMs >= LOOK_MS_MIN) {
+      if (isOn) this.#measure(view, elapsedMs);
+      this.#demand(elapsedMs);
+      this.#lookedAtMs = view.nowMs;
+      this.#sentBytes = view.sentBytes;
     }
-    this.#lookedAtMs = view.nowMs;
-    this.#sentBytes = view.sentBytes;
+    if (isOn) this.#pull(view);
+  }
+
+  /** What each vCPU would dirty if it were not slowed, pages per second. */
+  #demand(elapsedMs: number): void {
+    const { writeFaults, throttledMs } = this.#reins;
+    this.#demands = writeFaults.map((faults, vcpu) => {
+      const stoodStillMs = (throttledMs[vcpu] ?? 0) - (this.#throttledMs[vcpu] ?? 0);
+      const ranMs = Math.max(elapsedMs - stoodStillMs, elapsedMs / 100);
+      return ((faults - (this.#faults[vcpu] ?? 0)) / ranMs) * MS_PER_S;
+    });
     this.#faults = writeFaults;
     this.#throttledMs = throttledMs;
   }
 
   /** How fast pages are being sent. */
-  #measure({ sentBytes, pageBytes, bandwidthBytesPerS }: PrecopyView, elapsedMs: number): void {
-    if (this.#sendPagesPerS === 0) {
-      this.#sendPagesPerS = bandwidthBytesPerS / pageBytes;
-      return;
-    }
+  #measure({ sentBytes, pageBytes }: PrecopyView, elapsedMs: number): void {
+    if (!(this.#sendPagesPerS > 0)) return;
     const nowPagesPerS = ((sentBytes - this.#sentBytes) / pageBytes / elapsedMs) * MS_PER_S;
     const weight = 1 - Math.exp(-elapsedMs / AVERAGE_MS);
     this.#sendPagesPerS += (nowPagesPerS - this.#sendPagesPerS) * weight;
   }
 
-  /** @param demands pages per second that each vCPU would dirty if it were not slowed */
-  #pull(demands: readonly number[]): void {
+  #pull({ bandwidthBytesPerS, pageBytes }: PrecopyView): void {
+    if (!(this.#sendPagesPerS > 0)) this.#sendPagesPerS = bandwidthBytesPerS / pageBytes;
+    // Nothing is known of the link yet.
+    if (!(this.#sendPagesPerS > 0)) return;
+    const demands = this.#demands;
     const supply = this.#sendPagesPerS * SEND_SHARE;
     const level = Math.max(fairLevel(demands, supply), PAGES_PER_S_MIN);
     this.#reins.setQuota(quotaOf(level));
