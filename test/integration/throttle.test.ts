@@ -1,7 +1,7 @@
 /**
  * Goal: a guest that is slowed so that it converges runs at its full rate afterwards, however the migration ends.
- * Method: both ends of real migrations in one process, which end in each way while the guest is slowed; then it works
- * without having to stand still once more.
+ * Method: both ends of real migrations in one process, which end in each way while the guest is slowed; then it
+ * works without having to stand still once more.
  */
 
 import type { Worker } from 'node:worker_threads';
@@ -18,7 +18,9 @@ const HOUR_MS = 3_600_000;
 const FAST = guestSpec('uniform', 40_000, 2);
 const SLOW_LINK = { maxBandwidthBytesPerS: 16_000_000, maxRounds: 1000, totalTimeLimitMs: HOUR_MS };
 const HOPELESS = { ...SLOW_LINK, downtimeLimitMs: 0 };
-/** So few pages, however fast the machine is; without a throttle nearly all of 1024 are dirty after each round. */
+/**
+ * So few pages, however fast the machine is; without a throttle nearly all of 1024 are dirty after each round.
+ */
 const CONVERGING = { ...HOPELESS, minDirtyPages: 150n };
 const RULES = THROTTLES.names.filter((rule) => rule !== 'none');
 

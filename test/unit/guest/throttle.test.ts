@@ -1,6 +1,7 @@
 /**
- * Goal: a vCPU that is slowed stands still as much as it is to and no more, loses that work, keeps nobody waiting, and
- * runs free when it is let go. Method: the vCPU's side with a clock of the test's own; and real vCPU threads.
+ * Goal: a vCPU that is slowed stands still as much as it is to and no more, loses that work, keeps nobody
+ * waiting, and runs free when it is let go. Method: the vCPU's side with a clock of the test's own; and real vCPU
+ * threads.
  */
 
 import fc from 'fast-check';

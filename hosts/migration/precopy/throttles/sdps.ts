@@ -1,9 +1,10 @@
 /**
- * VMware's Slow Down During Page Send (vSphere 5.0, "vMotion Architecture, Performance and Best Practices"): a guest that
- * dirties its memory faster than it is sent has its vCPUs sleep for a few ms at a time, until it dirties it a little
- * more slowly. VMware publishes no more of the rule; here it is: from the end of the first round on all vCPUs
- * together may dirty SEND_SHARE of the pages that are being sent meanwhile, measured anew about 20 times a second. What
- * vCPUs do not need of their parts is left to the others. Who stays below never sleeps.
+ * VMware's Slow Down During Page Send (vSphere 5.0, "vMotion Architecture, Performance and Best Practices"): a
+ * guest that dirties its memory faster than it is sent has its vCPUs sleep for a few ms at a time, until it
+ * dirties it a little more slowly. VMware publishes no more of the rule; here it is: from the end of the first
+ * round on all vCPUs together may dirty SEND_SHARE of the pages that are being sent meanwhile, measured anew
+ * about 20 times a second. What vCPUs do not need of their parts is left to the others. Who stays below never
+ * sleeps.
  */
 
 import type { DecisionLog } from '../decision-log.ts';
@@ -16,7 +17,10 @@ import type { ThrottleRule } from './throttle-rule.ts';
 const SEND_SHARE = 0.7;
 /** Over about this time the send rate is averaged: sockets take what they are given in bursts. */
 const AVERAGE_MS = 300;
-/** A vCPU may always dirty this (QEMU's least sensible dirty limit, 1 MB/s): a link that stalls does not stop the guest. */
+/**
+ * A vCPU may always dirty this (QEMU's least sensible dirty limit, 1 MB/s): a link that stalls does not stop the
+ * guest.
+ */
 const PAGES_PER_S_MIN = 256;
 /** Smaller changes are no news. */
 const NEWS = 0.2;
@@ -89,8 +93,8 @@ export class Sdps implements ThrottleRule {
 }
 
 /**
- * What each of several may have at most, so that all together get no more than the supply, and all of it if they want it:
- * who wants less leaves the rest to the others.
+ * What each of several may have at most, so that all together get no more than the supply, and all of it if they
+ * want it: who wants less leaves the rest to the others.
  */
 export function fairLevel(demands: readonly number[], supply: number): number {
   let left = supply;
