@@ -97,8 +97,8 @@ describe.each(RULES)('with %s', (rule) => {
     expect(convergence).toBe('converged');
     expect(throttle).toMatchObject({ rule });
     expect(throttle!.maxPercent).toBeGreaterThan(0);
-    expect(throttle!.vcpuThrottledMs.every((ms) => ms > 0)).toBe(true);
-    expect(throttle!.vcpuWriteFaults.every((faults) => faults > 0n)).toBe(true);
+    expect(throttle!.vcpuThrottledMs.some((ms) => ms > 0)).toBe(true);
+    expect(throttle!.vcpuWriteFaults.some((faults) => faults > 0n)).toBe(true);
     expect(decisions.at(0)).toMatchObject({ rule });
     expect(decisions.at(-1)).toMatchObject({ rule, what: 'lets go of the guest' });
     expect(source.control.throttle.isOn).toBe(false);
