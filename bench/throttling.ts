@@ -22,7 +22,7 @@ warm-up: 2s
 guest:
   memory: 256MiB
   workload: {kind: uniform, rate: 60000 pages/s}
-migration: {technique: pre-copy, throttle: ${throttle}, ${limit}max-rounds: 24, total-time-limit: 2m}
+migration: {technique: pre-copy, throttle: ${throttle}, ${limit}max-rounds: 30, total-time-limit: 2m}
 link: {rate: 1gbit}
 `);
   return trials[0]!;

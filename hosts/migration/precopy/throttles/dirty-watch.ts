@@ -9,7 +9,7 @@ import { PAGE_BYTES } from '../../../../proto/page.ts';
 import type { PrecopyView } from '../precopy-view.ts';
 import { type Reins, sum } from './reins.ts';
 
-/** CPU_THROTTLE_DIRTY_SYNC_TIMER is 5000 ms, and the least time between two looks 1000 ms. */
+/** CPU_THROTTLE_DIRTY_SYNC_TIMESLICE_MS is 5000, and the least time between two looks 1000 ms. */
 const PERIODS_INSIDE_ROUND = 5;
 
 export interface DirtyFound {
