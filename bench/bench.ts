@@ -24,6 +24,7 @@ import { scaleMemory } from './scale-memory.ts';
 import { shaped } from './shaped.ts';
 import { shapedMoves } from './shaped-moves.ts';
 import { tableText } from './table.ts';
+import { throttling } from './throttling.ts';
 import { transforms } from './transforms.ts';
 import { wire } from './wire.ts';
 
@@ -46,6 +47,7 @@ const PARTS: Readonly<Record<string, readonly Part[]>> = {
   'client-gap-netns': [namespaceClientGap],
   'client-gap-docker': [containerClientGap],
   transforms: [transforms],
+  throttling: [throttling],
 };
 
 /** By the whole name, or by how several begin: `client-gap` is all of its kinds. */

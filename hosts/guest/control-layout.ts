@@ -85,8 +85,8 @@ export function faultedAtDouble(vcpu: number): number {
 }
 
 /**
- * How a vCPU is slowed (throttle-control.ts): its duty cycle, and its quota of pages to dirty; 0: not by this. Written by
- * whoever slows it or lets it go, rarely; read by the vCPU at each safepoint.
+ * How a vCPU is slowed (throttle-control.ts): its duty cycle, and its quota of pages to dirty; 0: not by this.
+ * Written by whoever slows it or lets it go, rarely; read by the vCPU at each safepoint.
  */
 export function throttleWord(vcpu: number): number {
   return stateWord(vcpu) + 8;

@@ -15,7 +15,10 @@ export const SLEEP_MS_MIN = 1;
 /** And at most this long, when nothing is due for a while; a command wakes it at once. */
 export const SLEEP_MS_MAX = 1000;
 
-/** A vCPU that is slowed to p percent less stands still for so much of each timeslice: QEMU's CPU_THROTTLE_TIMESLICE. */
+/**
+ * A vCPU that is slowed to p percent less stands still for so much of each timeslice: QEMU's
+ * CPU_THROTTLE_TIMESLICE.
+ */
 export const THROTTLE_TIMESLICE_MS = 10;
 
 /** What it may owe of that at most, and what it is credited when it stood still for longer than it was to. */

@@ -1,11 +1,12 @@
 /**
- * How vCPUs are slowed, as whoever slows them sees it: two words in each vCPU's line of the control block. The vCPU's
- * side is vcpu-throttle.ts.
+ * How vCPUs are slowed, as whoever slows them sees it: two words in each vCPU's line of the control block. The
+ * vCPU's side is vcpu-throttle.ts.
  *
- * A throttled vCPU sleeps on SIGNAL as one does that has nothing to do (VCPU_STATE.SLEEPING), so epochs and pauses go
- * on as they do with any other, and a hold wakes it up. Letting go stores zeroes, then looks at the holds. While there
- * is one nobody need be woken: vCPUs park, and read these words again when they go on. Otherwise SIGNAL's count is
- * raised: a vCPU that read the old words and does not sleep yet finds it changed, and does not.
+ * A throttled vCPU sleeps on SIGNAL as one does that has nothing to do (VCPU_STATE.SLEEPING), so epochs and
+ * pauses go on as they do with any other, and a hold wakes it up. Letting go stores zeroes, then looks at the
+ * holds. While there is one nobody need be woken: vCPUs park, and read these words again when they go on.
+ * Otherwise SIGNAL's count is raised: a vCPU that read the old words and does not sleep yet finds it changed, and
+ * does not.
  */
 
 import { HOLDS_MASK, quotaWord, SIGNAL, SIGNAL_STEP, throttleWord } from './control-layout.ts';

@@ -1,11 +1,12 @@
 /**
  * The vCPU's side of being slowed (throttle-control.ts): how long it is to stand still at this safepoint.
  *
- * - By a duty cycle, as QEMU's cpu-throttle: of each timeslice of 10 ms so many percent. What it owes grows with the time
- *   that it runs, idle or not, and is paid when it is a timeslice's part; a wake-up that comes late is credited, so that
- *   the share of the time is kept whatever the timers do.
- * - By a quota of pages that it may dirty in a period (write faults: first writes after the mark was cleared). When
- *   it is used up the vCPU stands still until the next period. What one operation takes too much counts for the next.
+ * - By a duty cycle, as QEMU's cpu-throttle: of each timeslice of 10 ms so many percent. What it owes grows with
+ *   the time that it runs, idle or not, and is paid when it is a timeslice's part; a wake-up that comes late is
+ *   credited, so that the share of the time is kept whatever the timers do.
+ * - By a quota of pages that it may dirty in a period (write faults: first writes after the mark was cleared).
+ *   When it is used up the vCPU stands still until the next period. What one operation takes too much counts for
+ *   the next.
  */
 
 import { quotaWord, throttleWord } from './control-layout.ts';

@@ -203,6 +203,21 @@ describe('the summary', () => {
     );
   });
 
+  test('shows what it cost guests that they were slowed, only when a rule was to slow them', () => {
+    expect(summaryText([trial({})])).not.toContain('THROTTLE');
+    const throttle = {
+      ...{ rule: 'sdps', max_percent: 60, throttled_ms: 1500, vcpu_throttled_ms: [1500] },
+      ...{ throttled_operations: 90_000, lost_operations: 90_100, lost_percent: 35 },
+    };
+    const converged = trial({ variant: 'throttle=sdps', convergence: 'converged', throttle });
+    const failed = trial({ variant: 'throttle=sdps', convergence: 'max-rounds', throttle });
+    const lines = summaryText([converged, failed]).split('\n');
+    expect(lines.at(-2)).toMatch(
+      /^THROTTLE +TECHNIQUE +CONVERGED +AT MOST +THROTTLED +LOST OPERATIONS +LOST$/,
+    );
+    expect(lines.at(-1)).toMatch(/^sdps +pre-copy throttle=sdps +1 of 2 +60\.0 % +1\.50 s +90,100 +35\.0 %$/);
+  });
+
   test('shows what transforms saved and cost, only when there was more than a search for zeroes', () => {
     const zero = {
       ...{

@@ -1,7 +1,8 @@
 /**
- * QEMU's auto-converge (mig_throttle_guest_down in migration/ram.c): whenever the guest was found twice to dirty too much,
- * its vCPUs stand still for cpu-throttle-initial percent of the time, and then for cpu-throttle-increment more each
- * time, up to max-cpu-throttle. cpu-throttle-tailslow: by no more than what seems to be missing.
+ * QEMU's auto-converge (mig_throttle_guest_down in migration/ram.c): whenever the guest was found twice to dirty
+ * too much, its vCPUs stand still for cpu-throttle-initial percent of the time, and then for
+ * cpu-throttle-increment more each time, up to max-cpu-throttle. cpu-throttle-tailslow: by no more than what
+ * seems to be missing.
  */
 
 import type { DecisionLog } from '../decision-log.ts';

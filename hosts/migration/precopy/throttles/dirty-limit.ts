@@ -1,8 +1,8 @@
 /**
- * QEMU's dirty-limit (migration_dirty_limit_guest in migration/ram.c, softmmu/dirtylimit.c): once the guest was found twice
- * to dirty too much, each vCPU may dirty vcpu-dirty-limit and no more, for the rest of the migration. One that
- * dirties less is not slowed. QEMU finds a vCPU's rate by how often its dirty ring is full, and lets it sleep then; here
- * the pages are counted when they are first written.
+ * QEMU's dirty-limit (migration_dirty_limit_guest in migration/ram.c): once the guest was
+ * found twice to dirty too much, each vCPU may dirty vcpu-dirty-limit and no more, for the rest of the migration.
+ * One that dirties less is not slowed. QEMU finds a vCPU's rate by how often its dirty ring is full, and lets it
+ * sleep then; here the pages are counted when they are first written.
  */
 
 import { PAGE_BYTES } from '../../../../proto/page.ts';

@@ -1,15 +1,15 @@
 /**
- * QEMU's trigger for slowing a guest (migration_bitmap_sync and migration_trigger_throttle in migration/ram.c): at the
- * ends of rounds, at least a period of 1 s apart, it holds what the guest has dirtied since the last look against what
- * was sent since then. Also QEMU's (cpu_throttle_dirty_sync_timer_tick, from 9.2 on): a look every five periods inside of a
- * round, since rounds may be long; not inside of the first, in which all is sent anyway.
+ * QEMU's trigger for slowing a guest (migration_bitmap_sync and migration_trigger_throttle in migration/ram.c):
+ * at the ends of rounds, at least a period of 1 s apart, it holds what the guest has dirtied since the last look
+ * against what was sent since then. Also QEMU's (cpu_throttle_dirty_sync_timer_tick, from 9.2 on): a look every
+ * five periods inside of a round, since rounds may be long; not inside of the first, in which all is sent anyway.
  */
 
 import { PAGE_BYTES } from '../../../../proto/page.ts';
 import type { PrecopyView } from '../precopy-view.ts';
 import { type Reins, sum } from './reins.ts';
 
-/** CPU_THROTTLE_DIRTY_SYNC_TIMER is 5000 ms, and the least time between two looks 1000 ms. */
+/** CPU_THROTTLE_DIRTY_SYNC_TIMESLICE_MS is 5000, and the least time between two looks 1000 ms. */
 const PERIODS_INSIDE_ROUND = 5;
 
 export interface DirtyFound {

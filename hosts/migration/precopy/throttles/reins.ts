@@ -7,7 +7,6 @@ import {
   Throttle,
   type ThrottleReport,
 } from '../../../../proto/generated/godwit/v1/migration.ts';
-import { nowMs } from '../../../clock.ts';
 import type { ControlBlock } from '../../../guest/control-block.ts';
 import {
   COUNTER_THROTTLED_MS,
@@ -16,6 +15,7 @@ import {
   type SharedGuest,
 } from '../../../guest/shared-guest.ts';
 import type { DirtyQuota } from '../../../guest/throttle-control.ts';
+import type { PrecopyView } from '../precopy-view.ts';
 
 /** A share of a shorter time says nothing: vCPUs note what they stood still when they go on. */
 const SHARE_MS_MIN = 100;
@@ -28,7 +28,7 @@ export class Reins {
   /** The counters when the migration began. */
   readonly #before: readonly Float64Array[];
   #maxPercent = 0;
-  #lookedAtMs = nowMs();
+  #lookedAtMs: number | undefined;
   #throttledMs = 0;
 
   /** Undefined when no rule is to slow the guest. */
@@ -81,12 +81,12 @@ export class Reins {
   }
 
   /** A round is over: takes down what share of it vCPUs stood still. */
-  roundEnded(atMs: number): void {
-    const durationMs = atMs - this.#lookedAtMs;
+  roundEnded({ nowMs, acceptedAtMs }: PrecopyView): void {
+    const durationMs = nowMs - (this.#lookedAtMs ?? acceptedAtMs);
     if (durationMs < SHARE_MS_MIN) return;
     const throttledMs = sum(this.throttledMs);
     const percent = ((throttledMs - this.#throttledMs) / (durationMs * this.#counters.length)) * 100;
-    this.#lookedAtMs = atMs;
+    this.#lookedAtMs = nowMs;
     this.#throttledMs = throttledMs;
     // A duty cycle is as it was set.
     if (this.rule !== 'auto-converge') this.#maxPercent = Math.min(Math.max(this.#maxPercent, percent), 100);

@@ -1,7 +1,7 @@
 /**
- * Clark et al.'s "stunning rogue processes" (NSDI 2005, section 5): once the guest was found to dirty too much each vCPU
- * may take stun-quota write faults, and then waits. In the paper processes of a Xen guest wait, for a time that is
- * not told; here vCPUs do, until the next look of the governors.
+ * Clark et al.'s "stunning rogue processes" (NSDI 2005, section 5): once the guest was found to dirty too much
+ * each vCPU may take stun-quota write faults, and then waits. In the paper processes of a Xen guest wait, for a
+ * time that is not told; here vCPUs do, until the next look of the governors.
  */
 
 import { MOVER_LIMITS } from '../../limits.ts';

@@ -26,7 +26,7 @@ export class ThrottleGovernor implements Governor {
   }
 
   roundEnded(view: PrecopyView): void {
-    this.#reins.roundEnded(view.nowMs);
+    this.#reins.roundEnded(view);
     this.#rule.look(view, true);
   }
 
