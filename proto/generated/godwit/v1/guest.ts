@@ -273,7 +273,7 @@ export interface OperationSeries {
 
 /** What an audit found. See docs/metrics.md. */
 export interface AuditReport {
-  /** Without the pages of the guest's NIC, of which only the queues' structure is checked. */
+  /** Without the pages of the guest's NIC, of which only the queues' structure is checked, and without free ones. */
   pagesChecked: bigint;
   /** At most 100 are listed; `fault_count` counts all. */
   faults: PageFault[];
