@@ -54,14 +54,15 @@ export function guestSpecProblems(spec: GuestSpec): string[] {
   }
   if (spec.content === undefined) problems.push('content is missing; send one, all shares 0 if need be');
   else problems.push(...contentProblems(spec.content));
-  if (spec.workload === undefined) problems.push('workload is missing; send one, of kind idle if need be');
-  problems.push(...guestNetworkProblems(spec));
-  if (problems.length === 0 && workloadPageCount(spec) < 1) {
+  const hasFree = (spec.content?.free ?? 0) > 0;
+  if (problems.length === 0 && hasFree && workloadPageCount(spec) < 1) {
     problems.push(
       `content free ${spec.content?.free} is ${poolPageCount(spec)} pages, which with the NIC's are all pages; ` +
         'leave some to the workload',
     );
   }
+  if (spec.workload === undefined) problems.push('workload is missing; send one, of kind idle if need be');
+  problems.push(...guestNetworkProblems(spec));
   return problems;
 }
 
