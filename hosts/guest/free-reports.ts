@@ -15,7 +15,7 @@
  *
  * A block of the command of step 3 was made after 3, so its pages were free after 2: what is written there afterwards
  * is marked. With 2 after 3, or without the command's number, a page is lost that was taken into use in between;
- * test/stress/free-pages.test.ts shows both.
+ * test/property/free-pages.test.ts shows both, and test/stress/free-pages.test.ts the first on real threads.
  *
  * No wake-up is lost: see the NIC's kick in control-block.ts, of which this is one.
  */

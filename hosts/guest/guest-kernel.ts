@@ -88,6 +88,7 @@ export class GuestKernel {
   /** Block by block, as far as the queue has room. */
   #report(): boolean {
     const reported = this.#reported;
+    if (reported.next >= reported.end) return false;
     // What was taken into use since it began is not free any more.
     reported.next = Math.max(reported.next, this.#list.allocated);
     const before = reported.next;
@@ -115,6 +116,7 @@ export class GuestKernel {
 
   /** Takes pages into use that are due, and frees the oldest. */
   #churn(guestTimeMs: number): boolean {
+    if (this.#pagesPerS === 0) return false;
     const list = this.#list;
     const due = Math.floor((guestTimeMs * this.#pagesPerS) / MS_PER_S);
     const end = Math.min(due, list.allocated + KERNEL_LIMITS.allocationsAtOnce);

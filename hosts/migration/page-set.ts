@@ -138,7 +138,7 @@ export class PageSet {
       const mask = (ALL_BITS >>> (WORD_BITS - (wordEnd - page))) << (page & 31);
       const before = words[index] as number;
       words[index] = change(before, mask);
-      this.#size += bitCount(words[index] as number) - bitCount(before);
+      this.#size += bitCount(words[index]) - bitCount(before);
       this.#tellAbove(index);
       page = wordEnd;
     }

@@ -350,6 +350,7 @@ export class SourceSide {
     const answers = channels.map((channel) => channel.expect('ROUND_DONE'));
     const sentCount = await this.#sendPages(round, final, pageCount);
     for (const { sender } of channels) sender.send('ROUND_END', { round });
+    this.#selection.note(round, this.#log);
     const { skipped, free } = this.#selection.counts;
     const sent: SentRound = {
       round,
@@ -430,12 +431,10 @@ export class SourceSide {
    */
   async #sendPages(round: number, final: boolean, pageCount: number): Promise<number> {
     const { failpoints, board, signal } = this.#parts;
-    const startPages = this.counts.dataPages + this.counts.zeroPages;
+    const startPages = this.#turnsTaken;
     const keepOn = (): boolean => {
       signal.throwIfAborted();
-      const { skipped, free } = this.#selection.counts;
-      const sentPages = this.counts.dataPages + this.counts.zeroPages - startPages;
-      board.roundPagesSent = sentPages + skipped + free;
+      board.roundPagesSent = this.#turnsTaken - startPages;
       this.#selection.learn();
       this.#report();
       if (final) return true;
@@ -456,6 +455,12 @@ export class SourceSide {
     }
     keepOn();
     return sentCount;
+  }
+
+  /** Pages whose turn has come: sent so far, and left in this round. */
+  get #turnsTaken(): number {
+    const { skipped, free } = this.#selection.counts;
+    return this.counts.dataPages + this.counts.zeroPages + skipped + free;
   }
 
   #tick(): void {

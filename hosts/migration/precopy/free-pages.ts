@@ -15,8 +15,10 @@
  * would be a fault that nobody ends.)
  */
 
+import { PATIENCE } from '../../../proto/deadlines.ts';
 import { FreePages, type FreePagesReport } from '../../../proto/generated/godwit/v1/migration.ts';
 import { poolPageCount } from '../../../proto/guest-network.ts';
+import { ControlBlock } from '../../guest/control-block.ts';
 import { FreeList } from '../../guest/free-list.ts';
 import { FREE_COMMAND, FreeQuestions } from '../../guest/free-reports.ts';
 import { pageCountOf, type SharedGuest } from '../../guest/shared-guest.ts';
@@ -28,6 +30,7 @@ export class FreePageRule {
   readonly #pageCount: number;
   readonly #list: FreeList;
   readonly #questions: FreeQuestions;
+  readonly #control: ControlBlock;
   /** hints: what was reported since the last collection. */
   #reported: PageSet;
   /** Places of the free list whose pages are left out now: of the balloon, or of a guest that stands still. */
@@ -49,6 +52,7 @@ export class FreePageRule {
     this.#pageCount = pageCountOf(shared.spec);
     this.#list = new FreeList(shared);
     this.#questions = new FreeQuestions(shared);
+    this.#control = new ControlBlock(shared.control, shared.spec.vcpuCount);
     this.#reported = new PageSet(this.#pageCount);
     this.#out = new PageSet(this.#pageCount);
     this.#list.visitFree((_, pageCount) => {
@@ -56,12 +60,13 @@ export class FreePageRule {
     });
   }
 
-  /** balloon: resolves when the guest has given back what is free, or has had its time. */
+  /** balloon: resolves when the guest has given back what is free, or has had its time, or cannot, since it is held. */
   async begin(): Promise<void> {
     if (this.#kind !== FreePages.FREE_PAGES_BALLOON) return;
     const { inflations } = this.#questions;
     this.#questions.ask(FREE_COMMAND.BALLOON);
-    await this.#questions.inflated(inflations, MOVER_LIMITS.balloonWaitMs);
+    if (this.#control.holds() !== 0) return;
+    await this.#questions.inflated(inflations, MOVER_LIMITS.balloonWaitMs * PATIENCE);
   }
 
   /** Dirty marks are about to be taken off: what is known of free pages will say nothing afterwards. */

@@ -13,13 +13,14 @@
  *   and none is empty.
  */
 
-import { convergenceOf } from '../../../proto/convergence.ts';
-import { type FreePagesReport, Skip } from '../../../proto/generated/godwit/v1/migration.ts';
+import { convergenceOf, FREE_PAGES, SKIPS } from '../../../proto/convergence.ts';
+import { type FreePages, type FreePagesReport, Skip } from '../../../proto/generated/godwit/v1/migration.ts';
 import { PAGE_DIRTY, PageTable } from '../../guest/page-table.ts';
 import { pageCountOf } from '../../guest/shared-guest.ts';
 import type { PageFilter } from '../page-sender.ts';
 import type { PageSet } from '../page-set.ts';
 import type { SourceParts } from '../source-parts.ts';
+import type { DecisionLog } from './decision-log.ts';
 import { DirtyHistory } from './dirty-history.ts';
 import { FreePageRule } from './free-pages.ts';
 
@@ -33,6 +34,7 @@ export class PageSelection implements PageFilter {
   readonly counts = { skipped: 0, free: 0 };
   readonly #pageTable: PageTable;
   readonly #skip: Skip;
+  readonly #freePages: FreePages;
   readonly #isDirtyLast: boolean;
   readonly #free: FreePageRule | undefined;
   readonly #history: DirtyHistory | undefined;
@@ -47,6 +49,7 @@ export class PageSelection implements PageFilter {
     const pageCount = pageCountOf(shared.spec);
     this.#pageTable = new PageTable(shared.pageTable, pageCount);
     this.#skip = skip;
+    this.#freePages = freePages;
     this.#isDirtyLast = dirtyLast;
     this.#free = FreePageRule.of(freePages, shared);
     if (dirtyLast || skip === Skip.SKIP_WORKING_SET) this.#history = new DirtyHistory(pageCount);
@@ -139,6 +142,19 @@ export class PageSelection implements PageFilter {
       this.#pageTable.markDirty(page);
     }
     this.#held = [];
+  }
+
+  /** Says what was left of a round that has been sent. */
+  note(round: number, log: DecisionLog): void {
+    const { skipped, free } = this.counts;
+    if (free > 0) {
+      const rule = FREE_PAGES.nameOf(this.#freePages) ?? '';
+      log.note(rule, `left ${free} pages out of round ${round}, since they are free`, free);
+    }
+    if (skipped > 0) {
+      const rule = SKIPS.nameOf(this.#skip) ?? '';
+      log.note(rule, `left ${skipped} pages of round ${round} for a later one`, skipped);
+    }
   }
 
   /** The migration is over. */

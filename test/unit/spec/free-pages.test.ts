@@ -3,7 +3,12 @@
 import { describe, expect, it } from 'vitest';
 import { convergenceOf } from '../../../proto/convergence.ts';
 import { FreePages, Skip } from '../../../proto/generated/godwit/v1/migration.ts';
-import { firstQueuePage, poolPageCount, workloadPageCount } from '../../../proto/guest-network.ts';
+import {
+  DEFAULT_ANNOUNCE,
+  firstQueuePage,
+  poolPageCount,
+  workloadPageCount,
+} from '../../../proto/guest-network.ts';
 import { guestSpecProblems } from '../../../proto/guest-spec.ts';
 import { parseSpec } from '../../../spec/parse-spec.ts';
 import { toPlain } from '../../../spec/plain.ts';
@@ -37,9 +42,10 @@ describe('free pages', () => {
       /working-set is 786432 bytes; allowed .* 524288/,
     );
     const { guest } = parse('{free: 0.95}');
-    const network = { address: '10.0.0.1', port: 1, forwarder: '', token: '', announce: undefined };
-    const crowded = { ...guest, memoryBytes: 2n * 1024n * 1024n, network };
-    expect(guestSpecProblems(crowded)).toContainEqual(expect.stringContaining('leave some to the workload'));
+    const network = { address: '10.0.0.1', port: 1, forwarder: '', token: '', announce: DEFAULT_ANNOUNCE };
+    const workload = { ...guest.workload!, kind: 'kv' };
+    const crowded = { ...guest, memoryBytes: 2n * 1024n * 1024n, workload, network };
+    expect(guestSpecProblems(crowded)).toEqual([expect.stringContaining('leave some to the workload')]);
   });
 
   it('are left out by every technique, as the migration says', () => {

@@ -21,8 +21,6 @@ it('is torn when a single word is another, or when it is of another page', () =>
   words.copyWithin(PAGE_WORDS, 0, PAGE_WORDS);
   expect(checkAllocation(words, seed, 1, 9)?.kind).toBe('torn');
   words[PAGE_WORDS - 1] = (words[PAGE_WORDS - 1] as number) ^ 1;
-  expect(checkAllocation(words, seed, 0, 9)).toMatchObject({
-    kind: 'torn',
-    detail: expect.stringContaining('1023'),
-  });
+  expect(checkAllocation(words, seed, 0, 9)?.kind).toBe('torn');
+  expect(checkAllocation(words, seed, 0, 9)?.detail).toContain('word 1023');
 });
