@@ -12,6 +12,7 @@ import { downtime } from './downtime.ts';
 import { footprint } from './footprint.ts';
 import { harvest } from './harvest.ts';
 import { loopback } from './loopback.ts';
+import { networkAware } from './network-aware.ts';
 import { pacing } from './pacing.ts';
 import { postcopy } from './postcopy.ts';
 import { commit, earlierRows, type PartRow, writeResults } from './results.ts';
@@ -35,6 +36,7 @@ const PARTS: Readonly<Record<string, readonly Part[]>> = {
   downtime: [downtime],
   footprint: [footprint],
   pacing: [pacing],
+  'network-aware': [networkAware],
   postcopy: [postcopy],
   'client-gap-process': [processClientGap],
   'client-gap-netns': [namespaceClientGap],
