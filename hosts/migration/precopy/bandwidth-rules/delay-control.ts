@@ -15,7 +15,7 @@ export const DELAY_RULE = {
   queuedMs: 4,
   startBytesPerS: 8_000_000,
   /** Frames and catching up under this rule make no queue to speak of. */
-  evenness: { frameMs: 2, burstMs: 10 },
+  evenness: { frameMs: 2, burstMs: 20 },
   stepMs: 50,
   startFactor: 2,
   /** When nobody has waited for so many steps. */
@@ -35,7 +35,7 @@ export const DELAY_RULE = {
   fallMemory: 0.8,
   returnShare: 0.95,
   /** Whoever did not use this share of what it might take does not know that it could take more. */
-  usedShare: 0.7,
+  usedShare: 0.5,
   drainEveryMs: 4000,
   drainFactor: 0.5,
   /** It does not starve itself where others fill every queue: this share of the most that the link gave. */
