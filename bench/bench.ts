@@ -14,6 +14,7 @@ import { footprint } from './footprint.ts';
 import { freePages } from './free-pages.ts';
 import { harvest } from './harvest.ts';
 import { loopback } from './loopback.ts';
+import { networkAware } from './network-aware.ts';
 import { pacing } from './pacing.ts';
 import { postcopy } from './postcopy.ts';
 import { predict } from './predict.ts';
@@ -40,6 +41,7 @@ const PARTS: Readonly<Record<string, readonly Part[]>> = {
   footprint: [footprint],
   pacing: [pacing],
   'dirty-rate': [dirtyRate],
+  'network-aware': [networkAware],
   postcopy: [postcopy],
   'free-pages': [freePages],
   predict: [predict],

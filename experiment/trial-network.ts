@@ -118,7 +118,8 @@ export class TrialNetwork {
     const facts = this.#background?.facts(window);
     const sent = { sentBytes: Number(precopyBytes), durationMs };
     return {
-      estimates: estimatesRecord(source, truth),
+      // What the link gives the migration besides other traffic depends on who gives way.
+      estimates: estimatesRecord(source, this.#background === undefined ? truth : []),
       background: facts === undefined ? null : backgroundRecord(facts, sent, restBytes),
     };
   }

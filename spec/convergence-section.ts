@@ -26,12 +26,9 @@ export const ADAPTIVE = 'adaptive';
 
 /** A max-bandwidth, or that word. */
 export function orAdaptive<Schema extends z.ZodType>(schema: Schema) {
-  const word = z.literal(ADAPTIVE);
-  return z.union([schema, word], {
-    error: (issue) => {
-      const [[first] = []] = (issue as unknown as z.core.$ZodRawIssue<z.core.$ZodIssueInvalidUnion>).errors;
-      return `${first?.message}, or ${ADAPTIVE}`;
-    },
+  return z.union([schema, z.literal(ADAPTIVE)], {
+    error: ({ errors }: z.core.$ZodRawIssue<z.core.$ZodIssueInvalidUnion>) =>
+      `${errors[0]?.[0]?.message}, or ${ADAPTIVE}`,
   });
 }
 

@@ -17,6 +17,7 @@ export class ArrivalWords {
   #placedBytes = 0;
   #saidAtMs = 0;
   #willSay = false;
+  #hasBegun = false;
 
   /** @param say tells the source, if it may be told now */
   constructor(say: (word: Body<'ARRIVED'>) => void) {
@@ -28,8 +29,14 @@ export class ArrivalWords {
     return this.#receivedBytes;
   }
 
+  /** From now on what arrives is told: START is said, and the source hears of nothing before. */
+  begin(): void {
+    this.#hasBegun = true;
+  }
+
   received(byteCount: number): void {
     this.#receivedBytes += byteCount;
+    if (!this.#hasBegun) return;
     this.#receivedAtMs = nowMs();
     if (this.#receivedAtMs - this.#saidAtMs < arrivedIntervalMs) this.#saySoon();
     else if (!this.#willSay) this.#sayNow();

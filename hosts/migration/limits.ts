@@ -88,9 +88,9 @@ export const MOVER_LIMITS = {
   /** Round trips that measure the offset of two machines' clocks. */
   clockSamples: 8,
   progressIntervalMs: 50,
-  /** Over so long the link's rate is measured, of which bytes must have waited for it for at least so long. */
-  linkWindowMs: 400,
-  linkBusyMsMin: 40,
+  /** Over so long the link's rate is measured, in slices of at least so much in which bytes waited for it. */
+  linkWindowMs: 700,
+  linkSliceMs: 50,
   /** What waits for less may have waited for a thread. */
   linkQueueMsMin: 3,
   /** For so long the shortest way counts, and once more. */

@@ -35,6 +35,12 @@ interface Interval {
   readonly isBusy: boolean;
 }
 
+/** What arrived in a time. */
+interface Slice {
+  readonly bytes: number;
+  readonly durationMs: number;
+}
+
 /** The shortest ways in a period. */
 interface Shortest {
   oneWayMs: number;
@@ -153,22 +159,21 @@ export class LinkEstimator {
     this.#leastQueueMs = Math.min(this.#leastQueueMs ?? Number.POSITIVE_INFINITY, this.#queueMs);
   }
 
-  /** Of the times in which bytes waited without a break, those that are too short are a thread's that did not run. */
+  /** The median of slices in which bytes waited without a break: a thread that did not run spoils some of them. */
   #measureRate(newestMs: number): void {
-    const { linkWindowMs, linkBusyMsMin } = MOVER_LIMITS;
+    const { linkWindowMs, linkSliceMs } = MOVER_LIMITS;
     this.#intervals = this.#intervals.filter(({ toMs }) => toMs > newestMs - linkWindowMs);
-    const all = { bytes: 0, durationMs: 0 };
-    let run = { bytes: 0, durationMs: 0 };
-    const end = (): void => {
-      if (run.durationMs >= linkBusyMsMin) add(all, run);
-      run = { bytes: 0, durationMs: 0 };
-    };
-    for (const interval of this.#intervals) {
-      if (interval.isBusy) add(run, interval);
-      else end();
+    const slices: Slice[] = [];
+    let slice = { bytes: 0, durationMs: 0 };
+    for (const { isBusy, bytes, durationMs } of this.#intervals) {
+      slice = isBusy
+        ? { bytes: slice.bytes + bytes, durationMs: slice.durationMs + durationMs }
+        : { bytes: 0, durationMs: 0 };
+      if (slice.durationMs < linkSliceMs) continue;
+      slices.push(slice);
+      slice = { bytes: 0, durationMs: 0 };
     }
-    end();
-    this.#bandwidthBytesPerS = all.durationMs === 0 ? undefined : (all.bytes / all.durationMs) * MS_PER_S;
+    this.#bandwidthBytesPerS = medianRate(slices);
   }
 
   /** Of a long migration the report has fewer estimates per second. */
@@ -189,14 +194,15 @@ export class LinkEstimator {
   }
 }
 
-interface Stretch {
-  bytes: number;
-  durationMs: number;
-}
-
-function add(to: Stretch, { bytes, durationMs }: Readonly<Stretch>): void {
-  to.bytes += bytes;
-  to.durationMs += durationMs;
+/** Of rates, each for as long as it lasted, bytes per second; undefined for none. */
+function medianRate(slices: readonly Slice[]): number | undefined {
+  const sorted = slices.toSorted((a, b) => a.bytes / a.durationMs - b.bytes / b.durationMs);
+  let leftMs = sorted.reduce((sum, { durationMs }) => sum + durationMs, 0) / 2;
+  const middle = sorted.find(({ durationMs }) => {
+    leftMs -= durationMs;
+    return leftMs <= 0;
+  });
+  return middle && (middle.bytes / middle.durationMs) * MS_PER_S;
 }
 
 function noWay(): Shortest {

@@ -27,7 +27,8 @@ export function bandwidthRuleOf({ parts, pageSender, link, log }: Steered): Gove
       return new ClarkRule(pageSender, log, minBandwidthBytesPerS, max);
     case BandwidthRule.BANDWIDTH_RULE_DELAY:
       return new DelayRule(pageSender, link, log, max);
-    default:
+    case BandwidthRule.BANDWIDTH_RULE_FIXED:
+    case BandwidthRule.BANDWIDTH_RULE_UNSPECIFIED:
       return undefined;
   }
 }

@@ -15,7 +15,7 @@ export const DELAY_RULE = {
   queuedMs: 4,
   startBytesPerS: 8_000_000,
   /** Frames and catching up under this rule make no queue to speak of. */
-  evenness: { frameMs: 2, burstMs: 10 },
+  evenness: { frameMs: 2, burstMs: 20 },
   stepMs: 50,
   startFactor: 2,
   /** When nobody has waited for so many steps. */
@@ -35,7 +35,9 @@ export const DELAY_RULE = {
   fallMemory: 0.8,
   returnShare: 0.95,
   /** Whoever did not use this share of what it might take does not know that it could take more. */
-  usedShare: 0.7,
+  usedShare: 0.5,
+  /** At first: as long as this share of what it sends arrives, and no long queue waits, the link is not full. */
+  carriedShare: 0.9,
   drainEveryMs: 4000,
   drainFactor: 0.5,
   /** It does not starve itself where others fill every queue: this share of the most that the link gave. */
@@ -63,6 +65,7 @@ export class DelayControl {
   /** The most that the link gave lately: back to there it goes fast. */
   #givenBytesPerS = 0;
   #isStarting = true;
+  #isQueued = false;
   #freeSteps = 0;
   #nextStepMs = Number.NEGATIVE_INFINITY;
   #drainAtMs: number | undefined;
@@ -103,37 +106,34 @@ export class DelayControl {
     this.#drainAtMs = nowMs + DELAY_RULE.drainEveryMs;
   }
 
-  #steer({ queueMs, bandwidthBytesPerS, arrivedBytesPerS, roundTripMs = 0 }: DelaySample): void {
+  #steer(sample: DelaySample): void {
+    const { queueMs, bandwidthBytesPerS = 0, arrivedBytesPerS = 0 } = sample;
     if (queueMs === undefined) return;
-    const {
-      targetMs,
-      queuedMs,
-      memory,
-      fallMemory,
-      longMs,
-      fallFactorMin,
-      drainSteps,
-      fallMax,
-      riseGain,
-      usedShare,
-    } = DELAY_RULE;
-    const wasQueued = this.#freeSteps === 0;
-    this.#freeSteps = queueMs < queuedMs ? this.#freeSteps + 1 : 0;
-    this.#givenBytesPerS = Math.max(bandwidthBytesPerS ?? 0, this.#givenBytesPerS * memory);
+    const { targetMs, queuedMs, memory, riseGain, usedShare } = DELAY_RULE;
+    const wasQueued = this.#isQueued;
+    this.#isQueued = queueMs >= queuedMs;
+    this.#freeSteps = this.#isQueued ? 0 : this.#freeSteps + 1;
+    this.#givenBytesPerS = Math.max(bandwidthBytesPerS, this.#givenBytesPerS * memory);
     if (queueMs > targetMs) {
       // A thread that did not run makes a queue as well, which is gone by the next step.
-      if (!wasQueued) return;
-      this.#isStarting = false;
-      this.#givenBytesPerS = Math.max(bandwidthBytesPerS ?? 0, this.#givenBytesPerS * fallMemory);
-      const drainMs = drainSteps * stepMs(roundTripMs);
-      const known = bandwidthBytesPerS ?? this.#bytesPerS;
-      // Of a queue that has just become so long, what arrives now knows more than the mean of a longer time.
-      const given = queueMs > longMs ? Math.min(known, arrivedBytesPerS ?? known) : known;
-      const fallen = given * (1 - Math.min((queueMs - targetMs / 2) / drainMs, fallMax));
-      this.#take(Math.max(fallen, this.#bytesPerS * fallFactorMin));
-    } else if (this.#freeSteps === 0) {
-      this.#take(this.#bytesPerS * (1 + riseGain * (1 - queueMs / targetMs)));
-    } else if ((arrivedBytesPerS ?? 0) >= this.#bytesPerS * usedShare) this.#rise();
+      if (wasQueued) this.#drain(sample, queueMs);
+    } else if (this.#isQueued) this.#take(this.#bytesPerS * (1 + riseGain * (1 - queueMs / targetMs)));
+    else if (arrivedBytesPerS >= this.#bytesPerS * usedShare) this.#rise();
+  }
+
+  #drain(sample: DelaySample, queueMs: number): void {
+    const { bandwidthBytesPerS, arrivedBytesPerS, roundTripMs = 0 } = sample;
+    const { targetMs, longMs, carriedShare, fallMemory, drainSteps, fallMax, fallFactorMin } = DELAY_RULE;
+    const isLong = queueMs > longMs;
+    const isCarried = !isLong && (arrivedBytesPerS ?? 0) >= this.#bytesPerS * carriedShare;
+    if (this.#isStarting && isCarried) return;
+    this.#isStarting = false;
+    this.#givenBytesPerS = Math.max(bandwidthBytesPerS ?? 0, this.#givenBytesPerS * fallMemory);
+    const known = bandwidthBytesPerS ?? this.#bytesPerS;
+    // Of a queue that has just become so long, what arrives now knows more than the mean of a longer time.
+    const given = isLong ? Math.min(known, arrivedBytesPerS ?? known) : known;
+    const share = Math.min((queueMs - targetMs / 2) / (drainSteps * stepMs(roundTripMs)), fallMax);
+    this.#take(Math.max(given * (1 - share), this.#bytesPerS * fallFactorMin));
   }
 
   #rise(): void {

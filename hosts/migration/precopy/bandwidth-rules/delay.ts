@@ -1,5 +1,6 @@
 /** Takes of the link what others leave (delay-control.ts): the rule is told what was seen, the sender what to take. */
 
+import { nowMs } from '../../../clock.ts';
 import { BandwidthLimit } from '../../bandwidth-limit.ts';
 import type { LinkEstimator } from '../../link-estimator.ts';
 import type { PageSender } from '../../page-sender.ts';
@@ -34,17 +35,18 @@ export class DelayRule implements Governor {
     this.#control = new DelayControl(maxBytesPerS);
     this.#seen = link.received;
     this.#take();
+    this.#tell(nowMs(), undefined);
   }
 
-  tick({ nowMs }: PrecopyView): void {
-    if (this.#isOver || !this.#control.isDue(nowMs)) return;
+  tick({ nowMs: atMs }: PrecopyView): void {
+    if (this.#isOver || !this.#control.isDue(atMs)) return;
     const { bandwidthBytesPerS, leastRoundTripMs: roundTripMs } = this.#link;
     const queueMs = this.#link.takeQueueMs();
     const arrivedBytesPerS = this.#arrivedBytesPerS();
-    this.#control.step({ nowMs, queueMs, bandwidthBytesPerS, arrivedBytesPerS, roundTripMs });
+    this.#control.step({ nowMs: atMs, queueMs, bandwidthBytesPerS, arrivedBytesPerS, roundTripMs });
     if (this.#control.bytesPerS === this.#taken) return;
     this.#take();
-    this.#tell(nowMs, queueMs);
+    this.#tell(atMs, queueMs);
   }
 
   /** What arrives when a round ends says nothing of the rate. */
@@ -72,11 +74,11 @@ export class DelayRule implements Governor {
     this.#pageSender.limit = new BandwidthLimit(this.#taken, DELAY_RULE.evenness);
   }
 
-  #tell(nowMs: number, queueMs: number | undefined): void {
+  #tell(atMs: number, queueMs: number | undefined): void {
     const factor = this.#taken / this.#told.bytesPerS;
     const isSmall = factor < TOLD_FACTOR && factor > 1 / TOLD_FACTOR;
-    if (isSmall || nowMs - this.#told.atMs < TOLD_EVERY_MS) return;
-    this.#told = { bytesPerS: this.#taken, atMs: nowMs };
+    if (isSmall || atMs - this.#told.atMs < TOLD_EVERY_MS) return;
+    this.#told = { bytesPerS: this.#taken, atMs };
     const queue = queueMs === undefined ? '' : `a queue of ${queueMs.toFixed(1)} ms: `;
     this.#log.note('delay', `${queue}takes ${(this.#taken / 1e6).toFixed(1)} MB/s of the link`, this.#taken);
   }
