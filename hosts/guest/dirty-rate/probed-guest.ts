@@ -1,6 +1,6 @@
 /** A guest as the probes of its dirty rate see it: its marks and counters. They write nothing of it but marks. */
 
-import { workloadPageCount } from '../../../proto/guest-network.ts';
+import { NETWORK_PAGES } from '../../../proto/guest-network.ts';
 import { ControlBlock } from '../control-block.ts';
 import { clearDirtyPages, PAGE_ACCESSED, PAGE_DIRTY, PageTable } from '../page-table.ts';
 import {
@@ -13,7 +13,7 @@ import {
 
 export class ProbedGuest {
   readonly shared: SharedGuest;
-  /** Of the workload: the NIC's pages, the last of the guest, are not looked at. */
+  /** All but the NIC's pages, the last of the guest, whose writes nobody counts. */
   readonly pageCount: number;
   readonly control: ControlBlock;
   readonly pageTable: PageTable;
@@ -22,7 +22,7 @@ export class ProbedGuest {
   constructor(shared: SharedGuest) {
     const { spec } = shared;
     this.shared = shared;
-    this.pageCount = workloadPageCount(spec);
+    this.pageCount = pageCountOf(spec) - (spec.network === undefined ? 0 : NETWORK_PAGES);
     this.control = new ControlBlock(shared.control, spec.vcpuCount);
     this.pageTable = new PageTable(shared.pageTable, pageCountOf(spec));
     this.#counters = Array.from({ length: spec.vcpuCount }, (_, vcpu) => countersOf(shared, vcpu));

@@ -49,10 +49,10 @@ export class WriteTruth {
 
   /** The first window begins with this action. */
   begin(action: () => void): void {
-    const before = total(this.#counts);
+    const before = this.#total(this.#counts);
     action();
     this.#known.set(this.#counts);
-    this.edgeWrites += total(this.#known) - before;
+    this.edgeWrites += this.#total(this.#known) - before;
   }
 
   /**
@@ -62,9 +62,9 @@ export class WriteTruth {
    * @returns how many pages were written that had no bit of this window yet
    */
   turn(window: number, action: () => void): number {
-    const before = total(this.#counts);
+    const before = this.#total(this.#counts);
     action();
-    let edgeWrites = total(this.#known) - before;
+    let edgeWrites = this.#total(this.#known) - before;
     let pages = 0;
     for (let vcpu = 0; vcpu < this.vcpuPages.length; vcpu++) {
       let written = 0;
@@ -92,10 +92,14 @@ export class WriteTruth {
   forget(): void {
     this.windows.fill(0);
   }
-}
 
-function total(counts: Uint32Array): number {
-  let sum = 0;
-  for (let index = 0; index < counts.length; index++) sum += counts[index] as number;
-  return sum;
+  /** All writes to the pages that are looked at. */
+  #total(counts: Uint32Array): number {
+    let sum = 0;
+    for (let vcpu = 0; vcpu < this.vcpuPages.length; vcpu++) {
+      const start = vcpu * this.#stride;
+      for (let page = 0; page < this.#pageCount; page++) sum += counts[start + page] as number;
+    }
+    return sum;
+  }
 }

@@ -83,12 +83,12 @@ export interface DirtyRateOptions {
   samplePages: number;
 }
 
-/** All counts are of the workload's pages: those of the guest's NIC, which the truth does not know, are left out. */
+/** All counts are of all pages but those of the guest's NIC, which the truth does not know. */
 export interface DirtyRateReport {
   mode: DirtyRateMode;
   /** How long the guest was really watched. */
   calcTimeMs: number;
-  /** All pages of the workload. */
+  /** All pages but the NIC's. */
   pageCount: bigint;
   /** How many pages were written, as the probe has it. A page counts once, but in dirty-ring once a second. */
   dirtyPages: number;
