@@ -102,7 +102,7 @@ const PAUSE_ROUND_TRIPS = 1.5;
 const TAIL_MS = 4;
 /** RESUMED travels. */
 const TAIL_ROUND_TRIPS = 0.5;
-/** Of the link, what the push gets: it leaves room for demanded pages, and feels its way to the link's rate at first. */
+/** Of the link, what the push gets: it leaves room for demanded pages; and how long it feels its way at first. */
 const PUSH_SHARE = 0.97;
 export const PUSH_START_MS = 25;
 /** What waking threads at both ends adds to a fault's way through the link. */

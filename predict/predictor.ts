@@ -60,6 +60,8 @@ const RESIDUALS = {
   transferredBytes: { share: 0.01, least: 65_536 },
   degradationPercent: { share: 0.25, least: 2 },
 } as const;
+/** A sample of pages compresses as all of them do, more or less. */
+const COMPRESSION_ERROR = 0.08;
 type Measure = keyof typeof RESIDUALS;
 const MEASURES = Object.keys(RESIDUALS) as Measure[];
 
@@ -115,7 +117,8 @@ export function predictTechnique(
   const value = (measure: Measure): PredictedValue => {
     const all = [expected, ...courses].map(({ values }) => values[measure]);
     const { share, least } = RESIDUALS[measure];
-    const margin = Math.max(least, expected.values[measure] * share);
+    const more = isCompressed(options) ? COMPRESSION_ERROR : 0;
+    const margin = Math.max(least, expected.values[measure] * (share + more));
     const low = Math.max(0, Math.min(...all) - margin);
     const high = Math.min(MOST[measure], Math.max(...all) + margin);
     return { value: expected.values[measure], low, high };
@@ -240,8 +243,11 @@ function capped(rate: number, limit: number): number {
 
 /** Bytes of a page that is not of zeroes: what a sample of them compresses to, if that is asked for. */
 function wirePage({ compressedShare }: Probed, options: MigrationOptions): number {
-  const isCompressed = transformsOf(options).compression !== Compression.COMPRESSION_NONE;
-  return isCompressed ? WIRE_PAGE_BYTES * compressedShare : WIRE_PAGE_BYTES;
+  return isCompressed(options) ? WIRE_PAGE_BYTES * compressedShare : WIRE_PAGE_BYTES;
+}
+
+function isCompressed(options: MigrationOptions): boolean {
+  return transformsOf(options).compression !== Compression.COMPRESSION_NONE;
 }
 
 /** Whether pages follow after the pause. */
