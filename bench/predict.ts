@@ -15,7 +15,6 @@ import { probedFrom } from '../predict/probed.ts';
 import { DirtyRateReport } from '../proto/generated/godwit/v1/dirty_rate.ts';
 import type { GuestSpec, OperationSeries } from '../proto/generated/godwit/v1/guest.ts';
 import { MigrationPhase, type MigrationReport } from '../proto/generated/godwit/v1/migration.ts';
-import { ProbeResult } from '../proto/generated/godwit/v1/network.ts';
 import { AUTO, type TechniqueAsked } from '../proto/names.ts';
 import { UNSHAPED_LINK } from '../proto/network-shape.ts';
 import type { PredictionRecord } from '../records/prediction-record.ts';
@@ -29,8 +28,8 @@ const MIXES = 60;
 const BYTES_PER_S_PER_MBIT = 125_000;
 const MEMORY_BYTES_PER_HOST = 512 * 1024 ** 2;
 const LEASE_MS = 10_000;
-const WARM_UP_MS = 500;
-const BETWEEN_MS = 250;
+const WARM_UP_MS = 400;
+const BETWEEN_MS = 150;
 const P90 = 0.9;
 const TOTAL_PERCENT_MAX = 12;
 const DOWNTIME_PERCENT_MAX = 25;
@@ -196,10 +195,7 @@ function modelError({ report, guest, totalMs }: Scored, model: keyof typeof MODE
     dirtyRate: DirtyRateReport.fromPartial({
       workingSet: { windows, accessedPages: basis.accessedPages, content },
     }),
-    link: ProbeResult.fromPartial({
-      rateBytesPerS: basis.bandwidthBytesPerS,
-      roundTripMs: basis.roundTripMs,
-    }),
+    link: { bytesPerS: basis.bandwidthBytesPerS, errorShare: 0, roundTripMs: basis.roundTripMs },
     probeMs: basis.probeMs,
   });
   const written = MODELS[model](windows, probed.pageCount);

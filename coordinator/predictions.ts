@@ -6,23 +6,26 @@
 import { type Calibration, firstCalibration } from '../predict/calibration.ts';
 import { choose, predictAll } from '../predict/choose.ts';
 import { taught } from '../predict/lesson.ts';
-import { type GuestAndLink, probedFrom } from '../predict/probed.ts';
+import { type GuestAndLink, type LinkFound, linkFrom, probedFrom } from '../predict/probed.ts';
 import { DEFAULT_GOAL } from '../proto/convergence.ts';
 import { DIRTY_RATE_LIMITS } from '../proto/dirty-rate.ts';
 import { RpcError } from '../proto/errors.ts';
 import { DirtyRateMode } from '../proto/generated/godwit/v1/dirty_rate.ts';
 import type { MigrationOptions, MigrationReport } from '../proto/generated/godwit/v1/migration.ts';
+import type { ProbeResult } from '../proto/generated/godwit/v1/network.ts';
 import type { Prediction } from '../proto/generated/godwit/v1/prediction.ts';
 import { AUTO } from '../proto/names.ts';
-import { PAGE_BYTES } from '../proto/page.ts';
 import type { Clock } from './clock.ts';
 import type { HostClients } from './host-clients.ts';
 import type { Networks } from './networks.ts';
 import type { GuestRecord } from './ownership-store.ts';
 import type { KnownHost } from './registry.ts';
 
-/** The link is probed so long. Its receiver counts, so that a queue that fills at first is not taken for bandwidth. */
-const LINK_PROBE = { roundTripCount: 5, warmUpMs: 40, measureMs: 260 } as const;
+/** The link is filled so often, each time for so long behind a warm-up of some round trips. */
+const LINK_PROBES = 3;
+const LINK_PROBE_MS = 90;
+const ROUND_TRIPS = 5;
+const WARM_UP = { ms: 20, roundTrips: 8, msMax: 400 } as const;
 /** The guest is watched for as long as its first round will take, within these bounds. */
 const GUEST_PROBE_MS = { min: 100, max: 560 } as const;
 const MS_PER_S = 1000;
@@ -83,16 +86,13 @@ export class Predictions {
   }
 
   async #probe(move: Move, signal: AbortSignal): Promise<GuestAndLink> {
-    const { clock, hosts, networks } = this.#modules;
-    const { guest, record, source, destination } = move;
+    const { clock, hosts } = this.#modules;
+    const { guest, record, source } = move;
     const { spec } = record;
     const startMs = clock.nowMs();
-    const ends = { source: source.host, destination: destination.host };
-    const { result: link } = await networks.probe({ ...ends, ...LINK_PROBE });
-    if (link === undefined)
-      throw new RpcError('INTERNAL', `${source.host} probed the link and did not say what it found`);
+    const link = await this.#probeLink(move);
     signal.throwIfAborted();
-    const firstRoundMs = (Number(spec.memoryBytes) / Math.max(PAGE_BYTES, link.rateBytesPerS)) * MS_PER_S;
+    const firstRoundMs = (Number(spec.memoryBytes) / link.bytesPerS) * MS_PER_S;
     const { min, max } = GUEST_PROBE_MS;
     const calcTimeMs = Math.max(min, DIRTY_RATE_LIMITS.calcTimeMsMin, Math.min(max, firstRoundMs));
     const asked = { mode: DirtyRateMode.DIRTY_RATE_MODE_WORKING_SET, calcTimeMs, samplePages: 0 };
@@ -100,5 +100,21 @@ export class Predictions {
     if (dirtyRate === undefined)
       throw new RpcError('INTERNAL', `${source.host} probed the guest and did not say what it found`);
     return { spec, dirtyRate, link, probeMs: clock.nowMs() - startMs };
+  }
+
+  async #probeLink({ source, destination }: Move): Promise<LinkFound> {
+    const ends = { source: source.host, destination: destination.host };
+    const probe = async (roundTripCount: number, warmUpMs: number, measureMs: number) => {
+      const asked = { ...ends, roundTripCount, warmUpMs, measureMs };
+      const { result } = await this.#modules.networks.probe(asked);
+      if (result !== undefined) return result;
+      throw new RpcError('INTERNAL', `${source.host} probed the link and did not say what it found`);
+    };
+    const roundTrips = await probe(ROUND_TRIPS, 0, 0);
+    const { ms, roundTrips: trips, msMax } = WARM_UP;
+    const warmUpMs = Math.min(msMax, ms + trips * roundTrips.roundTripMinMs);
+    const rates: ProbeResult[] = [];
+    for (let time = 0; time < LINK_PROBES; time++) rates.push(await probe(0, warmUpMs, LINK_PROBE_MS));
+    return linkFrom(roundTrips, rates);
   }
 }

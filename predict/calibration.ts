@@ -85,23 +85,26 @@ const BYTES_PER_MIB = 1024 ** 2;
 
 /** Connections, greetings and keys, and memory that the destination makes; post-copy's also makes its fault table. */
 const SETUP_MS: Readonly<Record<Technique, { readonly base: number; readonly perMib: number }>> = {
-  'stop-and-copy': { base: 18, perMib: 0.08 },
-  'pre-copy': { base: 20, perMib: 0.15 },
-  'post-copy': { base: 105, perMib: 0.1 },
-  hybrid: { base: 105, perMib: 0.1 },
+  'stop-and-copy': { base: 16, perMib: 0.02 },
+  'pre-copy': { base: 18, perMib: 0.02 },
+  'post-copy': { base: 105, perMib: 0.05 },
+  hybrid: { base: 105, perMib: 0.05 },
 };
 /** TCP, HELLO and the proof of the ticket, one after the other. */
 const SETUP_ROUND_TRIPS = 4;
 /** From the last round's end to the pause: the witness writes down that the guest is about to be handed over. */
-const LEAD_MS = 7;
+const LEAD_MS = 4.5;
 /** What a pause takes without pages and without a link. */
 const PAUSE_MS = 4.5;
 /** The final pages, READY and COMMIT travel after each other, one way each. */
 const PAUSE_ROUND_TRIPS = 1.5;
 /** From the guest's first step there to its last trace here. */
-const TAIL_MS = { base: 3, perMib: 0.03 };
+const TAIL_MS = 4;
 /** RESUMED travels. */
 const TAIL_ROUND_TRIPS = 0.5;
+/** Of the link, what the push gets: it leaves room for demanded pages; and how long it feels its way at first. */
+const PUSH_SHARE = 0.97;
+export const PUSH_START_MS = 25;
 /** What waking threads at both ends adds to a fault's way through the link. */
 const FAULT_MS = 2.4;
 const FAULT_ROUND_TRIPS = 1;
@@ -113,10 +116,10 @@ export function formulas(technique: Technique, { memoryBytes, roundTripMs }: Set
   return {
     setup: setup.base + setup.perMib * mib + SETUP_ROUND_TRIPS * roundTripMs,
     link: 1,
-    push: 0.96,
+    push: PUSH_SHARE,
     lead: LEAD_MS,
     pause: PAUSE_MS + PAUSE_ROUND_TRIPS * roundTripMs,
-    tail: TAIL_MS.base + TAIL_MS.perMib * mib + TAIL_ROUND_TRIPS * roundTripMs,
+    tail: TAIL_MS + TAIL_ROUND_TRIPS * roundTripMs,
     fault: FAULT_MS + FAULT_ROUND_TRIPS * roundTripMs,
   };
 }

@@ -4,11 +4,16 @@
  * does for certain, the one that is most likely to; when none does, the one that misses least. It always says so.
  */
 
-import type { Goal, MigrationOptions } from '../proto/generated/godwit/v1/migration.ts';
-import { OnTimeout } from '../proto/generated/godwit/v1/migration.ts';
+import {
+  Compression,
+  type Goal,
+  type MigrationOptions,
+  OnTimeout,
+} from '../proto/generated/godwit/v1/migration.ts';
 import type { PredictedValue, TechniquePrediction } from '../proto/generated/godwit/v1/prediction.ts';
 import { TECHNIQUES } from '../proto/names.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
+import { transformsOf } from '../proto/transforms.ts';
 import { type Calibration, formulas } from './calibration.ts';
 import { type Probed, predictTechnique } from './predictor.ts';
 
@@ -34,6 +39,8 @@ const PAGES_SHARE = 0.7;
 /** Rounds are in vain that make the pause no shorter than to this share of itself. */
 const STALLED = 0.95;
 const ROUNDS_TRIED = 30;
+/** A guest whose pages hardly compress is not asked to. */
+const COMPRESSED_SHARE_MAX = 0.8;
 
 /** Every technique as it was asked for, without a choice. */
 export function predictAll(probed: Probed, options: MigrationOptions, calibration: Calibration): Candidate[] {
@@ -93,6 +100,8 @@ function candidatesFor(
   const precopy: MigrationOptions = { ...options, technique: 'pre-copy' };
   const limited = limitedTo(probed, precopy, maxDowntimeMs, calibration);
   if (limited !== undefined) candidates.push(limited);
+  const compressed = withCompression(probed, limited?.options ?? precopy, limited, calibration);
+  if (compressed !== undefined) candidates.push(compressed);
   const stalled = limited ?? candidates.find((each) => each.options.technique === 'pre-copy')!;
   const short = withoutVainRounds(probed, stalled, calibration);
   if (short !== undefined) candidates.push(short);
@@ -115,6 +124,21 @@ function limitedTo(
   if (limitMs === options.downtimeLimitMs) return undefined;
   const parameters = `downtime-limit ${limitMs} ms`;
   return candidate(probed, { ...options, downtimeLimitMs: limitMs }, calibration, parameters);
+}
+
+/** Pre-copy that compresses, where it was not said whether to and pages become much less. */
+function withCompression(
+  probed: Probed,
+  options: MigrationOptions,
+  limited: Candidate | undefined,
+  calibration: Calibration,
+): Candidate | undefined {
+  const transforms = transformsOf(options);
+  const isAsked = transforms.compression !== Compression.COMPRESSION_NONE;
+  if (isAsked || probed.compressedShare > COMPRESSED_SHARE_MAX) return undefined;
+  const compressing = { ...transforms, compression: Compression.COMPRESSION_LZ4 };
+  const parameters = [limited?.prediction.parameters, 'compression lz4'].filter(Boolean).join(', ');
+  return candidate(probed, { ...options, transforms: compressing }, calibration, parameters);
 }
 
 /** Pre-copy that stops when its rounds do not get smaller any more (Smart Stop, CloudNet): the rest costs time only. */

@@ -13,7 +13,7 @@ export interface DirtySample {
 }
 
 export interface FittedCurve {
-  pagesAfter(ms: number): number;
+  readonly pagesAfter: (ms: number) => number;
   /** The root of the mean square of how far it is off the samples, as a share of them. */
   readonly residual: number;
 }

@@ -14,7 +14,7 @@ export interface LatePages {
   /** What the guest needs of its time when it need not wait; 1 when it runs as fast as it can. */
   readonly busyShare: number;
   /** Distinct pages that it touches within a time in which it does not wait. */
-  touchedAfter(ms: number): number;
+  readonly touchedAfter: (ms: number) => number;
   /** A wait for one page. */
   readonly faultMs: number;
 }

@@ -4,7 +4,7 @@ import type { MigrationReport } from '../proto/generated/godwit/v1/migration.ts'
 import type { PredictionBasis } from '../proto/generated/godwit/v1/prediction.ts';
 import { TECHNIQUES, type Technique } from '../proto/names.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
-import { type Calibration, formulas, learned, type Terms } from './calibration.ts';
+import { type Calibration, formulas, learned, PUSH_START_MS, type Terms } from './calibration.ts';
 import { linkBytesPerS, ROUND_MS } from './predictor.ts';
 
 const MS_PER_S = 1000;
@@ -45,7 +45,7 @@ function lesson(
   const bytes = live.reduce((sum, { sentBytes }) => sum + Number(sentBytes), 0);
   const liveMs = live.reduce((sum, { durationMs }) => sum + durationMs - roundMs, 0);
   const pushedBytes = Number(source.postcopy?.sentBytes ?? 0n);
-  const pushMs = endMs - resumedMs;
+  const pushMs = endMs - resumedMs - PUSH_START_MS;
   const isCapped = options.maxBandwidthBytesPerS > 0;
   const pausedMs = resumedMs - source.parkedAtMs - (Number(source.downtimeBytes) / bytesPerS) * MS_PER_S;
   const { faults = 0n, blocktimeMs = 0 } = destination.postcopy ?? {};

@@ -15,7 +15,7 @@ import type { PredictedValue, TechniquePrediction } from '../proto/generated/god
 import type { Technique } from '../proto/names.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
 import { transformsOf } from '../proto/transforms.ts';
-import { type Calibration, formulas, TERMS, type Term } from './calibration.ts';
+import { type Calibration, formulas, PUSH_START_MS, TERMS, type Term } from './calibration.ts';
 import type { DirtyCurve } from './dirty-curve.ts';
 import { postCopyPart } from './late-pages.ts';
 import { leftOut } from './left-out.ts';
@@ -60,6 +60,8 @@ const RESIDUALS = {
   transferredBytes: { share: 0.01, least: 65_536 },
   degradationPercent: { share: 0.25, least: 2 },
 } as const;
+/** A sample of pages compresses as all of them do, more or less. */
+const COMPRESSION_ERROR = 0.08;
 type Measure = keyof typeof RESIDUALS;
 const MEASURES = Object.keys(RESIDUALS) as Measure[];
 
@@ -115,7 +117,8 @@ export function predictTechnique(
   const value = (measure: Measure): PredictedValue => {
     const all = [expected, ...courses].map(({ values }) => values[measure]);
     const { share, least } = RESIDUALS[measure];
-    const margin = Math.max(least, expected.values[measure] * share);
+    const more = isCompressed(options) ? COMPRESSION_ERROR : 0;
+    const margin = Math.max(least, expected.values[measure] * (share + more));
     const low = Math.max(0, Math.min(...all) - margin);
     const high = Math.min(MOST[measure], Math.max(...all) + margin);
     return { value: expected.values[measure], low, high };
@@ -146,6 +149,16 @@ function terms(probed: Probed, technique: Technique, calibration: Calibration, b
   ) as Record<Term, number>;
 }
 
+/** One course's guest, link and machine. */
+interface World {
+  readonly probed: Probed;
+  readonly options: MigrationOptions;
+  readonly ms: Milliseconds;
+  readonly bytesPerS: number;
+  readonly wirePageBytes: number;
+  readonly dirtyAfter: (ms: number) => number;
+}
+
 function course(
   probed: Probed,
   options: MigrationOptions,
@@ -155,61 +168,23 @@ function course(
   const technique = options.technique as Technique;
   const ms = terms(probed, technique, calibration, deviation.overheads);
   const bytesPerS = linkBytesPerS(probed.bytesPerS, options) * deviation.bandwidth;
-  const capped = (rate: number, limit: number): number => (limit > 0 ? Math.min(limit, rate) : rate);
-  const cap = options.maxBandwidthBytesPerS;
-  const pauseBytesPerS = capped(bytesPerS * ms.link, options.limitFinalRound ? cap : 0);
   const dirtyAfter = (after: number): number =>
     Math.min(probed.pageCount, probed.written.pagesAfter(after) * deviation.written);
-  const wirePageBytes = wirePage(probed, options);
-  const zeroPages = transformsOf(options).zero ? probed.pageCount * probed.zeroShare : 0;
-  const isIterative = technique === 'pre-copy' || technique === 'hybrid';
-  const replay: Replay = isIterative
-    ? replayRounds(
-        {
-          pageCount: probed.pageCount,
-          zeroPages,
-          wirePageBytes,
-          wireZeroBytes: WIRE_ZERO_BYTES,
-          bytesPerS: capped(bytesPerS * ms.link, cap),
-          roundMs: ROUND_MS + probed.roundTripMs,
-          dirtyAfter,
-          startMs: ms.setup,
-        },
-        options,
-      )
-    : { rounds: [], convergence: '', durationMs: 0 };
-  const last = replay.rounds.at(-1);
-  const allBytes = (probed.pageCount - zeroPages) * wirePageBytes + zeroPages * WIRE_ZERO_BYTES;
-  // What follows the last round's end until the vCPUs stand still is written as well.
-  const unsentBytes =
-    last === undefined
-      ? allBytes
-      : (last.dirtyAfter + dirtyAfter(last.durationMs + ms.lead) - dirtyAfter(last.durationMs)) *
-        wirePageBytes;
+  const world = { probed, options, ms, bytesPerS, dirtyAfter, wirePageBytes: wirePage(probed, options) };
+  const { replay, unsentBytes } = untilPause(world);
   const isLate = isSwitched(options, replay.convergence);
   const bitmapBytes = isLate && technique !== 'post-copy' ? probed.pageCount / 8 : 0;
   const pausedBytes = probed.deviceStateBytes + (isLate ? bitmapBytes : unsentBytes);
-  const downtimeMs = ms.pause + (pausedBytes / pauseBytesPerS) * MS_PER_S;
-  const late = isLate
-    ? postCopyPart({
-        bytes: unsentBytes,
-        bytesPerS: capped(bytesPerS * ms.push, options.maxPostcopyBandwidthBytesPerS),
-        touchedBytes: touched(probed) * wirePageBytes,
-        missingShare: last === undefined ? 1 : Math.min(1, unsentBytes / wirePageBytes / touched(probed)),
-        busyShare: probed.busyShare,
-        touchedAfter: (after) => dirtyAfter(after) * probed.accessedPerWritten,
-        faultMs: ms.fault,
-      })
-    : { pushMs: 0, lostMs: 0 };
+  const pauseCap = options.limitFinalRound ? options.maxBandwidthBytesPerS : 0;
+  const downtimeMs = ms.pause + (pausedBytes / capped(bytesPerS * ms.link, pauseCap)) * MS_PER_S;
+  const late = isLate ? afterPause(world, unsentBytes) : { pushMs: 0, lostMs: 0 };
   const totalTimeMs = ms.setup + replay.durationMs + ms.lead + downtimeMs + late.pushMs + ms.tail;
+  const liveBytes = replay.rounds.reduce((sum, { bytes }) => sum + bytes, OTHER_BYTES);
   return {
     values: {
       totalTimeMs,
       downtimeMs,
-      transferredBytes:
-        OTHER_BYTES +
-        replay.rounds.reduce((sum, { bytes }) => sum + bytes, pausedBytes) +
-        (isLate ? unsentBytes : 0),
+      transferredBytes: liveBytes + pausedBytes + (isLate ? unsentBytes : 0),
       degradationPercent: (PERCENT * Math.min(totalTimeMs, downtimeMs + late.lostMs)) / totalTimeMs,
     },
     rounds: replay.rounds.length + 1,
@@ -217,15 +192,62 @@ function course(
   };
 }
 
-/** Bytes of a page that is not of zeroes: what a sample of them compresses to, if that is asked for. */
-function wirePage({ compressedShare }: Probed, options: MigrationOptions): number {
-  const isCompressed = transformsOf(options).compression !== Compression.COMPRESSION_NONE;
-  return isCompressed ? WIRE_PAGE_BYTES * compressedShare : WIRE_PAGE_BYTES;
+/** The rounds while the guest runs, if there are any, and what has not been sent when it stands still. */
+function untilPause({ probed, options, ms, bytesPerS, wirePageBytes, dirtyAfter }: World): {
+  readonly replay: Replay;
+  readonly unsentBytes: number;
+} {
+  const { pageCount } = probed;
+  const zeroPages = transformsOf(options).zero ? pageCount * probed.zeroShare : 0;
+  if (options.technique !== 'pre-copy' && options.technique !== 'hybrid') {
+    const unsentBytes = (pageCount - zeroPages) * wirePageBytes + zeroPages * WIRE_ZERO_BYTES;
+    return { replay: { rounds: [], convergence: '', durationMs: 0 }, unsentBytes };
+  }
+  const setting = {
+    pageCount,
+    zeroPages,
+    wirePageBytes,
+    wireZeroBytes: WIRE_ZERO_BYTES,
+    bytesPerS: capped(bytesPerS * ms.link, options.maxBandwidthBytesPerS),
+    roundMs: ROUND_MS + probed.roundTripMs,
+    dirtyAfter,
+    startMs: ms.setup,
+  };
+  const replay = replayRounds(setting, options);
+  const { durationMs, dirtyAfter: dirtyPages } = replay.rounds.at(-1)!;
+  // What follows the last round's end until the vCPUs stand still is written as well.
+  const morePages = dirtyAfter(durationMs + ms.lead) - dirtyAfter(durationMs);
+  return { replay, unsentBytes: (dirtyPages + morePages) * wirePageBytes };
 }
 
-/** All pages that the guest may touch while pages follow. */
-function touched({ written, accessedPerWritten, pageCount }: Probed): number {
-  return Math.max(1, Math.min(pageCount, written.workingSetPages * accessedPerWritten));
+function afterPause({ probed, options, ms, bytesPerS, wirePageBytes, dirtyAfter }: World, bytes: number) {
+  const { written, accessedPerWritten, pageCount, busyShare } = probed;
+  const touchedPages = Math.max(1, Math.min(pageCount, written.workingSetPages * accessedPerWritten));
+  const isWhole = options.technique === 'post-copy';
+  const { pushMs, lostMs } = postCopyPart({
+    bytes,
+    bytesPerS: capped(bytesPerS * ms.push, options.maxPostcopyBandwidthBytesPerS),
+    touchedBytes: touchedPages * wirePageBytes,
+    missingShare: isWhole ? 1 : Math.min(1, bytes / wirePageBytes / touchedPages),
+    busyShare,
+    touchedAfter: (after) => dirtyAfter(after) * accessedPerWritten,
+    faultMs: ms.fault,
+  });
+  return { pushMs: PUSH_START_MS + pushMs, lostMs };
+}
+
+/** @param limit 0: none */
+function capped(rate: number, limit: number): number {
+  return limit > 0 ? Math.min(limit, rate) : rate;
+}
+
+/** Bytes of a page that is not of zeroes: what a sample of them compresses to, if that is asked for. */
+function wirePage({ compressedShare }: Probed, options: MigrationOptions): number {
+  return isCompressed(options) ? WIRE_PAGE_BYTES * compressedShare : WIRE_PAGE_BYTES;
+}
+
+function isCompressed(options: MigrationOptions): boolean {
+  return transformsOf(options).compression !== Compression.COMPRESSION_NONE;
 }
 
 /** Whether pages follow after the pause. */

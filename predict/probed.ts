@@ -11,13 +11,34 @@ import type { Probed } from './predictor.ts';
 export interface GuestAndLink {
   readonly spec: GuestSpec;
   readonly dirtyRate: DirtyRateReport;
-  readonly link: ProbeResult;
+  readonly link: LinkFound;
   readonly probeMs: number;
 }
 
-/** A link is never known better than this; and a short probe of a slow one worse. */
+export interface LinkFound {
+  readonly bytesPerS: number;
+  /** How far off that may be, as a share. */
+  readonly errorShare: number;
+  readonly roundTripMs: number;
+}
+
+/** A link is never known better than this. */
 const BANDWIDTH_ERROR_MIN = 0.02;
-const PIECE_BYTES = 64 * 1024;
+
+/**
+ * What several short probes of a link say together: the median rate, since a thread that had to wait makes one of them
+ * small and the next one large; and the shortest round trip, which waited least.
+ *
+ * @throws Error when they carried nothing
+ */
+export function linkFrom(roundTrips: ProbeResult, rates: readonly ProbeResult[]): LinkFound {
+  const sorted = rates.map(({ rateBytesPerS }) => rateBytesPerS).toSorted((a, b) => a - b);
+  const bytesPerS = sorted[sorted.length >> 1] ?? 0;
+  if (!(bytesPerS > 0)) throw new Error('the probe of the link carried nothing');
+  const spread = (sorted.at(-1)! - sorted[0]!) / 2 / bytesPerS;
+  const errorShare = Math.min(1 / 2, BANDWIDTH_ERROR_MIN + spread / 2);
+  return { bytesPerS, errorShare, roundTripMs: roundTrips.roundTripMinMs };
+}
 
 /** A write costs a paced guest about so much of its time. */
 const WRITE_S = 4e-6;
@@ -38,7 +59,6 @@ export function probedFrom(found: GuestAndLink): {
   if (workingSet === undefined || workingSet.windows.length === 0) {
     throw new Error(`the probe of guest "${spec.name}" says nothing of its working set`);
   }
-  if (!(link.rateBytesPerS > 0)) throw new Error('the probe of the link carried nothing');
   const pageCount = Number(spec.memoryBytes) / PAGE_BYTES;
   const { pages = 0, zeroPages = 0, compressedShare = 1 } = workingSet.content ?? {};
   const written: DirtyCurve = dirtyCurve(workingSet.windows, pageCount);
@@ -53,9 +73,9 @@ export function probedFrom(found: GuestAndLink): {
     deviceStateBytes: Number(spec.deviceStateBytes),
     written,
     accessedPerWritten: writtenPages === 0 ? 1 : Math.max(1, accessedPages / writtenPages),
-    bytesPerS: link.rateBytesPerS,
+    bytesPerS: link.bytesPerS,
     roundTripMs: link.roundTripMs,
-    bandwidthError: BANDWIDTH_ERROR_MIN + PIECE_BYTES / Math.max(PIECE_BYTES, Number(link.receivedBytes)),
+    bandwidthError: link.errorShare,
   };
   const basis: PredictionBasis = {
     pageCount: BigInt(pageCount),
@@ -64,7 +84,7 @@ export function probedFrom(found: GuestAndLink): {
     accessedPages: workingSet.accessedPages,
     dirtyRatePagesPerS: written.ratePagesPerS,
     workingSetPages: written.workingSetPages,
-    bandwidthBytesPerS: link.rateBytesPerS,
+    bandwidthBytesPerS: link.bytesPerS,
     roundTripMs: link.roundTripMs,
     probeMs,
   };

@@ -13,7 +13,7 @@ import { AUTO, TECHNIQUES } from '../../proto/names.ts';
 import { UNSHAPED_LINK } from '../../proto/network-shape.ts';
 import { callUnary } from '../../proto/rpc.ts';
 import { trialRecord } from '../../records/trial-record.ts';
-import { endAllProcesses } from '../support/processes.ts';
+import { endAllProcesses, waitFor } from '../support/processes.ts';
 import { guestSpec, LONG_LEASE_MS, RunningMigration, Testbed } from '../support/testbed.ts';
 
 const HOSTS = ['host-1', 'host-2'];
@@ -142,4 +142,20 @@ test('a link that changes between prediction and move is named in the record', a
   expect(record.prediction!.link_changed).toMatch(/of the link, \d+ % less than the .* of the probe/);
   expect(record.prediction!.total_time_ms.measured).toBe(record.total_time_ms);
   await testbed.destroyGuest('changed');
+});
+
+test('a migration that is cancelled while it is predicted leaves its guest where it is', async () => {
+  await testbed.createGuest(guestSpec('recalled'), 'host-1');
+  const point = { point: 'setup', action: FailpointAction.FAILPOINT_ACTION_HOLD, durationMs: 600_000 };
+  const migration = testbed.migrate('recalled', 'host-2', { technique: AUTO, failpoints: [point] });
+  await waitFor(async () => (await testbed.guest('recalled')).migration !== '', 'the migration to begin');
+  const cancelled = callUnary(testbed.client, 'cancelMigration', { target: 'recalled' }, call);
+  const asked = { guest: 'recalled', destination: '', options: defaultMigrationOptions('pre-copy') };
+  const other = callUnary(testbed.client, 'predictMigration', asked, call);
+  await expect(other).rejects.toThrow(/is being moved by migration/);
+  await cancelled;
+  const report = await migration.ended;
+  expect(report).toMatchObject({ phase: MigrationPhase.MIGRATION_PHASE_CANCELLED, owner: 'host-1' });
+  expect(await testbed.audit('recalled')).toMatchObject({ faultCount: 0n });
+  await testbed.destroyGuest('recalled');
 });

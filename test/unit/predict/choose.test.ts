@@ -11,7 +11,7 @@ import { dirtyCurve } from '../../../predict/dirty-curve.ts';
 import { MODELS } from '../../../predict/models.ts';
 import type { Probed } from '../../../predict/predictor.ts';
 import { DEFAULT_CONVERGENCE } from '../../../proto/convergence.ts';
-import { type Goal, OnTimeout, Throttle } from '../../../proto/generated/godwit/v1/migration.ts';
+import { Compression, type Goal, OnTimeout, Throttle } from '../../../proto/generated/godwit/v1/migration.ts';
 import { defaultMigrationOptions } from '../../../proto/migration-options.ts';
 import { TECHNIQUES } from '../../../proto/names.ts';
 
@@ -127,4 +127,13 @@ test('what a prediction does not reckon with is named', () => {
     ['post-copy', ''],
     ['hybrid', 'throttle auto-converge'],
   ]);
+});
+
+test('pages that become less are sent compressed where that meets a goal which is missed otherwise', () => {
+  const goal = { ...NO_LIMIT, maxTotalTimeMs: 2500 };
+  const calm = { ...probed(CALM), compressedShare: 0.5 };
+  const { candidates, chosen: index, meetsGoal } = choose(calm, options, goal, firstCalibration());
+  expect(candidates[index]!.prediction.parameters).toBe('compression lz4');
+  expect(candidates[index]!.options.transforms?.compression).toBe(Compression.COMPRESSION_LZ4);
+  expect(meetsGoal).toBe(true);
 });
