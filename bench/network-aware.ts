@@ -1,6 +1,7 @@
 /**
  * What a migration knows of its link, and what it leaves to others: how far the estimate is off a second after the
- * link's rate has changed, and what other traffic keeps while a guest moves by the rule that yields, and what that gets.
+ * link's rate has changed, and what other traffic keeps while a guest moves by the rule that yields, and what that
+ * gets.
  */
 
 import type { TrialRecord } from '../records/result-record.ts';

@@ -140,8 +140,11 @@ export class DelayControl {
     const { startFactor, returnShare, freeSteps, freeFactor, riseFactor } = DELAY_RULE;
     const known = this.#givenBytesPerS * returnShare;
     if (this.#isStarting) this.#take(this.#bytesPerS * startFactor);
-    else if (this.#bytesPerS < known) this.#take(Math.min(this.#bytesPerS * startFactor, known));
-    else this.#take(this.#bytesPerS * (this.#freeSteps > freeSteps ? freeFactor : riseFactor));
+    else if (this.#bytesPerS < known) {
+      this.#take(Math.min(this.#bytesPerS * startFactor, known));
+      // What is free below that says nothing of what is above.
+      this.#freeSteps = 0;
+    } else this.#take(this.#bytesPerS * (this.#freeSteps > freeSteps ? freeFactor : riseFactor));
   }
 
   #take(bytesPerS: number): void {
