@@ -11,8 +11,10 @@ import { containerClientGap, namespaceClientGap, processClientGap } from './clie
 import { dirtyRate } from './dirty-rate.ts';
 import { downtime } from './downtime.ts';
 import { footprint } from './footprint.ts';
+import { freePages } from './free-pages.ts';
 import { harvest } from './harvest.ts';
 import { loopback } from './loopback.ts';
+import { networkAware } from './network-aware.ts';
 import { pacing } from './pacing.ts';
 import { postcopy } from './postcopy.ts';
 import { predict } from './predict.ts';
@@ -23,6 +25,7 @@ import { scaleMemory } from './scale-memory.ts';
 import { shaped } from './shaped.ts';
 import { shapedMoves } from './shaped-moves.ts';
 import { tableText } from './table.ts';
+import { throttling } from './throttling.ts';
 import { transforms } from './transforms.ts';
 import { wire } from './wire.ts';
 
@@ -38,12 +41,15 @@ const PARTS: Readonly<Record<string, readonly Part[]>> = {
   footprint: [footprint],
   pacing: [pacing],
   'dirty-rate': [dirtyRate],
+  'network-aware': [networkAware],
   postcopy: [postcopy],
+  'free-pages': [freePages],
   predict: [predict],
   'client-gap-process': [processClientGap],
   'client-gap-netns': [namespaceClientGap],
   'client-gap-docker': [containerClientGap],
   transforms: [transforms],
+  throttling: [throttling],
 };
 
 /** By the whole name, or by how several begin: `client-gap` is all of its kinds. */

@@ -14,6 +14,8 @@ import {
   type HostServicePrepareIncomingRequest,
   type HostServiceProbeLinkRequest,
   type HostServiceProbeLinkResponse,
+  type HostServiceSendTrafficRequest,
+  type HostServiceSendTrafficResponse,
   type HostServiceServeProbeRequest,
   type HostServiceServeProbeResponse,
   type HostServiceSetNetworkRequest,
@@ -163,6 +165,16 @@ export class HostClients implements HostPort {
     const deadlineMs = DEADLINES_MS.probe + (warmUpMs + measureMs) * 2 * PATIENCE;
     const call = { what: host, deadlineMs };
     return callUnary(this.#client(address), 'probeLink', request, call);
+  }
+
+  /** Traffic goes on until the stream is cancelled. */
+  sendTraffic(
+    address: string,
+    host: string,
+    request: HostServiceSendTrafficRequest,
+    signal: AbortSignal,
+  ): MessageStream<HostServiceSendTrafficResponse> {
+    return callStream(this.#client(address), 'sendTraffic', request, { what: host, signal });
   }
 
   /** Closes the clients of addresses that no host has any more. */

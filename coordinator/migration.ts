@@ -17,7 +17,7 @@ import {
   type PostcopyArrival,
 } from '../proto/generated/godwit/v1/migration.ts';
 import type { Prediction } from '../proto/generated/godwit/v1/prediction.ts';
-import { hasLatePages, isRecoveredByHand } from '../proto/migration-options.ts';
+import { isRecoveredByHand, maySwitchByItself } from '../proto/migration-options.ts';
 import { AUTO } from '../proto/names.ts';
 import { BoundedQueue } from './bounded-queue.ts';
 import type { EventLog } from './events.ts';
@@ -113,9 +113,9 @@ export class Migration {
     return this.#progress && { ...this.#progress, arrival: this.#arrival };
   }
 
-  /** Whether pages may follow when the guest runs at the destination: as it was asked for, or switched by hand. */
+  /** Whether pages may follow when the guest runs at the destination: by its options, or switched by hand. */
   get hasLatePages(): boolean {
-    return this.#isSwitched || hasLatePages(this.plan.options);
+    return this.#isSwitched || maySwitchByItself(this.plan.options);
   }
 
   /** Has the source switch to post-copy at the end of what it sends now. @throws RpcError FAILED_PRECONDITION */

@@ -8,6 +8,8 @@ import { RpcError } from '../proto/errors.ts';
 import type {
   CoordinatorServiceProbeLinkRequest,
   CoordinatorServiceProbeLinkResponse,
+  CoordinatorServiceSendTrafficRequest,
+  CoordinatorServiceSendTrafficResponse,
   CoordinatorServiceSetLinkFaultRequest,
   CoordinatorServiceSetNetworkRequest,
 } from '../proto/generated/godwit/v1/coordinator.ts';
@@ -74,12 +76,8 @@ export class Networks {
    * @throws RpcError NOT_FOUND, INVALID_ARGUMENT, ABORTED when the link does not carry the probe
    */
   async probe(request: CoordinatorServiceProbeLinkRequest): Promise<CoordinatorServiceProbeLinkResponse> {
-    const { hosts, placement } = this.#modules;
-    const source = placement.liveHost(request.source);
-    const destination = placement.liveHost(request.destination);
-    if (source === destination) {
-      throw new RpcError('INVALID_ARGUMENT', `probe ${source.host} to itself: name two hosts`);
-    }
+    const { hosts } = this.#modules;
+    const { source, destination } = this.#twoHosts(request);
     const { roundTripCount, warmUpMs, measureMs } = request;
     const token = randomBytes(TOKEN_BYTES).toString('hex');
     const serving = hosts.serveProbe(destination.address, destination.host, { peer: source.host, token });
@@ -93,6 +91,40 @@ export class Networks {
     } finally {
       serving.cancel();
     }
+  }
+
+  /**
+   * Lets one host send traffic of a set rate to another until the signal, and tells what arrives.
+   * @throws RpcError NOT_FOUND, INVALID_ARGUMENT, ABORTED when it cannot pass
+   */
+  async *traffic(
+    request: CoordinatorServiceSendTrafficRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<CoordinatorServiceSendTrafficResponse, void, undefined> {
+    const { hosts } = this.#modules;
+    const { source, destination } = this.#twoHosts(request);
+    const { rateBytesPerS } = request;
+    const token = randomBytes(TOKEN_BYTES).toString('hex');
+    const serving = hosts.serveProbe(destination.address, destination.host, { peer: source.host, token });
+    try {
+      const { address, port } = await firstOf(serving, destination.host);
+      const asked = { target: destination.host, address, port, token, rateBytesPerS };
+      for await (const { sample } of hosts.sendTraffic(source.address, source.host, asked, signal)) {
+        yield { sample };
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      serving.cancel();
+    }
+  }
+
+  #twoHosts({ source: from, destination: to }: { readonly source: string; readonly destination: string }) {
+    const { placement } = this.#modules;
+    const source = placement.liveHost(from);
+    const destination = placement.liveHost(to);
+    if (source !== destination) return { source, destination };
+    throw new RpcError('INVALID_ARGUMENT', `from ${from} to itself: name two hosts`);
   }
 }
 

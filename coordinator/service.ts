@@ -114,6 +114,7 @@ function handlersForPeople(modules: ServiceModules): Pick<CoordinatorServiceServ
       return {};
     }),
     probeLink: unaryHandler((request) => networks.probe(request)),
+    sendTraffic: streamHandler((request, { signal }) => networks.traffic(request, signal)),
     watchEvents: streamHandler((_request, { signal }) => watchEvents(events, signal)),
   };
 }

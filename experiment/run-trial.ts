@@ -63,6 +63,7 @@ export async function runTrial(settings: TrialSettings): Promise<TrialRecord[]> 
     }
     observer.step(label, 'warming up');
     await clients?.startLoads(signal);
+    await network?.startBackground(signal);
     await sleep(spec.warmUpMs, undefined, { signal });
     records = await measure(settings, guests, { network, clients });
   } catch (error) {
@@ -130,16 +131,20 @@ async function measure(
     const watchMs = clients === undefined ? spec.settleMs : Math.max(spec.settleMs, CLIENTS_SETTLE_MS);
     await sleep(watchMs, undefined, { signal }).catch(() => {});
   }
+  const disturbed = await network?.endBackground();
   // Whoever cancels does not wait for what clients still wait for.
   const seen = wasCancelled ? undefined : clients && (await clientsSaw(clients, outcomes));
   const records: TrialRecord[] = [];
   for (const outcome of outcomes) {
-    const record = await proven(settings, outcome, wasCancelled);
+    const proof = await proven(settings, outcome, wasCancelled);
+    const about = outcome.facts && network?.fieldsOf(outcome.facts.report.sourceReport, outcome.window);
+    const record = { ...proof, ...about };
     records.push(seen === undefined ? record : await withClients(settings.client, record, outcome, seen));
   }
-  if (problem === undefined) return records;
+  const wrong = problem ?? disturbed;
+  if (wrong === undefined) return records;
   // What was measured stays, but it is not what was asked for.
-  return records.map((record) => ({ ...record, status: 'failed', reason: `the links: ${problem}` }));
+  return records.map((record) => ({ ...record, status: 'failed', reason: `the links: ${wrong}` }));
 }
 
 /** Ends the load, and answers what it saw; or why it cannot say. */

@@ -23,7 +23,12 @@ import type {
   MigrationProgress,
   MigrationReport,
 } from '../proto/generated/godwit/v1/migration.ts';
-import type { LinkComparison, LinkFault, NetworkShape } from '../proto/generated/godwit/v1/network.ts';
+import type {
+  LinkComparison,
+  LinkFault,
+  NetworkShape,
+  TrafficSample,
+} from '../proto/generated/godwit/v1/network.ts';
 import { callStream, callUnary, clientFor, type MessageStream } from '../proto/rpc.ts';
 
 const CANCEL_RETRY_MS = 200;
@@ -169,6 +174,19 @@ export class TestbedClient {
     const { comparison } = await callUnary(this.#client, 'probeLink', request, { what, deadlineMs });
     if (comparison === undefined) throw new Error(`${what}: the answer holds no comparison`);
     return comparison;
+  }
+
+  /** Traffic of a set rate from one host to another until the signal: what became of it so far, again and again. */
+  async *sendTraffic(
+    source: string,
+    destination: string,
+    rateBytesPerS: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<TrafficSample> {
+    const what = `send traffic from ${source} to ${destination}`;
+    const request = { source, destination, rateBytesPerS };
+    const stream = callStream(this.#client, 'sendTraffic', request, { what, signal });
+    for await (const { sample } of stream) if (sample !== undefined) yield sample;
   }
 
   async *events(signal: AbortSignal): AsyncGenerator<Event> {

@@ -1,17 +1,20 @@
-/** Probes between this host and others, over the same way as migrations take. */
+/** Probes between this host and others, and traffic of a set rate, over the same way as migrations take. */
 
 import { once } from 'node:events';
 import { errorText, RpcError } from '../proto/errors.ts';
 import type {
   HostServiceProbeLinkRequest,
   HostServiceProbeLinkResponse,
+  HostServiceSendTrafficRequest,
+  HostServiceSendTrafficResponse,
   HostServiceServeProbeRequest,
   HostServiceServeProbeResponse,
 } from '../proto/generated/godwit/v1/host.ts';
-import { unshapedNetwork } from '../proto/network-shape.ts';
+import { rateProblem, unshapedNetwork } from '../proto/network-shape.ts';
 import type { HostNetwork } from './host-network.ts';
 import { askedPath, compareProbe } from './network/comparison.ts';
 import { probeRequestProblem, runProbe, serveProbe } from './network/probe.ts';
+import { sendTraffic } from './network/traffic.ts';
 
 /** How many probes may be served at a time. */
 const SERVED_MAX = 32;
@@ -78,6 +81,29 @@ export class LinkProbes {
       return { result, comparison: compareProbe(source, destination, result) };
     } catch (error) {
       throw new RpcError('ABORTED', `probing ${target}: ${errorText(error)}`, { cause: error });
+    } finally {
+      await path.close();
+    }
+  }
+
+  /**
+   * Sends so much per second to a host that serves this host, until the signal.
+   *
+   * @throws RpcError INVALID_ARGUMENT, or ABORTED when the traffic cannot pass
+   */
+  async *traffic(
+    { target, address, port, token, rateBytesPerS }: HostServiceSendTrafficRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<HostServiceSendTrafficResponse, void, undefined> {
+    const problem = rateProblem(rateBytesPerS);
+    if (problem !== undefined) throw new RpcError('INVALID_ARGUMENT', `traffic to ${target}: ${problem}`);
+    const path = await this.#network.openPath(target);
+    try {
+      const dialled = await path.dial({ address, port });
+      const samples = sendTraffic({ ...dialled, token, rateBytesPerS }, signal);
+      for await (const sample of samples) yield { sample };
+    } catch (error) {
+      throw new RpcError('ABORTED', `traffic to ${target}: ${errorText(error)}`, { cause: error });
     } finally {
       await path.close();
     }

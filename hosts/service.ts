@@ -155,7 +155,7 @@ function here<Side>(side: Side | undefined, migration: string): Side {
 
 type NetworkHandlers = Pick<
   HostServiceServer,
-  'setNetwork' | 'getNetwork' | 'setLinkFault' | 'serveProbe' | 'probeLink'
+  'setNetwork' | 'getNetwork' | 'setLinkFault' | 'serveProbe' | 'probeLink' | 'sendTraffic'
 >;
 
 function networkHandlers({ network, probes }: HostParts): NetworkHandlers {
@@ -173,6 +173,7 @@ function networkHandlers({ network, probes }: HostParts): NetworkHandlers {
     }),
     serveProbe: streamHandler((request, { signal }) => probes.serve(request, signal)),
     probeLink: unaryHandler((request) => probes.run(request)),
+    sendTraffic: streamHandler((request, { signal }) => probes.traffic(request, signal)),
   };
 }
 

@@ -79,17 +79,32 @@ export const SKIPS = ruleNames(SKIP_OF);
 export const FREE_PAGES = ruleNames(FREE_PAGES_OF);
 export const BANDWIDTH_RULES = ruleNames(BANDWIDTH_RULE_OF);
 export type StopRuleName = keyof typeof STOP_RULE_OF;
+export type DowntimeRampName = keyof typeof DOWNTIME_RAMP_OF;
 export type ThrottleName = keyof typeof THROTTLE_OF;
 export type BandwidthRuleName = keyof typeof BANDWIDTH_RULE_OF;
+
+/** Why the rounds of a migration ended; docs/metrics.md says what each word means. */
+export const ROUNDS_END_REASONS = [
+  'converged',
+  ...['few-pages', 'few-bytes', 'sent-3x', 'sent-more', 'grew', 'rate-above-max', 'local-minimum', 'stalled'],
+  ...['max-iterations', 'fixed-rounds'],
+  ...['max-rounds', 'total-time-limit', 'completion-timeout', 'progress-timeout'],
+  ...['switch-after-rounds', 'switch-after-share', 'switch-after', 'switch-by-hand'],
+] as const;
+export type RoundsEndReason = (typeof ROUNDS_END_REASONS)[number];
 
 export const CONVERGENCE_LIMITS = {
   /** QEMU's vcpu-dirty-limit begins at 1 MB/s; a page a second is less than anybody wants. */
   dirtyLimitBytesPerSMin: 4096,
   dirtyLimitBytesPerSMax: 125_000_000_000,
   stunQuotaMax: 1_000_000,
+  throttlePeriodMsMin: 10,
+  throttlePeriodMsMax: 60_000,
   bandwidthBytesPerSMin: 1_000,
   bandwidthBytesPerSMax: 125_000_000_000,
   timeoutMsMax: 3_600_000,
+  /** Less is not one. */
+  stallProgressTimeoutMsMin: 1,
 } as const;
 
 export const DEFAULT_CONVERGENCE: Readonly<Convergence> = {
@@ -114,6 +129,12 @@ export const DEFAULT_CONVERGENCE: Readonly<Convergence> = {
   minBandwidthBytesPerS: 12_500_000,
   completionTimeoutPerGibMs: 0,
   progressTimeoutMs: 0,
+  /** 75 s for each GiB (nova), 10 s (KubeVirt). */
+  downtimeRampStepMs: 0,
+  /** KubeVirt's stallProgressTimeout. */
+  stallProgressTimeoutMs: 40_000,
+  /** QEMU's (migration_bitmap_sync). */
+  throttlePeriodMs: 1000,
 };
 
 /** No limit at all, and nothing that may lose the guest. */
@@ -155,11 +176,16 @@ export function convergenceProblems(convergence: Readonly<Convergence>): string[
   const { vcpuDirtyLimitBytesPerS: dirtyLimit } = convergence;
   within('vcpu dirty limit', dirtyLimit, dirtyLimitBytesPerSMin, dirtyLimitBytesPerSMax, ' bytes/s');
   within('stun quota', convergence.stunQuota, 1, limits.stunQuotaMax);
+  const { throttlePeriodMsMin, throttlePeriodMsMax } = limits;
+  within('throttle period', convergence.throttlePeriodMs, throttlePeriodMsMin, throttlePeriodMsMax, ' ms');
   const { bandwidthBytesPerSMin, bandwidthBytesPerSMax } = limits;
   const { minBandwidthBytesPerS: bandwidth } = convergence;
   within('min bandwidth', bandwidth, bandwidthBytesPerSMin, bandwidthBytesPerSMax, ' bytes/s');
   within('completion timeout per GiB', convergence.completionTimeoutPerGibMs, 0, limits.timeoutMsMax, ' ms');
   within('progress timeout', convergence.progressTimeoutMs, 0, limits.timeoutMsMax, ' ms');
+  within('downtime ramp step', convergence.downtimeRampStepMs, 0, limits.timeoutMsMax, ' ms');
+  const { stallProgressTimeoutMs: window } = convergence;
+  within('stall progress timeout', window, limits.stallProgressTimeoutMsMin, limits.timeoutMsMax, ' ms');
   return problems;
 }
 

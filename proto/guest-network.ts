@@ -38,12 +38,21 @@ export const DEFAULT_GUEST_PORT = 7000;
 /** QEMU's defaults. */
 export const DEFAULT_ANNOUNCE: Announce = { delayMs: 0, initialMs: 50, maxMs: 550, stepMs: 100, rounds: 5 };
 
-/** The pages that a guest's workload has: all but the NIC's. */
-export function workloadPageCount({
-  memoryBytes,
-  network,
-}: Pick<GuestSpec, 'memoryBytes' | 'network'>): number {
+type Layout = Pick<GuestSpec, 'memoryBytes' | 'network' | 'content'>;
+
+/** The first page of the queues of a guest's NIC, which are its last; the number of its pages when it has none. */
+export function firstQueuePage({ memoryBytes, network }: Layout): number {
   return Number(memoryBytes / BigInt(PAGE_BYTES)) - (network === undefined ? 0 : NETWORK_PAGES);
+}
+
+/** The pages of a guest's kernel (hosts/guest/free-list.ts): free at boot. They lie before the NIC's. */
+export function poolPageCount({ memoryBytes, content }: Layout): number {
+  return Math.floor((content?.free ?? 0) * Number(memoryBytes / BigInt(PAGE_BYTES)));
+}
+
+/** The pages that a guest's workload has, which are its first: all but its kernel's and the NIC's. */
+export function workloadPageCount(spec: Layout): number {
+  return firstQueuePage(spec) - poolPageCount(spec);
 }
 
 /**

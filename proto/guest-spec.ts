@@ -5,7 +5,7 @@
  */
 
 import type { ContentModel, GuestSpec } from './generated/godwit/v1/guest.ts';
-import { guestNetworkProblems } from './guest-network.ts';
+import { guestNetworkProblems, poolPageCount, workloadPageCount } from './guest-network.ts';
 import { nameProblem } from './names.ts';
 import { PAGE_BYTES } from './page.ts';
 
@@ -17,6 +17,10 @@ export const GUEST_LIMITS = {
   vcpuCountMin: 1,
   vcpuCountMax: 8,
   deviceStateBytesMax: 64 * MEBIBYTE,
+  /** A workload has some pages, too. */
+  freeShareMax: 0.95,
+  /** More than a vCPU can fill. */
+  freeChurnPagesPerSMax: 1_000_000,
 } as const;
 
 /** The shares of a ContentModel that divide the pages among themselves: together at most 1. */
@@ -50,6 +54,13 @@ export function guestSpecProblems(spec: GuestSpec): string[] {
   }
   if (spec.content === undefined) problems.push('content is missing; send one, all shares 0 if need be');
   else problems.push(...contentProblems(spec.content));
+  const hasFree = (spec.content?.free ?? 0) > 0;
+  if (problems.length === 0 && hasFree && workloadPageCount(spec) < 1) {
+    problems.push(
+      `content free ${spec.content?.free} is ${poolPageCount(spec)} pages, which with the NIC's are all pages; ` +
+        'leave some to the workload',
+    );
+  }
   if (spec.workload === undefined) problems.push('workload is missing; send one, of kind idle if need be');
   problems.push(...guestNetworkProblems(spec));
   return problems;
@@ -65,6 +76,14 @@ function contentProblems(content: ContentModel): string[] {
   }
   const { imageBytes } = content;
   const isImage = imageBytes === undefined || (imageBytes > 0n && imageBytes % BigInt(PAGE_BYTES) === 0n);
+  const { freeShareMax, freeChurnPagesPerSMax: churnMax } = GUEST_LIMITS;
+  const { free = 0, freeChurnPagesPerS: churn = 0 } = content;
+  if (!(free >= 0 && free <= freeShareMax)) {
+    problems.push(`content free is ${free}; allowed is a share from 0 to ${freeShareMax}`);
+  }
+  if (!(churn >= 0 && churn <= churnMax)) {
+    problems.push(`content free churn is ${churn} pages/s; allowed is 0 to ${churnMax} pages/s`);
+  }
   if (!isImage) problems.push(`content image is ${imageBytes} bytes; allowed is a multiple of ${PAGE_BYTES}`);
   if (problems.length === 0 && !pageSharesFit(content)) {
     const { zero, duplicate, shared } = content;

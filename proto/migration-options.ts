@@ -99,6 +99,12 @@ export function hasLatePages({ technique }: Known): boolean {
   return technique === 'post-copy' || technique === 'hybrid';
 }
 
+/** Whether pages may follow without anybody's asking for it: also those of a pre-copy that does not converge. */
+export function maySwitchByItself(options: Known & Pick<MigrationOptions, 'onTimeout'>): boolean {
+  const isForced = options.onTimeout === OnTimeout.ON_TIMEOUT_POST_COPY;
+  return hasLatePages(options) || (options.technique === 'pre-copy' && isForced);
+}
+
 /** Whether pages may follow: somebody may switch a pre-copy to post-copy by hand, and both sides stand ready. */
 export function mayHaveLatePages(options: Known): boolean {
   return hasLatePages(options) || options.technique === 'pre-copy';

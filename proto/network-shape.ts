@@ -115,6 +115,13 @@ export function linkShapeProblems(name: string, link: LinkShape): string[] {
   return problems;
 }
 
+/** What is wrong with a rate that traffic is to have, or undefined. */
+export function rateProblem(rateBytesPerS: number): string | undefined {
+  const { rateBytesPerSMin: min, rateBytesPerSMax: max } = NETWORK_LIMITS;
+  if (rateBytesPerS >= min && rateBytesPerS <= max) return undefined;
+  return `the rate is ${rateBytesPerS}; allowed is ${min} to ${max} bytes/s`;
+}
+
 /** What is wrong with a fault, or undefined. */
 export function linkFaultProblem(fault: LinkFault): string | undefined {
   const { kind, direction, durationMs, peer } = fault;

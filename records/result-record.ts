@@ -5,7 +5,13 @@
  */
 
 import { z } from 'zod';
+import { ROUNDS_END_REASONS } from '../proto/convergence.ts';
+import { backgroundSchema } from './background-record.ts';
+import { decision } from './decision-record.ts';
+import { estimatesSchema } from './estimates-record.ts';
+import { freePagesSchema } from './free-pages-record.ts';
 import { predictionSchema } from './prediction-record.ts';
+import { throttleSchema } from './throttle-record.ts';
 
 const ms = () => z.number().nullable();
 const count = () => z.number().nonnegative().nullable();
@@ -23,6 +29,8 @@ const round = z.strictObject({
   dirty_rate_pps: z.number().describe('Distinct pages that became dirty per second of it.'),
   bandwidth_bytes_per_s: z.number(),
   expected_downtime_ms: z.number(),
+  skipped_pages: z.number().describe('Pages that were to be sent in it and were left for a later one.'),
+  free_pages: z.number().describe('Pages that were to be sent in it and are free in the guest.'),
 });
 
 const downtimeParts = z.strictObject({
@@ -181,7 +189,13 @@ export const trialRecordSchema = z.strictObject({
   convergence: z
     .string()
     .nullable()
-    .describe('Why its rounds ended, such as converged; null for techniques that do not iterate.'),
+    .describe(
+      `Why its rounds ended: ${ROUNDS_END_REASONS.join(', ')}; null for techniques that do not iterate.`,
+    ),
+  decisions: z
+    .array(decision)
+    .nullable()
+    .describe('What the rules did that steer a migration, at most 1,000 steps.'),
   switched_by_hand_at_ms: ms().describe(
     "When somebody turned it into post-copy, since the migration's acceptance; null when nobody did.",
   ),
@@ -202,6 +216,10 @@ export const trialRecordSchema = z.strictObject({
     .nullable()
     .describe('What was done to pages between memory and wire, in its order.'),
   postcopy: postcopy.nullable().describe('null when the guest was not switched to post-copy.'),
+  throttle: throttleSchema.nullable().describe('null when no rule was to slow the guest.'),
+  free_pages: freePagesSchema
+    .nullable()
+    .describe('null when pages that are free in the guest went as any others, or it has none.'),
   dirty_rate_pps_requested: count().describe('null when the guest runs as fast as it can.'),
   dirty_rate_pps_achieved: count(),
   degradation_percent: z.number().nullable(),
@@ -214,6 +232,12 @@ export const trialRecordSchema = z.strictObject({
     .nullable()
     .describe('What was expected of it beside what it took; null when it was not predicted.'),
   network: network.nullable().describe('null when the links were not shaped.'),
+  estimates: estimatesSchema
+    .nullable()
+    .describe('What the source believed of the link; null when the links were not shaped.'),
+  background: backgroundSchema
+    .nullable()
+    .describe('What became of other traffic on the link; null when there was none.'),
   clients: z
     .array(client)
     .nullable()

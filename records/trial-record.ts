@@ -13,9 +13,12 @@ import {
   type RoundReport,
   type SourceReport,
 } from '../proto/generated/godwit/v1/migration.ts';
+import { decisionRecords } from './decision-record.ts';
+import { freePagesRecord } from './free-pages-record.ts';
 import { postcopyRecord } from './postcopy-record.ts';
 import { predictionRecord } from './prediction-record.ts';
 import type { AuditRecord, RoundRecord, TrialRecord } from './result-record.ts';
+import { throttleRecord } from './throttle-record.ts';
 import { transformRecords } from './transform-record.ts';
 import { intervals, joinWork, rateBetween } from './work.ts';
 
@@ -38,12 +41,14 @@ export function trialRecord(facts: TrialFacts): TrialRecord {
     ...emptyTrial(report.options?.technique ?? '', facts.trial, statusOf(report), textOrNull(report.reason)),
     ...(sourceReport && sourceFields(sourceReport)),
     ...jointFields(moments(sourceReport, destinationReport), facts),
+    decisions: decisionRecords(sourceReport),
   };
   return {
     ...measured,
     prediction: predictionRecord(report, measured),
     transforms: transformRecords(sourceReport, destinationReport),
     postcopy: postcopyRecord(sourceReport, destinationReport),
+    free_pages: freePagesRecord(sourceReport),
     guest: textOrNull(report.guest),
     dirty_rate_pps_requested: facts.requestedPagesPerS,
     dirty_rate_pps_achieved: facts.achievedPagesPerS,
@@ -69,6 +74,7 @@ export function emptyTrial(
     status,
     reason,
     convergence: null,
+    decisions: null,
     switched_by_hand_at_ms: null,
     total_time_ms: null,
     setup_time_ms: null,
@@ -90,6 +96,8 @@ export function emptyTrial(
     rounds: null,
     transforms: null,
     postcopy: null,
+    throttle: null,
+    free_pages: null,
     dirty_rate_pps_requested: null,
     dirty_rate_pps_achieved: null,
     degradation_percent: null,
@@ -100,6 +108,8 @@ export function emptyTrial(
     audit: null,
     prediction: null,
     network: null,
+    estimates: null,
+    background: null,
     clients: null,
   };
 }
@@ -183,8 +193,9 @@ function jointFields(at: Moments, facts: TrialFacts): Partial<TrialRecord> {
 
 function workFields(at: Moments, ended: number | undefined, facts: TrialFacts): Partial<TrialRecord> {
   const { report, destinationSeries } = facts;
-  const series = report.sourceReport?.series;
-  if (series === undefined || at.accepted === undefined) return {};
+  const { series, throttle } = report.sourceReport ?? {};
+  const unknown = { throttle: throttleRecord(throttle, undefined) };
+  if (series === undefined || at.accepted === undefined) return unknown;
   const work = joinWork({
     source: series,
     destination: destinationSeries,
@@ -192,13 +203,19 @@ function workFields(at: Moments, ended: number | undefined, facts: TrialFacts): 
     parkedAtMs: at.parked,
     resumedAtMs: at.resumed,
   });
-  if (work === undefined) return {};
+  if (work === undefined) return unknown;
   const before = rateBetween(work, Number.NEGATIVE_INFINITY, at.accepted);
   const during = ended === undefined ? null : rateBetween(work, at.accepted, ended);
   const known = before !== null && before > 0 && during !== null;
+  const sourceRate = at.parked === undefined ? null : rateBetween(work, at.accepted, at.parked);
+  const sourceWork =
+    before !== null && before > 0 && sourceRate !== null
+      ? { beforePerS: before, duringPerS: sourceRate, durationMs: (at.parked as number) - at.accepted }
+      : undefined;
   return {
     operations: intervals(work, at.accepted),
     degradation_percent: known ? (1 - during / before) * 100 : null,
+    throttle: throttleRecord(throttle, sourceWork),
   };
 }
 
@@ -220,6 +237,8 @@ function roundRecord(round: RoundReport, acceptedAtMs: number): RoundRecord {
     dirty_rate_pps: round.dirtyRatePagesPerS,
     bandwidth_bytes_per_s: round.bandwidthBytesPerS,
     expected_downtime_ms: round.expectedDowntimeMs,
+    skipped_pages: Number(round.skippedPages),
+    free_pages: Number(round.freePages),
   };
 }
 

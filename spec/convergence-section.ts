@@ -18,7 +18,38 @@ import {
 import type { Convergence, Goal } from '../proto/generated/godwit/v1/migration.ts';
 import { choice, flag, integer, listable, quantity, section } from './fields.ts';
 import type { PlainMapping } from './plain-values.ts';
+import type { BrokenRule } from './problems.ts';
 import { bandwidth, duration } from './units.ts';
+
+/** A max-bandwidth that is none: what others leave of the link is taken. */
+export const ADAPTIVE = 'adaptive';
+
+/** A max-bandwidth, or that word. */
+export function orAdaptive<Schema extends z.ZodType>(schema: Schema) {
+  return z.union([schema, z.literal(ADAPTIVE)], {
+    error: ({ errors }: z.core.$ZodRawIssue<z.core.$ZodIssueInvalidUnion>) =>
+      `${errors[0]?.[0]?.message}, or ${ADAPTIVE}`,
+  });
+}
+
+/** Every value of a max-bandwidth as the contract has it. */
+export function maxBandwidthBytesPerS(value: number | typeof ADAPTIVE): number {
+  return value === ADAPTIVE ? 0 : value;
+}
+
+/** Two keys that say different things of what is taken of the link. @param written the keys that the file has */
+export function bandwidthRules(
+  migration: { readonly 'max-bandwidth': unknown; readonly 'bandwidth-rule': unknown },
+  written: readonly string[],
+): BrokenRule[] {
+  const rule = migration['bandwidth-rule'];
+  const isSaid = written.includes('bandwidth-rule') && rule !== 'delay';
+  if (migration['max-bandwidth'] !== ADAPTIVE || !isSaid) return [];
+  const message =
+    `found ${String(rule)}, and max-bandwidth says ${ADAPTIVE}, which is delay; allowed is delay here, ` +
+    'or another max-bandwidth';
+  return [{ path: ['migration', 'bandwidth-rule'], message, because: [['migration', 'max-bandwidth']] }];
+}
 
 const percent = (min: number) => {
   const error = `a number of percent from ${min} to 99`;
@@ -37,12 +68,23 @@ export const convergenceKeys = {
   'downtime-ramp': listable(choice(DOWNTIME_RAMPS.names))
     .default('none')
     .describe('Whether the downtime limit grows in steps to what downtime-limit says.'),
+  'downtime-ramp-step': timeout()
+    .prefault(duration.format(DEFAULTS.downtimeRampStepMs))
+    .describe("The ramp's time between two steps; nova: for each GiB of memory; 0: the product's own."),
+  'stall-progress-timeout': listable(
+    quantity(duration, LIMITS.stallProgressTimeoutMsMin, LIMITS.timeoutMsMax),
+  )
+    .prefault(duration.format(DEFAULTS.stallProgressTimeoutMs))
+    .describe('stall-detector: the window in which what remains must become less.'),
   throttle: listable(choice(THROTTLES.names))
     .default('none')
     .describe('How a guest is slowed that dirties its memory faster than it can be sent.'),
   'throttle-trigger-threshold': listable(percent(1))
     .default(DEFAULTS.throttleTriggerThreshold)
-    .describe('auto-converge: a round counts that dirties so many percent of what it sent.'),
+    .describe('All but sdps: too much is dirtied when it is so many percent of what was sent.'),
+  'throttle-period': listable(quantity(duration, LIMITS.throttlePeriodMsMin, LIMITS.throttlePeriodMsMax))
+    .prefault(duration.format(DEFAULTS.throttlePeriodMs))
+    .describe('All but sdps: the least time between two looks at what was dirtied.'),
   'cpu-throttle-initial': listable(percent(1))
     .default(DEFAULTS.cpuThrottleInitial)
     .describe('auto-converge: percent of the time that vCPUs stand still at first.'),
@@ -88,10 +130,14 @@ export type ConvergenceKey = keyof typeof convergenceKeys;
 
 /** One value for each key. */
 export interface ConvergenceValues {
+  readonly 'max-bandwidth'?: number | typeof ADAPTIVE;
   readonly 'stop-rule': (typeof STOP_RULES.names)[number];
   readonly 'downtime-ramp': (typeof DOWNTIME_RAMPS.names)[number];
+  readonly 'downtime-ramp-step': number;
+  readonly 'stall-progress-timeout': number;
   readonly throttle: (typeof THROTTLES.names)[number];
   readonly 'throttle-trigger-threshold': number;
+  readonly 'throttle-period': number;
   readonly 'cpu-throttle-initial': number;
   readonly 'cpu-throttle-increment': number;
   readonly 'max-cpu-throttle': number;
@@ -112,8 +158,11 @@ export function resolveConvergence(values: ConvergenceValues): Convergence {
   return {
     stopRule: STOP_RULES.of(values['stop-rule']),
     downtimeRamp: DOWNTIME_RAMPS.of(values['downtime-ramp']),
+    downtimeRampStepMs: values['downtime-ramp-step'],
+    stallProgressTimeoutMs: values['stall-progress-timeout'],
     throttle: THROTTLES.of(values.throttle),
     throttleTriggerThreshold: values['throttle-trigger-threshold'],
+    throttlePeriodMs: values['throttle-period'],
     cpuThrottleInitial: values['cpu-throttle-initial'],
     cpuThrottleIncrement: values['cpu-throttle-increment'],
     maxCpuThrottle: values['max-cpu-throttle'],
@@ -123,7 +172,9 @@ export function resolveConvergence(values: ConvergenceValues): Convergence {
     skip: SKIPS.of(values.skip),
     dirtyLast: values['dirty-last'],
     freePages: FREE_PAGES.of(values['free-pages']),
-    bandwidthRule: BANDWIDTH_RULES.of(values['bandwidth-rule']),
+    bandwidthRule: BANDWIDTH_RULES.of(
+      values['max-bandwidth'] === ADAPTIVE ? 'delay' : values['bandwidth-rule'],
+    ),
     minBandwidthBytesPerS: values['min-bandwidth'],
     completionTimeoutPerGibMs: values['completion-timeout-per-gib'],
     progressTimeoutMs: values['progress-timeout'],
@@ -137,8 +188,11 @@ export function plainConvergence(convergence: Readonly<Convergence>) {
   return {
     'stop-rule': text(STOP_RULES, convergence.stopRule),
     'downtime-ramp': text(DOWNTIME_RAMPS, convergence.downtimeRamp),
+    'downtime-ramp-step': duration.format(convergence.downtimeRampStepMs),
+    'stall-progress-timeout': duration.format(convergence.stallProgressTimeoutMs),
     throttle: text(THROTTLES, convergence.throttle),
     'throttle-trigger-threshold': convergence.throttleTriggerThreshold,
+    'throttle-period': duration.format(convergence.throttlePeriodMs),
     'cpu-throttle-initial': convergence.cpuThrottleInitial,
     'cpu-throttle-increment': convergence.cpuThrottleIncrement,
     'max-cpu-throttle': convergence.maxCpuThrottle,
@@ -158,10 +212,18 @@ export function plainConvergence(convergence: Readonly<Convergence>) {
 /** What a key of another rule than the one that is set would promise in vain. */
 export function saysSomething(
   key: ConvergenceKey,
-  values: Pick<ConvergenceValues, 'throttle' | 'bandwidth-rule'>,
+  values: Pick<ConvergenceValues, 'stop-rule' | 'downtime-ramp' | 'throttle' | 'bandwidth-rule'>,
 ): boolean {
   switch (key) {
+    case 'downtime-ramp':
+      return heedsLimit(values['stop-rule']);
+    case 'downtime-ramp-step':
+      return heedsLimit(values['stop-rule']) && values['downtime-ramp'] !== 'none';
+    case 'stall-progress-timeout':
+      return values['stop-rule'] === 'stall-detector';
     case 'throttle-trigger-threshold':
+    case 'throttle-period':
+      return values.throttle !== 'none' && values.throttle !== 'sdps';
     case 'cpu-throttle-initial':
     case 'cpu-throttle-increment':
     case 'max-cpu-throttle':
@@ -173,9 +235,21 @@ export function saysSomething(
       return values.throttle === 'stunning';
     case 'min-bandwidth':
       return values['bandwidth-rule'] === 'clark';
-    default:
+    case 'stop-rule':
+    case 'throttle':
+    case 'skip':
+    case 'dirty-last':
+    case 'free-pages':
+    case 'bandwidth-rule':
+    case 'completion-timeout-per-gib':
+    case 'progress-timeout':
       return true;
   }
+}
+
+/** Whether a rule asks what the downtime limit is. */
+function heedsLimit(rule: ConvergenceValues['stop-rule']): boolean {
+  return rule === 'downtime-limit' || rule === 'stall-detector';
 }
 
 export const goalSection = section({

@@ -19,6 +19,8 @@ export interface Deciding {
   readonly technique: TechniqueAsked;
   readonly push: (typeof PUSHES)[number];
   readonly recovery: (typeof RECOVERIES)[number];
+  readonly 'stop-rule': ConvergenceValues['stop-rule'];
+  readonly 'downtime-ramp': ConvergenceValues['downtime-ramp'];
   readonly throttle: ConvergenceValues['throttle'];
   readonly 'bandwidth-rule': ConvergenceValues['bandwidth-rule'];
 }
@@ -44,6 +46,7 @@ const USED_BY: Readonly<Record<MigrationKey, readonly Technique[]>> = {
   'total-time-limit': ALL,
   'on-timeout': ['stop-and-copy', 'pre-copy'],
   ...CONVERGENCE_USED_BY,
+  'free-pages': ALL,
   push: SWITCHED,
   pivots: SWITCHED,
   bubble: SWITCHED,
@@ -62,7 +65,10 @@ const USED_BY: Readonly<Record<MigrationKey, readonly Technique[]>> = {
 
 export const MIGRATION_KEYS = Object.keys(USED_BY) as readonly MigrationKey[];
 /** Besides the technique. */
-export const DECIDING_KEYS: readonly MigrationKey[] = ['push', 'recovery', 'throttle', 'bandwidth-rule'];
+export const DECIDING_KEYS: readonly MigrationKey[] = [
+  ...(['push', 'recovery'] as const),
+  ...(['stop-rule', 'downtime-ramp', 'throttle', 'bandwidth-rule'] as const),
+];
 
 /** The keys that at least one of these migrations uses. */
 export function migrationKeys(migrations: readonly Deciding[]): MigrationKey[] {

@@ -6,7 +6,7 @@ import type { Plain, PlainMapping } from './plain-values.ts';
 import { bandwidth, duration, size } from './units.ts';
 
 export function plainNetwork(network: ResolvedNetwork): PlainMapping {
-  const { link, hosts, pairs, sites, 'site-links': siteLinks, schedule, faults } = network;
+  const { link, hosts, pairs, sites, 'site-links': siteLinks, schedule, faults, background } = network;
   const way = ({ from, to, link: shape }: (typeof pairs)[number]) => ({ from, to, link: plainLink(shape) });
   return given({
     link: link && plainLink(link),
@@ -20,6 +20,7 @@ export function plainNetwork(network: ResolvedNetwork): PlainMapping {
         ...plainKeys(keys),
       })),
     ),
+    background: background && given({ ...background, rate: bandwidth.format(background.rate) }),
     faults: unlessEmpty(
       faults.map(({ at, for: forMs, ...fault }) =>
         given({
@@ -41,8 +42,8 @@ function plainHost({ link, egress, ingress, site }: ResolvedNetwork['hosts'][str
   });
 }
 
-function plainLink({ trace, ...keys }: LinkSection): PlainMapping {
-  return { ...plainKeys(keys), ...given({ trace }) };
+function plainLink({ trace, discipline, ...keys }: LinkSection): PlainMapping {
+  return { ...plainKeys(keys), ...given({ discipline, trace }) };
 }
 
 function plainKeys({ rate, delay, jitter, loss, burst, queue }: LinkKeys): PlainMapping {

@@ -58,7 +58,7 @@ export function networkPlan(network: ResolvedNetwork, hosts: readonly string[]):
 
 /** The hosts that a spec names. */
 export function namedHosts(network: NetworkSections): [path: (string | number)[], host: string][] {
-  const { hosts, pairs, sites: groups, schedule, faults } = network;
+  const { hosts, pairs, sites: groups, schedule, faults, background } = network;
   const names: [(string | number)[], string | undefined][] = [];
   for (const host of Object.keys(hosts)) names.push([['hosts', host], host]);
   for (const [site, members] of Object.entries(groups)) {
@@ -74,6 +74,7 @@ export function namedHosts(network: NetworkSections): [path: (string | number)[]
   for (const [index, { host, peer }] of faults.entries()) {
     names.push([['faults', index, 'host'], host], [['faults', index, 'peer'], peer]);
   }
+  names.push([['background', 'from'], background?.from], [['background', 'to'], background?.to]);
   return names.flatMap(([path, host]) => (host === undefined ? [] : [[path, host]]));
 }
 
@@ -87,8 +88,12 @@ export function sites({ hosts, sites: groups }: NetworkSections): Map<string, st
   return siteOf;
 }
 
-export function linkShape({ rate, delay, jitter, loss, burst, queue }: LinkKeys): LinkShape {
+/** Everything that a section says of a link but its trace. */
+export type LinkShapeKeys = Omit<LinkSection, 'trace'>;
+
+export function linkShape({ rate, delay, jitter, loss, burst, queue, discipline }: LinkShapeKeys): LinkShape {
   return {
+    ...(discipline === 'fifo' && { fifo: true }),
     rateBytesPerS: rate ?? 0,
     delayMs: delay ?? 0,
     jitterMs: jitter ?? 0,

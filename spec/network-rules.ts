@@ -22,6 +22,7 @@ export function networkRules(spec: Spec): BrokenRule[] {
     ...pairRules(spec),
     ...scheduleRules(spec),
     ...faultRules(spec),
+    ...backgroundRules(spec),
   ];
 }
 
@@ -39,7 +40,7 @@ export function planRules(network: ResolvedNetwork, hosts: readonly string[]): B
 
 function linkRules(spec: Spec): BrokenRule[] {
   const links: [Path, LinkKeys][] = [...linksIn(spec)];
-  const shapes = links.flatMap(([path, link]) =>
+  const shapes = linksIn(spec).flatMap(([path, link]) =>
     linkShapeProblems('the link:', linkShape(link)).map((message) => ({ path, message })),
   );
   // Time has no shape of its own: what a change leads to is held against the plan.
@@ -130,6 +131,15 @@ function scheduleRules({ schedule }: NetworkSections): BrokenRule[] {
     if (LINK_KEYS.some((key) => change[key] !== undefined)) return [];
     return [{ path, message: `found nothing that changes; allowed are ${LINK_KEYS.join(', ')}` }];
   });
+}
+
+function backgroundRules({ background, migration }: Spec): BrokenRule[] {
+  if (background === undefined) return [];
+  const from = background.from ?? migration.from ?? (migration.to === 'host-1' ? 'host-2' : 'host-1');
+  const to = background.to ?? migration.to ?? (migration.from === 'host-2' ? 'host-1' : 'host-2');
+  if (from !== to) return [];
+  const message = `found traffic from ${from} to itself; allowed are two hosts`;
+  return [{ path: ['background'], message, because: [['migration']] }];
 }
 
 function faultRules({ faults }: NetworkSections): BrokenRule[] {

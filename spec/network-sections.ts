@@ -25,6 +25,9 @@ const hostName = () => name().describe('The name of a host: host-1 to host-N.');
 const at = () =>
   quantity(duration, 0, NETWORK_SECTION_LIMITS.atMsMax).describe("When, since the migration's start.");
 
+/** How connections share a link: by turns, or by who came first. */
+export const DISCIPLINES = ['fair', 'fifo'] as const;
+
 const linkKeys = {
   rate: quantity(bandwidth, LIMITS.rateBytesPerSMin, LIMITS.rateBytesPerSMax)
     .optional()
@@ -44,11 +47,21 @@ const linkKeys = {
     .describe('What waits in front of the link or is on its way. Default: 20 ms of the rate, and the delay.'),
 };
 
+/** What of a link does not change over time. */
+const disciplineKey = {
+  discipline: choice(DISCIPLINES)
+    .optional()
+    .describe(
+      "How connections share it: by turns, or first in, first out, as the kernel's queue always is. Default: fair.",
+    ),
+};
+
 /** What of a link may change over time. */
 export const LINK_KEYS = ['rate', 'delay', 'jitter', 'loss', 'burst', 'queue'] as const;
 
 const link = section({
   ...linkKeys,
+  ...disciplineKey,
   trace: text('the path of a rate trace')
     .optional()
     .describe('A file of lines "time-ms rate", relative to the spec: the rate over the migration.'),
@@ -99,6 +112,14 @@ const list = <Item extends z.ZodType>(item: Item, what: string, max: number) =>
 const named = <Item extends z.ZodType>(item: Item, what: string) =>
   z.record(z.string(), item, { error: `a mapping from names of ${what}` });
 
+const background = section({
+  rate: quantity(bandwidth, LIMITS.rateBytesPerSMin, LIMITS.rateBytesPerSMax).describe(
+    'What it offers, however much of it arrives.',
+  ),
+  from: name().optional().describe('The host that sends. Default: the one that the guests leave.'),
+  to: name().optional().describe('The host that it goes to. Default: the one that the guests move to.'),
+});
+
 /** The top-level keys of a spec that are about links. */
 export const networkSections = {
   link: link.optional().describe("The shape of every host's NIC, egress and ingress. Default: not shaped."),
@@ -125,6 +146,9 @@ export const networkSections = {
   schedule: list(change, 'changes', NETWORK_SECTION_LIMITS.scheduleMax)
     .default([])
     .describe('How links change during the migration.'),
+  background: background
+    .optional()
+    .describe("Traffic through the same NICs, from the warm-up to the trial's end. Default: none."),
   faults: list(fault, 'faults', NETWORK_SECTION_LIMITS.faultsMax)
     .default([])
     .describe('What goes wrong with links during the migration.'),
@@ -133,16 +157,16 @@ export const networkSections = {
 const sections = z.object(networkSections);
 export type NetworkSections = z.output<typeof sections>;
 export type LinkSection = NonNullable<NetworkSections['link']>;
-export type LinkKeys = Omit<LinkSection, 'trace'>;
+export type LinkKeys = Omit<LinkSection, 'trace' | 'discipline'>;
 export type ChangeSection = NetworkSections['schedule'][number];
 export type FaultSection = NetworkSections['faults'][number];
 
 /** Whether a spec says anything about links. */
 export function saysNothing(network: NetworkSections): boolean {
-  const { link: all, hosts, pairs, 'site-links': siteLinks, schedule, faults } = network;
+  const { link: all, hosts, pairs, 'site-links': siteLinks, schedule, faults, background: other } = network;
   const special = Object.values(hosts).some((one) => one.link ?? one.egress ?? one.ingress);
   const lists = [pairs, siteLinks, schedule, faults];
-  return all === undefined && !special && lists.every(({ length }) => length === 0);
+  return all === undefined && other === undefined && !special && lists.every(({ length }) => length === 0);
 }
 
 /** Every link of a spec with the way to it. */

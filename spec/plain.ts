@@ -16,14 +16,14 @@ import { plainNetwork } from './network-plain.ts';
 import type { Plain, PlainMapping } from './plain-values.ts';
 import type { ResolvedSpec } from './resolve.ts';
 import type { PhaseSection } from './schema.ts';
-import { duration, rate, requestRate, size } from './units.ts';
+import { duration, pageRate, rate, requestRate, size } from './units.ts';
 import { phaseKeys, workloadKeys } from './workload-keys.ts';
 
 export function toPlain(resolved: ResolvedSpec): PlainMapping {
   const { guest, fabric, variants } = resolved;
   const { technique, ...options } = plainMigration(variants.map((variant) => variant.options));
   const noContent = { zero: 0, duplicate: 0, shared: 0, compressible: 0 };
-  const { imageBytes, ...shares }: ContentModel = guest.content ?? noContent;
+  const content: ContentModel = guest.content ?? noContent;
   return {
     name: resolved.name,
     seed: resolved.seed,
@@ -37,7 +37,7 @@ export function toPlain(resolved: ResolvedSpec): PlainMapping {
       memory: size.format(Number(guest.memoryBytes)),
       vcpus: guest.vcpuCount,
       'device-state': size.format(Number(guest.deviceStateBytes)),
-      content: { ...shares, ...(imageBytes !== undefined && { image: size.format(Number(imageBytes)) }) },
+      content: plainContent(content),
       ...(guest.workload && { workload: plainWorkload(guest.workload, resolved.traceFile) }),
     },
     migration: {
@@ -50,6 +50,20 @@ export function toPlain(resolved: ResolvedSpec): PlainMapping {
     },
     ...(resolved.clients && { clients: plainClients(resolved.clients) }),
     ...plainNetwork(resolved.network),
+  };
+}
+
+function plainContent({
+  imageBytes,
+  free,
+  freeChurnPagesPerS: churn,
+  ...shares
+}: ContentModel): PlainMapping {
+  return {
+    ...shares,
+    ...(imageBytes !== undefined && { image: size.format(Number(imageBytes)) }),
+    ...(free !== undefined && { free }),
+    ...(churn !== undefined && { 'free-churn': pageRate.format(churn) }),
   };
 }
 

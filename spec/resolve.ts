@@ -24,7 +24,7 @@ import { PAGE_BYTES } from '../proto/page.ts';
 import { transformsOf } from '../proto/transforms.ts';
 import { WORKLOAD_REGISTRY } from '../workloads/registry.ts';
 import { answersRequests, type ResolvedClients, resolveClients } from './clients-section.ts';
-import { resolveConvergence, resolveGoal } from './convergence-section.ts';
+import { maxBandwidthBytesPerS, resolveConvergence, resolveGoal } from './convergence-section.ts';
 import type { MigrationKey } from './migration-keys.ts';
 import { plainOptions } from './migration-plain.ts';
 import type { ResolvedNetwork } from './network-plan.ts';
@@ -129,7 +129,7 @@ function resolveNetwork(
   spec: Spec,
   file: string,
 ): { network: ResolvedNetwork; problems: Resolution['traceProblems'] } {
-  const { link, hosts, pairs, sites, 'site-links': siteLinks, schedule, faults } = spec;
+  const { link, hosts, pairs, sites, 'site-links': siteLinks, schedule, faults, background } = spec;
   const sections: NetworkSections = structuredClone({
     link,
     hosts,
@@ -138,6 +138,7 @@ function resolveNetwork(
     'site-links': siteLinks,
     schedule,
     faults,
+    background,
   });
   const traces: Record<string, readonly RatePoint[]> = {};
   const problems: { path: Path; message: string }[] = [];
@@ -182,8 +183,18 @@ function guestSpec({ seed, guest, clients }: Spec, trace: Buffer): GuestSpec {
   };
 }
 
-function contentModel({ image, ...shares }: Spec['guest']['content']): ContentModel {
-  return image === undefined ? shares : { ...shares, imageBytes: BigInt(image) };
+function contentModel({
+  image,
+  free,
+  'free-churn': churn,
+  ...shares
+}: Spec['guest']['content']): ContentModel {
+  return {
+    ...shares,
+    ...(image !== undefined && { imageBytes: BigInt(image) }),
+    ...(free !== undefined && { free }),
+    ...(churn !== undefined && { freeChurnPagesPerS: churn }),
+  };
 }
 
 function workloadSpec(workload: WorkloadSection, trace: Buffer, hasClients: boolean): WorkloadSpec {
@@ -273,7 +284,7 @@ function migrationOptions(migration: SingleMigration, roundsUnsaid: number): Mig
     technique: migration.technique,
     channels: migration.channels,
     downtimeLimitMs: migration['downtime-limit'],
-    maxBandwidthBytesPerS: migration['max-bandwidth'],
+    maxBandwidthBytesPerS: maxBandwidthBytesPerS(migration['max-bandwidth']),
     limitFinalRound: migration['limit-final-round'],
     maxRounds: migration['max-rounds'],
     minDirtyPages: BigInt(migration['min-dirty-pages']),

@@ -7,6 +7,7 @@ import { pageSharesFit } from '../proto/guest-spec.ts';
 import { ANSWERING_WORKLOADS, AUTO } from '../proto/names.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
 import { answersRequests } from './clients-section.ts';
+import { bandwidthRules } from './convergence-section.ts';
 import { hasPush, MIGRATION_KEYS, migrationKeys } from './migration-keys.ts';
 import { networkRules } from './network-rules.ts';
 import type { BrokenRule, Path } from './problems.ts';
@@ -31,6 +32,7 @@ export function brokenRules(
     ...contentRules(guest.content),
     ...workloadRules(guest.workload, guest.memory),
     ...variantRules(spec.migration),
+    ...bandwidthRules(spec.migration, written),
     ...failpointRules(spec.migration),
     ...migrationKeyRules(spec.migration, written),
     ...goalRules(spec.migration),
@@ -87,6 +89,10 @@ function contentRules(content: Spec['guest']['content']): BrokenRule[] {
   if (image % PAGE_BYTES !== 0) {
     const message = `found ${size.format(image)}; allowed is a multiple of ${size.format(PAGE_BYTES)}`;
     return [{ path: ['guest', 'content', 'image'], message }];
+  }
+  if (content['free-churn'] !== undefined && content.free === undefined) {
+    const message = 'it is a rate at which free pages are taken; give free as well, such as 0.5';
+    return [{ path: ['guest', 'content', 'free-churn'], message, key: true }];
   }
   if (pageSharesFit(content)) return [];
   const found = `zero ${zero}, duplicate ${duplicate} and shared ${shared}`;

@@ -12,7 +12,7 @@ import { FAILPOINTS, PHASE_WORKLOADS, TECHNIQUES_ASKED, WORKLOADS } from '../pro
 import { PAGE_BYTES } from '../proto/page.ts';
 import { WORKLOAD_LIMITS } from '../workloads/workload-problems.ts';
 import { clientsSection } from './clients-section.ts';
-import { convergenceKeys, goalSection } from './convergence-section.ts';
+import { convergenceKeys, goalSection, orAdaptive } from './convergence-section.ts';
 import {
   choice,
   flag,
@@ -27,7 +27,7 @@ import {
 } from './fields.ts';
 import { networkSections } from './network-sections.ts';
 import { transformsSection } from './transforms-section.ts';
-import { bandwidth, duration, size } from './units.ts';
+import { bandwidth, duration, pageRate, size } from './units.ts';
 
 export const SPEC_LIMITS = {
   fileBytesMax: 1024 * 1024,
@@ -123,6 +123,12 @@ const content = section({
     .optional()
     .describe('The size of that image, a multiple of 4KiB; 64KiB when it is not given.'),
   compressible: share().default(0).describe('The share of the bytes of each other page that compress away.'),
+  free: share(GUEST_LIMITS.freeShareMax)
+    .optional()
+    .describe("The share of all pages that are on the kernel's free list; the workload uses the others."),
+  'free-churn': quantity(pageRate, 0, GUEST_LIMITS.freeChurnPagesPerSMax)
+    .optional()
+    .describe('How many of those the kernel takes and writes per second, and gives as many back.'),
 }).describe("What the guest's memory holds at boot; the first three shares together at most 1.");
 
 const guest = section({
@@ -171,9 +177,9 @@ const migration = section({
   'downtime-limit': listable(timeUpTo(MIGRATION_LIMITS.downtimeLimitMsMax))
     .prefault(duration.format(DEFAULTS.downtimeLimitMs))
     .describe('Switch over once the rest should take less than this.'),
-  'max-bandwidth': listable(bandwidthLimit())
+  'max-bandwidth': orAdaptive(listable(bandwidthLimit()))
     .prefault(bandwidth.format(DEFAULTS.maxBandwidthBytesPerS))
-    .describe('What the migration may use of the link.'),
+    .describe('What the migration may use of the link; adaptive: what others leave (bandwidth-rule: delay).'),
   'limit-final-round': listable(flag())
     .default(DEFAULTS.limitFinalRound)
     .describe('Whether max-bandwidth also holds back what is sent in the pause.'),

@@ -121,6 +121,19 @@ export const requestRate: Unit<number> = {
   format: (perS) => `${perS} requests/s`,
 };
 
+const PAGE_RATE = /^(\d+(?:\.\d+)?(?:e[+-]?\d+)?) *pages\/s$/;
+
+/** Pages per second. */
+export const pageRate: Unit<number> = {
+  allowed: 'a rate in pages/s such as 500 pages/s',
+  examples: ['500 pages/s', '20000 pages/s'],
+  parse(text) {
+    const perS = Number(PAGE_RATE.exec(text.trim())?.[1]);
+    return Number.isFinite(perS) ? perS : undefined;
+  },
+  format: (perS) => `${perS} pages/s`,
+};
+
 const RATE = /^(\d+(?:\.\d+)?(?:e[+-]?\d+)?) *(pages|ops)\/s$/;
 
 /** A target rate; `unlimited` counts pages, since there is nothing to count towards. */

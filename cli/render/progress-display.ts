@@ -1,6 +1,7 @@
 /**
  * Shows what is going on: on a terminal the last line is drawn anew with each report; elsewhere lines are
- * added, for a migration at most one per second, one per round and one per phase.
+ * added, for a migration at most one per second, one per round and one per phase. What a migration has to say
+ * to people has a line of its own, which stays.
  */
 import type { WriteStream } from 'node:tty';
 import type { MigrationProgress } from '../../proto/generated/godwit/v1/migration.ts';
@@ -15,6 +16,8 @@ export class ProgressDisplay {
   #drawn = false;
   /** Of each migration by its label: its phase and round, and when it last had a line. */
   readonly #last = new Map<string, { readonly stage: string; readonly atMs: number }>();
+  /** What it said last, by its label. */
+  readonly #notes = new Map<string, string>();
 
   /** @param stream where to: stdout, or stderr when stdout is kept for JSON. */
   constructor(stream: WriteStream) {
@@ -35,6 +38,9 @@ export class ProgressDisplay {
   /** The state of a migration. @param label what is moved and how. */
   migration(label: string, progress: MigrationProgress): void {
     const text = `${label}  ${progressText(progress)}`;
+    if (progress.note !== '' && progress.note !== this.#notes.get(label))
+      this.line(`${label}: ${progress.note}`);
+    this.#notes.set(label, progress.note);
     if (this.#stream.isTTY) {
       this.#draw(text);
       return;
@@ -51,6 +57,7 @@ export class ProgressDisplay {
   end(): void {
     this.#erase();
     this.#last.clear();
+    this.#notes.clear();
   }
 
   #draw(text: string): void {

@@ -4,6 +4,8 @@
  */
 import type { LinkRecord, PostcopyRecord, TrialRecord } from '../../records/result-record.ts';
 import { clientTable, worstGapMs } from './client-table.ts';
+import { decisionText } from './decision-lines.ts';
+import { leftPagesTable } from './left-pages-table.ts';
 import {
   bitsText,
   bytesText,
@@ -14,13 +16,18 @@ import {
   percentText,
   UNKNOWN,
 } from './measures.ts';
+import { backgroundTable, estimateTable } from './network-table.ts';
 import { predictionNotes, predictionTable } from './prediction-table.ts';
 import { tableText } from './table.ts';
+import { throttleTable } from './throttle-table.ts';
 import { transformTable } from './transform-table.ts';
 import { variantText } from './variant-text.ts';
 
 const HEADS = ['TECHNIQUE', 'TRIALS', 'TOTAL TIME', 'DOWNTIME'];
-const MORE_HEADS = ['TRANSFERRED', 'RESENT', 'ROUNDS', 'DEGRADATION', 'AUDIT'];
+const BYTES_HEADS = ['TRANSFERRED', 'RESENT', 'ROUNDS'];
+/** Beside the rounds, where they ended for different reasons. */
+const END_HEAD = 'ENDED BY';
+const MORE_HEADS = ['DEGRADATION', 'AUDIT'];
 /** Beside the downtime, where there were clients. */
 const GAP_HEAD = 'CLIENT GAP';
 
@@ -34,15 +41,21 @@ export function succeeded({ status, audit, clients }: TrialRecord): boolean {
 export function summaryText(trials: readonly TrialRecord[]): string {
   const groups = Map.groupBy(trials, variantText);
   const hasClients = trials.some(({ clients }) => clients !== null);
-  const rows = [...groups].map(([name, group]) => row(name, group, hasClients));
-  const heads = [...HEADS, ...(hasClients ? [GAP_HEAD] : []), ...MORE_HEADS];
+  const hasEnds = endsOf(trials).length > 1;
+  const rows = [...groups].map(([name, group]) => row(name, group, hasClients, hasEnds));
+  const gapHeads = hasClients ? [GAP_HEAD] : [];
+  const heads = [...HEADS, ...gapHeads, ...BYTES_HEADS, ...(hasEnds ? [END_HEAD] : []), ...MORE_HEADS];
   const tables = [
     tableText(heads, rows, 1),
     ...predictionTable(groups),
     ...postcopyTable(groups),
+    ...throttleTable(groups),
+    ...leftPagesTable(groups),
     ...transformTable(groups),
     ...clientTable(trials),
     ...linkTable(trials),
+    ...estimateTable(trials),
+    ...backgroundTable(trials),
   ];
   return [...tables, ...notes(trials)].join('\n');
 }
@@ -80,7 +93,12 @@ function postcopyRow(name: string, records: readonly PostcopyRecord[]): string[]
   ];
 }
 
-function row(name: string, trials: readonly TrialRecord[], hasClients: boolean): string[] {
+/** Why rounds ended, each reason once. */
+function endsOf(trials: readonly TrialRecord[]): string[] {
+  return [...new Set(trials.flatMap(({ convergence }) => convergence ?? []))];
+}
+
+function row(name: string, trials: readonly TrialRecord[], hasClients: boolean, hasEnds: boolean): string[] {
   const completed = trials.filter(({ status }) => status === 'completed');
   const cell = (pick: (trial: TrialRecord) => number | null, text: (value: number) => string): string =>
     orUnknown(median(completed.map(pick).filter((value) => value !== null)), text);
@@ -95,6 +113,7 @@ function row(name: string, trials: readonly TrialRecord[], hasClients: boolean):
     cell((trial) => trial.transferred_bytes, bytesText),
     cell((trial) => trial.resent_bytes, bytesText),
     cell((trial) => trial.rounds?.length ?? null, String),
+    ...(hasEnds ? [endsOf(trials).join(', ') || UNKNOWN] : []),
     cell((trial) => trial.degradation_percent, percentText),
     auditText(trials),
   ];
@@ -157,6 +176,8 @@ function notes(trials: readonly TrialRecord[]): string[] {
     if (trial.status !== 'completed')
       lines.push(`${label} ${trial.status}: ${trial.reason ?? 'no reason given'}`);
     else if (trial.reason !== null) lines.push(`${label}: ${trial.reason}`);
+    const decided = decisionText(trial);
+    if (decided !== undefined) lines.push(`${label}: ${decided}`);
     const { recoveries = 0, paused_ms = 0 } = trial.postcopy ?? {};
     if (recoveries > 0) {
       const often = recoveries === 1 ? 'once' : `${recoveries} times`;

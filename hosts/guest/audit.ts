@@ -1,11 +1,13 @@
 /**
  * A worker thread that holds each page of a part of memory against the ledger: every lane must have the
  * version that the ledger says, and every slot the stamp of the right version or, where nothing was written,
- * the boot content. No vCPU executes meanwhile. The range leaves out the pages of the guest's NIC.
+ * the boot content. A page of the kernel must hold what its allocation has left there, and may hold anything while it
+ * is free. No vCPU executes meanwhile. The range leaves out the pages of the guest's NIC.
  */
 
 import { parentPort, workerData } from 'node:worker_threads';
 import { workloadPageCount } from '../../proto/guest-network.ts';
+import { allocationSeedWord, checkAllocation } from '../../workloads/allocation.ts';
 import {
   checkLane,
   foreignPage,
@@ -16,6 +18,7 @@ import {
   stampSeedWord,
 } from '../../workloads/stamp.ts';
 import { bootContent } from './boot-content.ts';
+import { FreeList } from './free-list.ts';
 import { currentLedger } from './ledger.ts';
 import { AUDIT_FAULTS_MAX } from './limits.ts';
 import { pageCountOf } from './shared-guest.ts';
@@ -35,6 +38,8 @@ const content = bootContent(spec);
 const stampSeed = stampSeedWord(spec.seed);
 const words = new Int32Array(shared.memory);
 const ledger = currentLedger(shared);
+const freeList = new FreeList(shared);
+const allocationSeed = allocationSeedWord(spec.seed);
 const bootLane = new Uint32Array(LANE_WORDS);
 let foreignTrials = 0;
 
@@ -43,13 +48,22 @@ parentPort?.postMessage(audit());
 function audit(): AuditFindings {
   const faults: FoundFault[] = [];
   let faultCount = 0;
+  let pagesChecked = 0;
   for (let page = range.fromPage; page < range.toPage; page++) {
-    const fault = checkPage(page);
+    const allocation = page < workloadPages ? undefined : freeList.allocationOf(page);
+    if (page >= workloadPages && allocation === undefined) continue;
+    pagesChecked++;
+    const fault = allocation === undefined ? checkPage(page) : checkAllocated(page, allocation);
     if (fault === undefined) continue;
     faultCount++;
     if (faults.length < AUDIT_FAULTS_MAX) faults.push(nameForeign(fault));
   }
-  return { faults, faultCount };
+  return { pagesChecked, faults, faultCount };
+}
+
+function checkAllocated(page: number, allocation: number): FoundFault | undefined {
+  const fault = checkAllocation(words, allocationSeed, page, allocation);
+  return fault && { page, ...fault };
 }
 
 /** Says which fault it is: a page that is whole, but of other versions than the ledger's, has lost writes. */

@@ -83,9 +83,12 @@ import {
   type VcpuState,
 } from './control-layout.ts';
 import { ringBell } from './nic-control.ts';
+import { ThrottleControl } from './throttle-control.ts';
 
 export class ControlBlock {
   readonly vcpuCount: number;
+  /** How its vCPUs are slowed. */
+  readonly throttle: ThrottleControl;
   /** Whoever may write guest memory. The NIC, if there is none, stays STARTING and is waited for by nobody. */
   readonly #executors: readonly number[];
   readonly #words: Int32Array<SharedArrayBuffer>;
@@ -97,6 +100,7 @@ export class ControlBlock {
     this.#executors = [...Array(vcpuCount).keys(), NIC_EXECUTOR];
     this.#words = new Int32Array(control);
     this.#times = new SharedTimes(control);
+    this.throttle = new ThrottleControl(this.#words, vcpuCount);
   }
 
   // Commands.

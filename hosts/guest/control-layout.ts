@@ -2,7 +2,7 @@
  * The layout of a guest's control block: where each field lies, who writes it, who reads it. All accesses are
  * Atomics (sequentially consistent); times are doubles whose 64 bits are stored and loaded as one BigInt64.
  * Fields of different writers lie in different cache lines. Its users are control-block.ts, vcpu-control.ts,
- * vcpu-faults.ts, missing-pages.ts and nic-control.ts.
+ * vcpu-faults.ts, throttle-control.ts, vcpu-throttle.ts, missing-pages.ts and nic-control.ts.
  */
 
 import { GUEST_LIMITS } from '../../proto/guest-spec.ts';
@@ -82,6 +82,17 @@ export const FAULT_ENDED = -1;
 /** When a vCPU last began to wait for a page. Written by it before it counts as ASLEEP. */
 export function faultedAtDouble(vcpu: number): number {
   return (SHARED_LINES + vcpu) * LINE_DOUBLES + 3;
+}
+
+/**
+ * How a vCPU is slowed (throttle-control.ts): its duty cycle, and its quota of pages to dirty; 0: not by this.
+ * Written by whoever slows it or lets it go, rarely; read by the vCPU at each safepoint.
+ */
+export function throttleWord(vcpu: number): number {
+  return stateWord(vcpu) + 8;
+}
+export function quotaWord(vcpu: number): number {
+  return stateWord(vcpu) + 9;
 }
 
 export const CONTROL_BYTES = (SHARED_LINES + NIC_EXECUTOR + 1) * LINE_BYTES;

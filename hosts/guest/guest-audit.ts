@@ -5,7 +5,7 @@
  */
 
 import type { AuditReport, PageFault } from '../../proto/generated/godwit/v1/guest.ts';
-import { workloadPageCount } from '../../proto/guest-network.ts';
+import { firstQueuePage } from '../../proto/guest-network.ts';
 import { nowMs } from '../clock.ts';
 import type { ControlBlock } from './control-block.ts';
 import { HOLD } from './control-layout.ts';
@@ -73,10 +73,9 @@ export class GuestAudit {
     const startMs = nowMs();
     await this.#settleLedger();
     const { spec } = this.#shared;
-    const pageCount = workloadPageCount(spec);
     const versions = this.#ledger === 'refuted' ? 'memory' : 'ledger';
     const findings = await Promise.all(
-      pageRanges(pageCount).map((range) => {
+      pageRanges(firstQueuePage(spec)).map((range) => {
         const workerData: AuditWorkerData = { shared: this.#shared, range, versions };
         return this.#work<AuditFindings>(AUDIT_FILE, workerData, `auditing guest ${spec.name}`);
       }),
@@ -93,7 +92,7 @@ export class GuestAudit {
       faultCount++;
     }
     return {
-      pagesChecked: BigInt(pageCount),
+      pagesChecked: BigInt(findings.reduce((sum, part) => sum + part.pagesChecked, 0)),
       faults: faults.slice(0, AUDIT_FAULTS_MAX),
       faultCount: BigInt(faultCount),
       evidence: this.#ledger === 'known' ? 'ledger' : 'digest',

@@ -6,7 +6,7 @@
 
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import type { AuditReport, GuestSpec } from '../../proto/generated/godwit/v1/guest.ts';
-import { workloadPageCount } from '../../proto/guest-network.ts';
+import { firstQueuePage } from '../../proto/guest-network.ts';
 import { type GuestNicSettings, NicOwner } from '../guest-nic/nic-owner.ts';
 import { startThread, type TakeThread } from '../ready-threads.ts';
 import { ControlBlock } from './control-block.ts';
@@ -234,7 +234,7 @@ export class Guest {
       const workerData: FillWorkerData = { shared, range };
       await runWorker(FILL_FILE, workerData, `filling guest ${this.spec.name}`, this.#ending.signal);
     };
-    await Promise.all(pageRanges(workloadPageCount(this.spec)).map(fillRange));
+    await Promise.all(pageRanges(firstQueuePage(this.spec)).map(fillRange));
   }
 
   async #parked(withinMs: number): Promise<void> {

@@ -1,6 +1,7 @@
 /**
  * The ledger: how many writes each vCPU has made to each page since boot. It is kept outside guest memory, so
- * that it can say what memory must hold. One uint32 per vCPU and page, vCPU-major: vcpu * pageCount + page.
+ * that it can say what memory must hold. One uint32 per vCPU and page, vCPU-major: vcpu * pageCount + page. Zero
+ * for the pages of the kernel, whose free list says what they must hold (free-list.ts), and for those of the NIC.
  */
 
 import { xxh64 } from '@node-rs/xxhash';
@@ -24,8 +25,12 @@ export function currentLedger(
 ): Uint32Array<ArrayBuffer> {
   const base = new Uint32Array(shared.base);
   const writes = new Uint32Array(shared.writes);
-  for (let index = 0; index < ledger.length; index++) {
-    ledger[index] = (base[index] as number) + (writes[index] as number);
+  const pageCount = pageCountOf(shared.spec);
+  const workloadPages = workloadPageCount(shared.spec);
+  for (let start = 0; start < ledger.length; start += pageCount) {
+    for (let index = start; index < start + workloadPages; index++) {
+      ledger[index] = (base[index] as number) + (writes[index] as number);
+    }
   }
   return ledger;
 }
@@ -47,7 +52,7 @@ export function recoverBase(shared: SharedGuest): Uint32Array<ArrayBuffer> {
   const writes = new Uint32Array(shared.writes);
   const base = new Uint32Array(writes.length);
   for (let vcpu = 0; vcpu < shared.spec.vcpuCount; vcpu++) {
-    // The NIC's pages have no lanes: their versions are 0.
+    // The others have no lanes: their versions are 0.
     for (let page = 0; page < workloadPages; page++) {
       const index = vcpu * pageCount + page;
       base[index] = (words[laneOffsetWords(page, vcpu)] as number) - (writes[index] as number);

@@ -43,6 +43,11 @@ export class Pacer {
     this.#guestTimeMs = Math.min(guestTimeMs, this.#caughtUpMs + BACKLOG_MS_MAX);
   }
 
+  /** The time during which the guest ran. */
+  get guestTimeMs(): number {
+    return this.#guestTimeMs;
+  }
+
   /** How many units are due and not done; Infinity when there is no rate. */
   backlog(): number {
     const due = this.#schedule.dueBy(this.#guestTimeMs);

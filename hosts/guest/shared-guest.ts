@@ -9,6 +9,7 @@ import { GUEST_LIMITS } from '../../proto/guest-spec.ts';
 import { PAGE_BYTES } from '../../proto/page.ts';
 import { CONTROL_BYTES, initializeControl } from './control-layout.ts';
 import { FAULT_STATISTICS_BYTES } from './fault-statistics.ts';
+import { FREE_LIST_BYTES } from './free-list-layout.ts';
 import { PAGE_PRESENT } from './page-table.ts';
 
 /** The room for one vCPU's saved state: a uint32 length and that many bytes of MessagePack. */
@@ -21,6 +22,8 @@ export const COUNTER_OPERATIONS = 0;
 export const COUNTER_PAGE_WRITES = 1;
 /** Pages that it has dirtied: write faults, first writes after the mark was cleared. */
 export const COUNTER_WRITE_FAULTS = 2;
+/** How long it stood still because it was slowed. */
+export const COUNTER_THROTTLED_MS = 3;
 
 export interface SharedGuest {
   readonly spec: GuestSpec;
@@ -57,6 +60,8 @@ export interface SharedGuest {
    * `counters`.
    */
   readonly faults: SharedArrayBuffer;
+  /** The kernel's free pages, and what a migration asks about them (free-list.ts, free-reports.ts). */
+  readonly freeList: SharedArrayBuffer;
 }
 
 /** A vCPU's own line of `counters`. */
@@ -107,6 +112,7 @@ export function allocateGuest(spec: GuestSpec): SharedGuest {
     vcpuStates: reserve('vCPU states', spec.vcpuCount * VCPU_STATE_BYTES),
     counters: reserve('counters', spec.vcpuCount * COUNTER_STRIDE * Float64Array.BYTES_PER_ELEMENT),
     faults: reserve('statistics of faults', spec.vcpuCount * FAULT_STATISTICS_BYTES),
+    freeList: reserve('free list', FREE_LIST_BYTES),
   };
   new Uint8Array(shared.pageTable, 0, pageCount).fill(PAGE_PRESENT);
   initializeControl(shared.control);

@@ -4,6 +4,7 @@
  */
 
 import { workloadPageCount } from '../../proto/guest-network.ts';
+import { allocationSeedWord, writeAllocation } from '../../workloads/allocation.ts';
 import type { GuestMemory } from '../../workloads/guest-memory.ts';
 import { laneOffsetWords, stampSeedWord, writeStamp } from '../../workloads/stamp.ts';
 import { PAGE_PRESENT, PAGE_READABLE, PAGE_READY, PageTable } from './page-table.ts';
@@ -20,6 +21,7 @@ export class VcpuMemory implements GuestMemory {
   readonly #writes: Uint32Array<SharedArrayBuffer>;
   readonly #counters: Float64Array<SharedArrayBuffer>;
   readonly #stampSeed: number;
+  readonly #allocationSeed: number;
   readonly #vcpu: number;
 
   constructor(shared: SharedGuest, vcpu: number, control = new VcpuControl(shared.control, vcpu)) {
@@ -31,6 +33,7 @@ export class VcpuMemory implements GuestMemory {
     this.#writes = writesOf(shared, vcpu);
     this.#counters = countersOf(shared, vcpu);
     this.#stampSeed = stampSeedWord(shared.spec.seed);
+    this.#allocationSeed = allocationSeedWord(shared.spec.seed);
     this.#vcpu = vcpu;
   }
 
@@ -46,6 +49,21 @@ export class VcpuMemory implements GuestMemory {
     return (this.#words[laneOffsetWords(page, this.#vcpu)] as number) >>> 0;
   }
 
+  /** Waits for a page if it has not come. A safepoint, if so. */
+  await(page: number): void {
+    if (((this.#entries[page] as number) & PAGE_PRESENT) === 0) this.#faults.await(page);
+  }
+
+  /**
+   * Writes the whole of a page of the kernel's, which is here: no safepoint. @param allocation whose content it
+   * gets
+   */
+  fill(page: number, allocation: number): void {
+    if (this.#entries[page] !== PAGE_READY) this.#beforeWrite(page);
+    writeAllocation(this.#words, this.#allocationSeed, page, allocation);
+    this.#writes[page] = (this.#writes[page] as number) + 1;
+  }
+
   /** How long this vCPU has waited for missing pages. */
   get waitedMs(): number {
     return this.#faults.waitedMs;
@@ -53,13 +71,13 @@ export class VcpuMemory implements GuestMemory {
 
   /** The fault comes before the mark: while it waits, the vCPU passes safepoints. */
   #beforeWrite(page: number): void {
-    if (((this.#entries[page] as number) & PAGE_PRESENT) === 0) this.#faults.await(page);
+    this.await(page);
     if (!this.#pageTable.markDirty(page)) return;
     this.#counters[COUNTER_WRITE_FAULTS] = (this.#counters[COUNTER_WRITE_FAULTS] as number) + 1;
   }
 
   #beforeRead(page: number): void {
-    if (((this.#entries[page] as number) & PAGE_PRESENT) === 0) this.#faults.await(page);
+    this.await(page);
     this.#pageTable.markAccessed(page);
   }
 }

@@ -1,7 +1,8 @@
 /**
- * What a guest's thread (guest-thread.ts) does as one vCPU: safepoint, the requests of clients that wait, a batch of
- * the operations that are due, sleep until the next is due. It begins parked, and loads the state that came with the
- * guest, if any, when it first runs. It ends by command; an error ends it too, and its owner (guest.ts) hears of it.
+ * What a guest's thread (guest-thread.ts) does as one vCPU: safepoint, a rest if it is slowed, the requests of clients
+ * that wait, a batch of the operations that are due, sleep until the next is due. It begins parked, and loads the state
+ * that came with the guest, if any, when it first runs. It ends by command; an error ends it too, and its owner
+ * (guest.ts) hears of it.
  */
 
 import { workloadPageCount } from '../../proto/guest-network.ts';
@@ -9,7 +10,8 @@ import { createSchedule, createWorkload } from '../../workloads/registry.ts';
 import type { Schedule } from '../../workloads/schedule.ts';
 import type { Workload, WorkloadContext } from '../../workloads/workload.ts';
 import { nowMs } from '../clock.ts';
-import { BATCH_MS_MAX, BATCH_OPERATIONS_MAX } from './limits.ts';
+import { GuestKernel, KERNEL_VCPU } from './guest-kernel.ts';
+import { BATCH_MS_MAX, BATCH_OPERATIONS_MAX, SLEEP_MS_MIN } from './limits.ts';
 import { SERVING_VCPU } from './nic-control.ts';
 import { Pacer } from './pacer.ts';
 import { rehearseRequests } from './rehearsal.ts';
@@ -26,7 +28,11 @@ import { VcpuControl } from './vcpu-control.ts';
 import { VcpuEnded } from './vcpu-faults.ts';
 import { VcpuMemory } from './vcpu-memory.ts';
 import { decodeVcpuState, encodeVcpuState } from './vcpu-state.ts';
+import { VcpuThrottle } from './vcpu-throttle.ts';
 import type { VcpuWork } from './worker-messages.ts';
+
+/** What is to be done at once by a vCPU that is to stand still. */
+const NOTHING = (): boolean => false;
 
 class Vcpu {
   readonly #shared: SharedGuest;
@@ -38,8 +44,11 @@ class Vcpu {
   readonly #pacer: Pacer;
   /** On the vCPU that serves the guest's NIC. */
   readonly #server: RequestServer | undefined;
-  readonly #hasRequests = (): boolean => this.#server?.hasWork ?? false;
+  /** On vCPU 0 of a guest that has free pages. */
+  readonly #kernel: GuestKernel | undefined;
+  readonly #hasWork = (): boolean => (this.#server?.hasWork ?? false) || (this.#kernel?.isAsked ?? false);
   readonly #counters: Float64Array<SharedArrayBuffer>;
+  readonly #throttle: VcpuThrottle;
   /** What the guest had done when it came to this host. */
   #operationsBefore = 0;
   #pageWritesBefore = 0;
@@ -69,7 +78,9 @@ class Vcpu {
     if (spec.network !== undefined && index === SERVING_VCPU) {
       this.#server = new RequestServer(shared, this.#workload, this.#memory);
     }
+    if (index === KERNEL_VCPU) this.#kernel = GuestKernel.of(shared, this.#memory);
     this.#counters = countersOf(shared, index);
+    this.#throttle = new VcpuThrottle(shared, index);
   }
 
   run(): void {
@@ -86,7 +97,9 @@ class Vcpu {
   #execute(): void {
     for (;;) {
       if (!this.#control.safepoint() && !this.#pause()) return;
+      if (this.#standStill()) continue;
       if (this.#serve() && !this.#control.safepoint() && !this.#pause()) return;
+      if (this.#keepPages() && !this.#control.safepoint() && !this.#pause()) return;
       const startMs = nowMs();
       this.#pacer.advance(startMs);
       const backlog = this.#pacer.backlog();
@@ -95,9 +108,24 @@ class Vcpu {
         this.#runBatch(backlog);
         this.#adaptBatch(nowMs() - startMs - (this.#memory.waitedMs - waitedMs));
       } else {
-        this.#control.sleep(this.#pacer.sleepMs(), this.#hasRequests);
+        this.#control.sleep(Math.min(this.#sleepMs(), this.#throttle.idleMsMax()), this.#hasWork);
       }
     }
+  }
+
+  /** Stands still if it is slowed and time for that; guest time does, too. Whether it did: a safepoint must follow. */
+  #standStill(): boolean {
+    const throttle = this.#throttle;
+    if (!throttle.isOn()) return false;
+    const startMs = nowMs();
+    const dueMs = throttle.dueMs(startMs);
+    if (dueMs <= 0) return false;
+    this.#pacer.advance(startMs);
+    this.#control.sleep(dueMs, NOTHING);
+    const endMs = nowMs();
+    this.#pacer.start(endMs);
+    throttle.stoodStill(startMs, endMs);
+    return true;
   }
 
   /**
@@ -112,11 +140,25 @@ class Vcpu {
     return true;
   }
 
+  /** How long neither the workload nor the kernel has anything to do. */
+  #sleepMs(): number {
+    const kernelMs = this.#kernel?.sleepMs(this.#pacer.guestTimeMs) ?? Number.POSITIVE_INFINITY;
+    return Math.min(this.#pacer.sleepMs(), Math.max(kernelMs, SLEEP_MS_MIN));
+  }
+
+  /** What the kernel does. Whether there was anything. */
+  #keepPages(): boolean {
+    if (this.#kernel === undefined) return false;
+    this.#pacer.advance(nowMs());
+    return this.#kernel.work(this.#pacer.guestTimeMs);
+  }
+
   #runBatch(backlog: number): void {
     const countsWrites = this.#unit === 'page-writes';
     let operations = 0;
     let pageWrites = 0;
-    while (operations < this.#batchOperations && (countsWrites ? pageWrites : operations) < backlog) {
+    const operationsMax = Math.min(this.#batchOperations, this.#throttle.pagesLeft());
+    while (operations < operationsMax && (countsWrites ? pageWrites : operations) < backlog) {
       pageWrites += this.#workload.operate(this.#memory);
       operations++;
     }
@@ -155,7 +197,9 @@ class Vcpu {
       if (state.byteLength > 0) this.#load(state);
     }
     this.#control.noteRun();
-    this.#pacer.start(nowMs());
+    const startMs = nowMs();
+    this.#pacer.start(startMs);
+    this.#throttle.start(startMs);
     return true;
   }
 

@@ -15,11 +15,11 @@
 
 import {
   FLOW_BYTES,
+  firstQueuePage,
   NETWORK_PAGES,
   QUEUE_PAGES,
   QUEUE_SLOT_BYTES,
   QUEUE_SLOTS,
-  workloadPageCount,
 } from '../../proto/guest-network.ts';
 import { MESSAGE_BYTES_MAX } from '../../proto/guest-request.ts';
 import { PAGE_BYTES, PAGE_WORDS } from '../../proto/page.ts';
@@ -73,7 +73,7 @@ export class Virtqueue {
 
   /** @param shared of a guest whose spec has a network */
   constructor(shared: SharedGuest, queue: Queue) {
-    const firstPage = workloadPageCount(shared.spec);
+    const firstPage = firstQueuePage(shared.spec);
     const pageCount = pageCountOf(shared.spec);
     if (pageCount - firstPage !== NETWORK_PAGES) {
       throw new Error(`guest ${shared.spec.name} has no queues, since its spec has no network`);

@@ -30,6 +30,8 @@ export interface AuditWorkerData {
 }
 
 export interface AuditFindings {
+  /** Pages of which it is known what they must hold: all but those that are free. */
+  readonly pagesChecked: number;
   /** The first faults by page, at most AUDIT_FAULTS_MAX. */
   readonly faults: readonly FoundFault[];
   readonly faultCount: number;

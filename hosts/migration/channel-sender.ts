@@ -28,6 +28,7 @@ export class ChannelSender {
   #sealer: RecordSealer | undefined;
   #sequence = 0;
   #sentBytes = 0;
+  #streamBytes = 0;
   #writtenBytes = 0;
   #lost: Error | undefined;
   #wake: (() => void) | undefined;
@@ -48,7 +49,12 @@ export class ChannelSender {
     return this.#sentBytes;
   }
 
-  /** Of these, those that the system has taken. */
+  /** The same without what TLS adds: what the other side reads. */
+  get streamBytes(): number {
+    return this.#streamBytes;
+  }
+
+  /** Of the sent bytes, those that the system has taken. */
   get writtenBytes(): number {
     return this.#writtenBytes;
   }
@@ -143,7 +149,9 @@ export class ChannelSender {
     isSign: boolean,
     written?: (error: Error | null | undefined) => void,
   ): void {
-    const byteCount = wireBytesOf(this.#socket, byteCountOf(pieces));
+    const streamBytes = byteCountOf(pieces);
+    const byteCount = wireBytesOf(this.#socket, streamBytes);
+    this.#streamBytes += streamBytes;
     this.#sentBytes += byteCount;
     // An error comes with the socket's close as well, which is where it is dealt with.
     const done = (error?: Error | null): void => {

@@ -4,7 +4,7 @@
  * a priority channel, in one of its own (fault-thread.ts).
  */
 
-import { workloadPageCount } from '../../proto/guest-network.ts';
+import { firstQueuePage } from '../../proto/guest-network.ts';
 import { nowMs } from '../clock.ts';
 import { MissingPages } from '../guest/missing-pages.ts';
 import { pageCountOf, type SharedGuest } from '../guest/shared-guest.ts';
@@ -34,7 +34,7 @@ export class DemandPaging {
   constructor(shared: SharedGuest, priority?: PriorityCounts) {
     this.#missing = new MissingPages(shared);
     this.#pageCount = pageCountOf(shared.spec);
-    this.#mayLackPages = workloadPageCount(shared.spec);
+    this.#mayLackPages = firstQueuePage(shared.spec);
     this.#requests = new FaultRequests(this.#missing, this.#pageCount, this.#counts);
     this.#priority = priority;
   }

@@ -11,24 +11,27 @@
  */
 
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
-import { Compression, DedupScope, type TransformReport } from '../../proto/generated/godwit/v1/migration.ts';
+import { DedupScope, type TransformReport } from '../../proto/generated/godwit/v1/migration.ts';
 import { mayHaveLatePages } from '../../proto/migration-options.ts';
 import { transformsOf } from '../../proto/transforms.ts';
 import { nowMs } from '../clock.ts';
 import { ControlBlock } from '../guest/control-block.ts';
 import { HANDOVER } from '../guest/control-layout.ts';
+import { freeListStateBytes } from '../guest/free-list.ts';
 import { digestOf } from '../guest/ledger.ts';
 import { pageCountOf, VCPU_STATE_BYTES, writeVcpuState } from '../guest/shared-guest.ts';
 import { Sealing } from '../transform/encryption/sealing.ts';
 import { PageDecoder } from '../transform/page-decoder.ts';
 import { restorersOf } from '../transform/registry.ts';
+import { ArrivalWords } from './arrival-words.ts';
 import { WireViolation } from './channel-receiver.ts';
 import { DemandPaging } from './demand-paging.ts';
 import { DestinationChannel } from './destination-channel.ts';
+import { loadFreeList } from './free-list-transfer.ts';
 import { sendLacking } from './lacking-transfer.ts';
 import { priorityChannels } from './late-pages.ts';
 import { LedgerReceiver } from './ledger-transfer.ts';
-import { MOVER_LIMITS, WIRE_LIMITS } from './limits.ts';
+import { MOVER_LIMITS } from './limits.ts';
 import type { DestinationMoverData } from './messages.ts';
 import { PagePlacer } from './page-placer.ts';
 import type { ChannelGeometry } from './page-runs.ts';
@@ -93,9 +96,10 @@ export class DestinationSide {
   readonly #pageCount: number;
   readonly #memory: ReceivedMemory;
   readonly #decoder: PageDecoder;
-  /** Whether the source chooses codecs by what arrives, and what it has not been told of that. */
-  readonly #isAdaptive: boolean;
-  #arrivedBytes = 0;
+  /** While pages move. */
+  readonly #arrived = new ArrivalWords((word) => {
+    if (this.#stage === 'moving') this.#main.sender.send('ARRIVED', word);
+  });
   #channels: DestinationChannel[] = [];
   readonly #priority: PriorityChannel | undefined;
   readonly #ledgerReceiver: LedgerReceiver;
@@ -104,7 +108,6 @@ export class DestinationSide {
    * the pause.
    */
   readonly #deviceState: Buffer;
-  #receivedBytes = 0;
   #stage: Stage = 'connecting';
   #welcomed = Promise.withResolvers<void>();
   #pong: PromiseWithResolvers<Body<'PONG'>> | undefined;
@@ -126,14 +129,14 @@ export class DestinationSide {
     const shares = data.lent && new SharedArrival(data.lent, this.#memory, data.options.channels);
     const transforms = transformsOf(data.options);
     this.#sealing = new Sealing('destination', transforms.encryption);
-    this.#isAdaptive = transforms.compression === Compression.COMPRESSION_ADAPTIVE;
     const context = { transforms, received: this.#memory, digests: shares?.restorer };
     this.#decoder = new PageDecoder(this.#memory, restorersOf(context));
     this.shares = shares;
     if (priorityChannels(data.options) > 0) this.#priority = this.#startPriority(touched);
     this.paging = new DemandPaging(shared, this.#priority?.counts);
     this.#ledgerReceiver = new LedgerReceiver(shared.base, this.#pageCount);
-    const stateBytes = Number(spec.deviceStateBytes) + spec.vcpuCount * VCPU_STATE_BYTES;
+    const stateBytes =
+      Number(spec.deviceStateBytes) + freeListStateBytes(spec) + spec.vcpuCount * VCPU_STATE_BYTES;
     this.#deviceState = Buffer.alloc(Math.max(stateBytes, bitmapBytesOf(this.#pageCount)));
     for (const { promise } of [this.whole, this.resumed, this.ledger, this.lost, this.#welcomed]) {
       (promise as Promise<unknown>).catch(() => {});
@@ -147,6 +150,7 @@ export class DestinationSide {
     const { dedup } = transformsOf(this.#data.options);
     if (dedup === DedupScope.DEDUP_SCOPE_HOST) await this.shares?.offer(this.#main.sender);
     this.#stage = 'moving';
+    this.#arrived.begin();
     this.#main.sender.send('START', {});
   }
 
@@ -184,7 +188,7 @@ export class DestinationSide {
     const isCurrent = (): boolean => this.#channels.includes(channel);
     const channel: DestinationChannel = new DestinationChannel(settings, this.#silence, {
       received: (byteCount) => {
-        this.#receivedBytes += byteCount;
+        this.#arrived.received(byteCount);
         this.#silence.touch();
       },
       place: (frame) => this.#place(channel, placer, frame),
@@ -304,7 +308,7 @@ export class DestinationSide {
 
   /** All bytes so far. */
   get receivedBytes(): number {
-    return this.#receivedBytes + (this.#priority?.counts.receivedBytes ?? 0);
+    return this.#arrived.receivedBytes + (this.#priority?.counts.receivedBytes ?? 0);
   }
 
   get #main(): DestinationChannel {
@@ -370,23 +374,12 @@ export class DestinationSide {
     placer.place(frame);
     if (!this.#isWhole) {
       this.shares?.placed(frame);
-      if (this.#isAdaptive) this.#tellArrived(frame.payloadBytes);
+      this.#arrived.placed(frame.payloadBytes);
       return;
     }
     this.paging.placed(frame);
     const bytes = contentBytesOf(frame);
     if (bytes > 0) this.#main.sender.send('PLACED', { bytes });
-  }
-
-  /** Soon tells the source what has arrived since it was last told. */
-  #tellArrived(byteCount: number): void {
-    this.#arrivedBytes += byteCount;
-    if (this.#arrivedBytes > byteCount) return;
-    setTimeout(() => {
-      const bytes = Math.min(this.#arrivedBytes, WIRE_LIMITS.arrivedBytesMax);
-      this.#arrivedBytes = 0;
-      if (this.#stage === 'moving') this.#main.sender.send('ARRIVED', { bytes });
-    }, MOVER_LIMITS.arrivedIntervalMs);
   }
 
   #onControl(channel: DestinationChannel, frame: ControlFrame, payload: Uint8Array): void {
@@ -478,7 +471,8 @@ export class DestinationSide {
     if (this.#finalRound !== Number.POSITIVE_INFINITY || channel.round === 0 || ahead)
       throw notNow('DEVICE_STATE');
     const { vcpuStateBytes } = body;
-    const deviceBytes = Number(spec.deviceStateBytes);
+    const listBytes = freeListStateBytes(spec);
+    const deviceBytes = Number(spec.deviceStateBytes) + listBytes;
     const expectedBytes = vcpuStateBytes.reduce((sum, bytes) => sum + bytes, deviceBytes);
     if (vcpuStateBytes.length !== spec.vcpuCount || payload.byteLength !== expectedBytes) {
       throw new WireViolation(
@@ -486,6 +480,7 @@ export class DestinationSide {
           `${expectedBytes} for ${spec.vcpuCount}`,
       );
     }
+    loadFreeList(shared, payload.subarray(deviceBytes - listBytes, deviceBytes));
     let start = deviceBytes;
     for (const [vcpu, bytes] of vcpuStateBytes.entries()) {
       writeVcpuState(shared, vcpu, payload.subarray(start, start + bytes));

@@ -1,7 +1,9 @@
 /**
- * What the source believes of its link and its guest: bandwidth, dirty rate, expected downtime, and QEMU's
- * rule of convergence (migration_update_counters in migration/migration.c: threshold = bandwidth x downtime-
- * limit).
+ * What the source believes of its link and its guest: bandwidth, dirty rate, expected downtime. The rules that
+ * decide by them are in precopy/.
+ *
+ * What the link gives now is measured while rounds run (link-estimator.ts) and counts first. Where that is not known,
+ * since nothing waited for the link, the rounds' bandwidth counts.
  *
  * A round's bandwidth is its bytes over the time from its start to the last channel's ROUND_DONE: the link's,
  * not that of the buffers on the way. QEMU measures over windows of 100 ms. A round may be shorter, and then
@@ -14,16 +16,28 @@ import { PAGE_BYTES } from '../../proto/page.ts';
 const WINDOW_MS = 100;
 const MS_PER_S = 1000;
 
+/** What is known of the link as it is now. */
+export interface LinkNow {
+  /** Undefined while it is not known. */
+  readonly bandwidthBytesPerS: number | undefined;
+}
+
 export class Estimates {
+  readonly #link: LinkNow | undefined;
   /** The newest rounds' bytes and times, newest last. */
   #window: { readonly bytes: number; readonly durationMs: number; readonly dataPages: number }[] = [];
   #bandwidthBytesPerS = 0;
   #pageBytes: number = PAGE_BYTES;
   #dirtyRatePagesPerS = 0;
 
-  /** Bytes per second; 0 before the first round is over. */
+  /** @param link what it gives now counts before what the rounds were given */
+  constructor(link?: LinkNow) {
+    this.#link = link;
+  }
+
+  /** Bytes per second: of the link as it is now where that is known, else of the rounds; 0 while nothing is known. */
   get bandwidthBytesPerS(): number {
-    return this.#bandwidthBytesPerS;
+    return this.#link?.bandwidthBytesPerS ?? this.#bandwidthBytesPerS;
   }
 
   /** Distinct pages that became dirty per second of the last round. */
@@ -63,16 +77,25 @@ export class Estimates {
     this.#bandwidthBytesPerS = (windowBytes / windowMs) * MS_PER_S;
   }
 
-  /** How long the pages would take, ms; 0 while the bandwidth is not known. */
-  expectedDowntimeMs(pageCount: number): number {
-    if (this.#bandwidthBytesPerS === 0) return 0;
-    return ((pageCount * this.#pageBytes) / this.#bandwidthBytesPerS) * MS_PER_S;
+  /** How long the pages would take, ms; undefined while that is not known. */
+  expectedDowntimeMs(pageCount: number): number | undefined {
+    return expectedDowntimeMs(pageCount, this.#pageBytes, this.bandwidthBytesPerS);
   }
+}
 
-  /** Whether the pages fit the downtime limit: pending <= bandwidth x downtime-limit. */
-  fits(pageCount: number, downtimeLimitMs: number): boolean {
-    return pageCount * this.#pageBytes <= (this.#bandwidthBytesPerS * downtimeLimitMs) / MS_PER_S;
-  }
+/**
+ * How long pages would take, ms: 0 of none, and undefined, never 0, of some while the bandwidth is not known.
+ *
+ * @param pageBytes what a page costs on the wire
+ * @param bandwidthBytesPerS 0 while it is not known
+ */
+export function expectedDowntimeMs(
+  pageCount: number,
+  pageBytes: number,
+  bandwidthBytesPerS: number,
+): number | undefined {
+  if (pageCount === 0) return 0;
+  return bandwidthBytesPerS > 0 ? ((pageCount * pageBytes) / bandwidthBytesPerS) * MS_PER_S : undefined;
 }
 
 /**

@@ -6,6 +6,7 @@
 import { GUEST_LIMITS } from '../../proto/guest-spec.ts';
 import { MIGRATION_LIMITS } from '../../proto/migration-options.ts';
 import { PAGE_BYTES } from '../../proto/page.ts';
+import { FREE_LIST_STATE_BYTES } from '../guest/free-list-layout.ts';
 import { VCPU_STATE_BYTES } from '../guest/shared-guest.ts';
 
 const MEBIBYTE = 1024 * 1024;
@@ -29,6 +30,7 @@ export const WIRE_LIMITS = {
   vcpuCountMax: GUEST_LIMITS.vcpuCountMax,
   vcpuStateBytesMax: VCPU_STATE_BYTES,
   deviceStateBytesMax: GUEST_LIMITS.deviceStateBytesMax,
+  freeListBytes: FREE_LIST_STATE_BYTES,
   ledgerPayloadBytesMax: MEBIBYTE,
   /** A bit per page of the greatest guest. */
   bitmapBytesMax: GUEST_LIMITS.memoryBytesMax / PAGE_BYTES / 8,
@@ -59,7 +61,7 @@ export const MOVER_LIMITS = {
   limitWaitMsMin: 1,
   /** How long the sender scans memory without listening to anybody. */
   breathMs: 20,
-  /** How often the destination tells what has arrived, where the choice of a codec depends on it. */
+  /** How often the destination tells what has arrived, while anything does. */
   arrivedIntervalMs: 5,
   /** How often the destination tells that bytes still arrive. */
   aliveIntervalMs: 1000,
@@ -86,8 +88,22 @@ export const MOVER_LIMITS = {
   /** Round trips that measure the offset of two machines' clocks. */
   clockSamples: 8,
   progressIntervalMs: 50,
+  /** Over so long the link's rate is measured, in slices of at least so much in which bytes waited for it. */
+  linkWindowMs: 700,
+  linkSliceMs: 50,
+  /** What waits for less may have waited for a thread. */
+  linkQueueMsMin: 3,
+  /** For so long the shortest way counts, and once more. */
+  linkPeriodMs: 5000,
+  /** How often an estimate of the link goes into the report, and how many there are at most. */
+  estimateIntervalMs: 100,
+  estimatesMax: 600,
   /** How often those are asked who steer a pre-copy while it sends a round. */
   governorTickMs: 50,
+  /** KubeVirt's monitor: how often it looks whether there is progress. */
+  progressSampleMs: 400,
+  /** How long a guest may take to give back its free pages before its migration goes on. */
+  balloonWaitMs: 250,
   /** Steps of rules that a report tells of. */
   decisionsMax: 1000,
 } as const;

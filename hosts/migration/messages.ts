@@ -76,6 +76,8 @@ export type FromSourceMover =
   | FromMover
   | { readonly type: 'listening'; readonly port: number }
   | { readonly type: 'begin-handover' }
+  /** A sentence for people. */
+  | { readonly type: 'note'; readonly text: string }
   /** The guest runs at the destination. */
   | { readonly type: 'resumed' }
   /** And has every page there. */

@@ -16,6 +16,7 @@ import { hasLatePages, mayHaveLatePages } from '../../proto/migration-options.ts
 import { PAGE_BYTES } from '../../proto/page.ts';
 import { nowMs } from '../clock.ts';
 import { HANDOVER, HOLD } from '../guest/control-layout.ts';
+import { FreeQuestions } from '../guest/free-reports.ts';
 import type { Guest } from '../guest/guest.ts';
 import type { ReadyThreads } from '../ready-threads.ts';
 import { remainingMs } from './estimates.ts';
@@ -79,6 +80,8 @@ export class OutgoingMigration {
   #freedAtMs = 0;
   #switchRequestedAtMs = 0;
   #note = '';
+  /** What a rule said of what it is about to do. */
+  #announcement = '';
 
   constructor(settings: OutgoingSettings, hooks: OutgoingHooks) {
     this.#settings = settings;
@@ -91,6 +94,7 @@ export class OutgoingMigration {
   /** Does the migration to its end. Never rejects for what happens on the way: the outcome tells. */
   async run(): Promise<SourceOutcome> {
     const { migration, threads, guest, options, ticket, gang, listenAddress } = this.#settings;
+    const questions = new FreeQuestions(guest.shared);
     const wasRunning = (guest.control.holds() & HOLD.PAUSE) === 0;
     const work: MoverWork = {
       side: 'source',
@@ -116,8 +120,10 @@ export class OutgoingMigration {
     const { reason, report } = await this.#ended.promise;
     await thread.end();
     clearInterval(timer);
+    // Whatever became of the thread that held them: nobody slows the guest any more.
+    guest.control.throttle.release();
     if (this.#isHandedOver) await this.#settled.promise;
-    else this.#keep(wasRunning);
+    else this.#keep(wasRunning, questions);
     report.freedAtMs = this.#freedAtMs;
     report.switchRequestedAtMs = this.#switchRequestedAtMs;
     return { phase: this.#finalPhase(), reason: this.#outcomeReason(reason), report };
@@ -163,7 +169,8 @@ export class OutgoingMigration {
     if (this.#cancelReason !== undefined) return 'it is being cancelled';
     if (this.#switchRequestedAtMs > 0) return 'it was switched by hand already';
     if (this.#switchRequest.request()) return undefined;
-    if (hasLatePages(this.#settings.options)) return 'it has switched by itself already';
+    const hasSwitched = this.#board.phase === MigrationPhase.MIGRATION_PHASE_POSTCOPY_ACTIVE;
+    if (hasSwitched || hasLatePages(this.#settings.options)) return 'it has switched by itself already';
     return this.#isHandedOver
       ? "it is past its commit point: the guest is the destination's, with all its pages"
       : 'its guest is being paused already, to send what remains';
@@ -216,6 +223,10 @@ export class OutgoingMigration {
           (error: unknown) => this.#thread?.post({ type: 'handover-refused', reason: errorText(error) }),
         );
         return;
+      case 'note':
+        this.#announcement = message.text;
+        this.#hooks.progress(this.#progress());
+        break;
       case 'held':
         this.#failpoint = message.point;
         this.#hooks.progress(this.#progress());
@@ -288,9 +299,11 @@ export class OutgoingMigration {
   }
 
   /** The guest stays, and runs if it ran; should the lease forbid it, a hold of the host's keeps it. */
-  #keep(wasRunning: boolean): void {
+  #keep(wasRunning: boolean, questions: FreeQuestions): void {
     const { control } = this.#settings.guest;
     this.#owner = 'source';
+    // A mover that died has not told the guest.
+    questions.stop();
     if (wasRunning && this.#board.paused === 1) control.resume();
   }
 
@@ -340,12 +353,19 @@ export class OutgoingMigration {
       bandwidthBytesPerS: bandwidth,
       expectedDowntimeMs: board.expectedDowntimeMs,
       remainingMs: isStalled ? 0 : remainingMs(pagesLeft, pageBytes, bandwidth, board.dirtyRatePagesPerS),
-      note: this.#note,
+      note: this.#note || this.#announcement,
       failpoint: this.#failpoint,
       postcopyRequests: BigInt(board.postcopyRequests),
       postcopyPushedPages: BigInt(board.postcopyPushedPages),
       switchRequestedMs: this.#switchRequestedAtMs === 0 ? 0 : this.#switchRequestedAtMs - this.#acceptedAtMs,
       arrival: undefined,
+      roundTripMs: known(board.roundTripMs),
+      leastRoundTripMs: known(board.leastRoundTripMs),
     };
   }
+}
+
+/** What a board says that has no value yet. */
+function known(ms: number): number | undefined {
+  return Number.isNaN(ms) || ms === 0 ? undefined : ms;
 }

@@ -56,6 +56,14 @@ export interface PageTransforms {
   readonly encoder: PageEncoder | undefined;
 }
 
+/** Leaves pages of a pass out. */
+export interface PageFilter {
+  /** Asked when a page's turn comes, perhaps more than once. */
+  leaves(page: number): boolean;
+  /** It was left out. */
+  left(page: number): void;
+}
+
 /** May end a pass early: asked after each frame. */
 export type KeepOn = () => boolean;
 
@@ -76,14 +84,21 @@ export class PageSender {
   #failure: Error | undefined;
   #limit: BandwidthLimit;
   #framePagesMax = 1;
+  /** Of the pass that is under way, and the first page of the last run that it sent. */
+  #filter: PageFilter | undefined;
+  #lastPage = 0;
   /** How the migration stands. */
   phase: MovePhase = MovePhase.RUNNING;
+  /** Is told when a frame is given to a socket, and how long one takes under the limit. */
+  onSent: ((byteCount: number, nowMs: number, frameMs: number) => void) | undefined;
   /**
    * Since the last look: whether a frame was sent, how long the limit wants a pause, and which channel is
    * full.
    */
   #sent = false;
   #waitMs = 0;
+  /** When the frame that is given to a socket now began to be. */
+  #frameAtMs = 0;
   #full: ChannelSender | undefined;
 
   /**
@@ -126,22 +141,34 @@ export class PageSender {
 
   /** From now on another bandwidth limit holds. */
   set limit(limit: BandwidthLimit) {
+    // What was not sent under the one before is not made up for.
+    limit.begin(nowMs());
     this.#limit = limit;
+    this.#framePagesMax = limit.framePagesMax;
+    this.#transforms.encoder?.limited(limit.bytesPerS);
   }
 
   /**
-   * Sends the pages from `start` up to `end` of an ascending list. All of them have been given to their
-   * sockets when it answers.
+   * Sends the pages from `start` up to `end` of a list, which is ascending or has few places where it is not. All of
+   * them have been given to their sockets when it answers, but for those that the filter leaves out.
    *
    * @returns where it stopped: `end`, unless `keepOn` said no
    */
-  async send(pages: Uint32Array, start: number, end: number, keepOn: KeepOn): Promise<number> {
+  async send(
+    pages: Uint32Array,
+    start: number,
+    end: number,
+    keepOn: KeepOn,
+    filter?: PageFilter,
+  ): Promise<number> {
+    this.#filter = filter;
+    this.#lastPage = 0;
     this.#framePagesMax = this.#limit.framePagesMax;
     this.#limit.begin(nowMs());
     let index = start;
     let breatheAtMs = nowMs() + MOVER_LIMITS.breathMs;
     while (index < end) {
-      index = this.#sendRun(pages, index, end);
+      index = this.#sendNext(pages, index, end);
       if (!this.#sent) {
         // Zero pages are only scanned: the socket's other side, cancels and strangers want to be heard meanwhile.
         if (nowMs() > breatheAtMs) {
@@ -199,6 +226,28 @@ export class PageSender {
     if (full !== undefined) await full.room();
   }
 
+  /** Sends a run, or leaves pages out; answers what comes next. */
+  #sendNext(pages: Uint32Array, start: number, end: number): number {
+    const next = this.#leave(pages, start, end);
+    if (next > start) return next;
+    // The runs of a frame ascend.
+    const page = pages[start] as number;
+    if (page < this.#lastPage) for (const gathering of this.#gatherings) this.#flush(gathering);
+    this.#lastPage = page;
+    return this.#sendRun(pages, start, end);
+  }
+
+  /** Leaves out as many as the filter says, at most a stripe's worth; answers what comes next. */
+  #leave(pages: Uint32Array, start: number, end: number): number {
+    const filter = this.#filter;
+    const endMax = Math.min(end, start + STRIPE_PAGES);
+    let index = start;
+    while (filter !== undefined && index < endMax && filter.leaves(pages[index] as number)) {
+      filter.left(pages[index++] as number);
+    }
+    return index;
+  }
+
   /** Takes one run of the same kind, at most a frame's worth in one stripe; answers where the next begins. */
   #sendRun(pages: Uint32Array, start: number, end: number): number {
     const firstPage = pages[start] as number;
@@ -236,9 +285,13 @@ export class PageSender {
   #scan(pages: Uint32Array, start: number, endMax: number, isZero: boolean): number {
     const first = (pages[start] as number) - start;
     let index = start + 1;
-    while (index < endMax && pages[index] === first + index && this.#isZero(first + index) === isZero)
-      index++;
+    while (index < endMax && pages[index] === first + index && this.#isNext(first + index, isZero)) index++;
     return index - start;
+  }
+
+  /** Whether a run goes on with this page. */
+  #isNext(page: number, isZero: boolean): boolean {
+    return this.#isZero(page) === isZero && this.#filter?.leaves(page) !== true;
   }
 
   #isZero(page: number): boolean {
@@ -275,7 +328,7 @@ export class PageSender {
 
   #sendLong(sender: ChannelSender, firstPage: number, pageCount: number): void {
     const start = firstPage * PAGE_BYTES;
-    const before = sender.sentBytes;
+    const before = this.#beginFrame(sender);
     const run = { firstPage, pageCount, kind: RunKind.DATA };
     this.#transforms.encoder?.sentRaw(pageCount, isBusy(sender));
     sender.sendPages([run], this.#memory.subarray(start, start + pageCount * PAGE_BYTES));
@@ -289,9 +342,10 @@ export class PageSender {
 
   #gather(gathering: Gathering, firstPage: number, pageCount: number): void {
     const pagesMax = Math.min(this.#framePagesMax, gatheredPagesMax);
-    if (gathering.runs.length === this.#frameRunsMax || gathering.pages + pageCount > pagesMax) {
-      this.#flush(gathering);
-    }
+    // Under another limit than this one it may have got a smaller buffer.
+    const room = (gathering.buffer?.byteLength ?? Number.POSITIVE_INFINITY) / PAGE_BYTES;
+    const isFull = gathering.pages + pageCount > Math.min(pagesMax, room);
+    if (gathering.runs.length === this.#frameRunsMax || isFull) this.#flush(gathering);
     // Slow links have small frames in small buffers, so that what waits in the socket does not hold large
     // ones.
     const isSmall = this.#transforms.encoder === undefined && pagesMax < gatheredPagesMax;
@@ -323,7 +377,7 @@ export class PageSender {
       );
       return;
     }
-    const before = sender.sentBytes;
+    const before = this.#beginFrame(sender);
     sender.sendPages(runs, buffer?.subarray(0, pages * PAGE_BYTES), () => this.#recycle(buffer));
     this.#account(sender, before);
   }
@@ -359,7 +413,7 @@ export class PageSender {
     const written = (): void => {
       if (isInBatch) this.#recycle(bytes);
     };
-    const before = sender.sentBytes;
+    const before = this.#beginFrame(sender);
     this.#transforms.encoder?.sent(coded, isBusy(sender));
     const isPlain = runs.every(({ kind }) => kind === RunKind.DATA || kind === RunKind.ZERO);
     if (isPlain && codec === WireCodec.NONE) sender.sendPages(runs, payload, written);
@@ -377,9 +431,18 @@ export class PageSender {
     if (buffer?.byteLength === gatheredPagesMax * PAGE_BYTES) this.#buffers.push(buffer);
   }
 
+  /** A frame is about to be given to a socket: what the system does meanwhile counts. Answers what was sent before. */
+  #beginFrame(sender: ChannelSender): number {
+    this.#frameAtMs = nowMs();
+    return sender.sentBytes;
+  }
+
   #account(sender: ChannelSender, sentBytesBefore: number): void {
     this.#sent = true;
-    this.#waitMs = Math.max(this.#waitMs, this.#limit.spend(sender.sentBytes - sentBytesBefore, nowMs()));
+    const atMs = this.#frameAtMs;
+    const byteCount = sender.sentBytes - sentBytesBefore;
+    this.onSent?.(byteCount, atMs, this.#limit.frameMs);
+    this.#waitMs = Math.max(this.#waitMs, this.#limit.spend(byteCount, atMs));
     if (sender.isFull) this.#full = sender;
   }
 }

@@ -114,6 +114,49 @@ export class PageSet {
     return true;
   }
 
+  /** Adds consecutive pages, word by word. @throws RangeError when they are not all pages of the guest */
+  addRun(firstPage: number, pageCount: number): void {
+    if (!(firstPage >= 0 && pageCount >= 0 && firstPage + pageCount <= this.pageCount)) {
+      throw new RangeError(
+        `${pageCount} pages from page ${firstPage} on are not among ${this.pageCount} pages`,
+      );
+    }
+    this.#changeRun(firstPage, pageCount, (word, mask) => word | mask);
+  }
+
+  /** Takes consecutive pages out, word by word. */
+  deleteRun(firstPage: number, pageCount: number): void {
+    this.#changeRun(firstPage, pageCount, (word, mask) => word & ~mask);
+  }
+
+  #changeRun(firstPage: number, pageCount: number, change: (word: number, mask: number) => number): void {
+    const [words] = this.#levels as [Uint32Array];
+    const end = firstPage + pageCount;
+    for (let page = firstPage; page < end; ) {
+      const index = page >>> 5;
+      const wordEnd = Math.min((index + 1) << 5, end);
+      const mask = (ALL_BITS >>> (WORD_BITS - (wordEnd - page))) << (page & 31);
+      const before = words[index] as number;
+      words[index] = change(before, mask);
+      this.#size += bitCount(words[index]) - bitCount(before);
+      this.#tellAbove(index);
+      page = wordEnd;
+    }
+  }
+
+  /** A word of the lowest level has changed: the levels above say whether it is empty. */
+  #tellAbove(index: number): void {
+    let below = index;
+    for (let level = 1; level < this.#levels.length; level++) {
+      const words = this.#levels[level] as Uint32Array;
+      const isEmpty = (this.#levels[level - 1] as Uint32Array)[below] === 0;
+      const bit = 1 << (below & 31);
+      const place = below >>> 5;
+      words[place] = isEmpty ? (words[place] as number) & ~bit : (words[place] as number) | bit;
+      below = place;
+    }
+  }
+
   /** The least page of the set from this one on, or NO_PAGE. */
   atOrAfter(page: number): number {
     let index = page;

@@ -1,8 +1,9 @@
 /**
  * What a mover thread has done so far, in shared memory: the mover writes as it goes, the main thread reads
- * when it likes, also while the mover is busy, and after it died. Plain doubles: each is whole, and their
- * order does not matter.
+ * when it likes, also while the mover is busy, and after it died.
  */
+
+import { type SharedFields, sharedFields } from './shared-fields.ts';
 
 const FIELDS = [
   /** MigrationPhase. */
@@ -17,6 +18,9 @@ const FIELDS = [
   'transferredBytes',
   'dirtyRatePagesPerS',
   'bandwidthBytesPerS',
+  /** The way to the destination and back, now and at its shortest; not a number while it is not known. */
+  'roundTripMs',
+  'leastRoundTripMs',
   /** What a page with content costs on the wire; 0 while it is not known. */
   'pageBytes',
   'expectedDowntimeMs',
@@ -33,19 +37,9 @@ const FIELDS = [
 ] as const;
 export type BoardField = (typeof FIELDS)[number];
 
-export type ProgressBoard = Record<BoardField, number> & { readonly shared: SharedArrayBuffer };
+export type ProgressBoard = SharedFields<BoardField>;
 
 /** A new board of zeroes, or a view of one that another thread made. */
-export function progressBoard(shared = new SharedArrayBuffer(FIELDS.length * 8)): ProgressBoard {
-  const values = new Float64Array(shared);
-  const board = { shared };
-  for (const [index, field] of FIELDS.entries()) {
-    Object.defineProperty(board, field, {
-      get: () => values[index],
-      set: (value: number) => {
-        values[index] = value;
-      },
-    });
-  }
-  return board as ProgressBoard;
+export function progressBoard(shared?: SharedArrayBuffer): ProgressBoard {
+  return sharedFields(FIELDS, shared);
 }

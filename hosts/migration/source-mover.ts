@@ -102,6 +102,8 @@ export class SourceMover {
       const cause: unknown = signal.aborted ? signal.reason : error;
       reason = cause instanceof Error ? cause.message : String(cause);
       this.#control.tryHandover(HANDOVER.NONE, HANDOVER.KEPT);
+      // It runs on here, as fast as it can: at once, and not when the destination has heard of it.
+      this.#control.throttle.release();
       await this.#sayFailure(reason);
     }
     this.#server.close();
@@ -201,6 +203,7 @@ export class SourceMover {
       failpoints: this.#failpoints,
       board: this.#board,
       standby,
+      say: (text) => this.#post({ type: 'note', text }),
       witness: {
         beginHandover: async () => {
           this.#post({ type: 'begin-handover' });
@@ -217,6 +220,7 @@ export class SourceMover {
     await within(this.#control.waitFaultsOver(), DEADLINES_MS.guestWork, this.#ending.signal);
     await this.#failpoints.reach('setup');
     this.#board.phase = MigrationPhase.MIGRATION_PHASE_ACTIVE;
+    await this.#side.begin();
     await TECHNIQUES[this.#data.options.technique as Technique](this.#side);
     this.#post({ type: 'served' });
     await this.#afterwards(this.#channels[0] as SourceChannel, this.#side).catch(() => {
@@ -273,6 +277,9 @@ export class SourceMover {
       transforms: [...(this.#side?.transformReports() ?? []), this.#sealing.sealed.report()],
       switchRequestedAtMs: 0,
       decisions: [...(this.#side?.decisions ?? [])],
+      throttle: this.#side?.throttleReport,
+      freePages: this.#side?.freePagesReport(),
+      networkEstimates: [...(this.#side?.networkEstimates ?? [])],
     };
   }
 }

@@ -41,6 +41,8 @@ export interface SourceParts extends SourceConnections {
   readonly failpoints: Failpoints;
   readonly board: ProgressBoard;
   readonly witness: Witness;
+  /** Tells people something that they should know now. */
+  readonly say: (note: string) => void;
   /** Resolves when the destination's vCPUs stand ready to run the guest, and its NIC by, or it has had its time. */
   readonly standby: Promise<unknown>;
   /** Ends the migration with its reason. */
@@ -50,6 +52,13 @@ export interface SourceParts extends SourceConnections {
 /** The channels, and the priority channel if there is one. */
 export function allChannels({ channels, priority }: SourceConnections): SourceChannel[] {
   return priority === undefined ? [...channels] : [...channels, priority];
+}
+
+/** Bytes that the destination is to read on the channels for pages. */
+export function streamBytesOf({ channels }: SourceConnections): number {
+  let bytes = 0;
+  for (const { sender } of channels) bytes += sender.streamBytes;
+  return bytes;
 }
 
 /** Bytes given to the sockets of these connections so far. */

@@ -4,14 +4,16 @@
  */
 
 import { nextTick } from 'node:process';
-import {
-  type Decision,
-  OnTimeout,
-  type PostcopySourceReport,
-  type RoundReport,
-  type TransformReport,
+import type {
+  Decision,
+  FreePagesReport,
+  NetworkEstimate,
+  PostcopySourceReport,
+  RoundReport,
+  ThrottleReport,
+  TransformReport,
 } from '../../proto/generated/godwit/v1/migration.ts';
-import { workloadPageCount } from '../../proto/guest-network.ts';
+import { firstQueuePage } from '../../proto/guest-network.ts';
 import { hasLatePages } from '../../proto/migration-options.ts';
 import type { FailpointName } from '../../proto/names.ts';
 import { FAILPOINTS } from '../../proto/names.ts';
@@ -27,34 +29,36 @@ import { BandwidthLimit } from './bandwidth-limit.ts';
 import { WireViolation } from './channel-receiver.ts';
 import { Estimates } from './estimates.ts';
 import { MOVER_LIMITS } from './limits.ts';
+import { LinkEstimator } from './link-estimator.ts';
 import { PageSender } from './page-sender.ts';
 import { PageServer } from './page-server.ts';
 import { PageSet } from './page-set.ts';
 import { DecisionLog } from './precopy/decision-log.ts';
 import type { Governor } from './precopy/governor.ts';
 import { governorsOf } from './precopy/governors.ts';
+import { PageSelection } from './precopy/page-selection.ts';
 import type { PrecopyView } from './precopy/precopy-view.ts';
+import { RoundsEnd } from './precopy/rounds-end.ts';
+import { Reins } from './precopy/throttles/reins.ts';
 import { pauseFor } from './silence.ts';
-import { type SourceParts, sentBytesOf } from './source-parts.ts';
+import { type SourceParts, sentBytesOf, streamBytesOf } from './source-parts.ts';
 import { SwitchRequest } from './switch-request.ts';
 import { Switchover } from './switchover.ts';
 
 const MS_PER_S = 1000;
 
-/** Why a technique that iterates came to its last round. */
-type Convergence =
-  | 'converged'
-  | 'max-rounds'
-  | 'total-time-limit'
-  | 'switch-after-rounds'
-  | 'switch-after-share'
-  | 'switch-after'
-  | 'switch-by-hand';
-
 /** What is known of a round when its pages have been sent. */
 type SentRound = Pick<
   RoundReport,
-  'round' | 'final' | 'startMs' | 'pages' | 'zeroPages' | 'sentBytes' | 'resentPages'
+  | 'round'
+  | 'final'
+  | 'startMs'
+  | 'pages'
+  | 'zeroPages'
+  | 'sentBytes'
+  | 'resentPages'
+  | 'skippedPages'
+  | 'freePages'
 >;
 
 export class SourceSide {
@@ -66,16 +70,20 @@ export class SourceSide {
   /** What pages pass in batches, if anything. */
   readonly #encoder: PageEncoder | undefined;
   readonly #pageSender: PageSender;
-  readonly #estimates = new Estimates();
+  readonly #link: LinkEstimator;
+  readonly #estimates: Estimates;
   readonly #log = new DecisionLog();
   /** What steers the rounds. */
   readonly #governors: readonly Governor[];
+  /** What slows the guest, if a rule does. */
+  readonly #reins: Reins | undefined;
   #nextTickMs = 0;
-  readonly #switchRequest: SwitchRequest;
+  readonly #roundsEnd: RoundsEnd;
   readonly #pages: Uint32Array;
+  /** Which of them are sent now. */
+  readonly #selection: PageSelection;
   /** Of this round: not in place at the destination. */
   readonly #wanted: number[] = [];
-  #convergence: Convergence | '' = '';
   /** When the pages of the pause had left. */
   #finalPagesSent: Promise<number> = Promise.resolve(0);
   /** The pages that are to follow when the guest runs at the destination, and who sends them. */
@@ -86,12 +94,12 @@ export class SourceSide {
 
   constructor(parts: SourceParts) {
     this.#parts = parts;
-    const { shared, options, switchRequest } = parts.data;
+    const { shared, options } = parts.data;
     const pageCount = pageCountOf(shared.spec);
-    this.#switchRequest = new SwitchRequest(switchRequest);
     this.#control = new ControlBlock(shared.control, shared.spec.vcpuCount);
     this.#pageTable = new PageTable(shared.pageTable, pageCount);
     this.#pages = new Uint32Array(pageCount);
+    this.#selection = new PageSelection(parts);
     const limit = new BandwidthLimit(options.maxBandwidthBytesPerS);
     const senders = parts.channels.map(({ sender }) => sender);
     const transforms = transformsOf(options);
@@ -102,18 +110,24 @@ export class SourceSide {
       : undefined;
     const pageTransforms = { zero: transforms.zero, encoder: this.#encoder };
     this.#pageSender = new PageSender(shared.memory, senders, limit, parts.signal, pageTransforms);
-    this.#governors = governorsOf({ parts, pageSender: this.#pageSender, log: this.#log });
+    this.#link = new LinkEstimator(() => streamBytesOf(parts));
+    this.#estimates = new Estimates(this.#link);
+    this.#pageSender.onSent = (...frame) => this.#link.sent(...frame);
+    this.#roundsEnd = new RoundsEnd({
+      ...{ options, acceptedAtMs: parts.data.acceptedAtMs, memoryBytes: Number(shared.spec.memoryBytes) },
+      ...{ switchRequest: new SwitchRequest(parts.data.switchRequest), log: this.#log, say: parts.say },
+    });
+    this.#reins = Reins.of(shared, this.#control, options);
+    const steered = { pageSender: this.#pageSender, link: this.#link, log: this.#log, reins: this.#reins };
+    this.#governors = governorsOf({ parts, ...steered });
     if (comparesGuests(transforms)) this.#answerWanted();
-    parts.channels[0]?.answer('ARRIVED', ({ bytes }) => this.#encoder?.placed(bytes));
+    this.#answerArrived();
     this.switching = new Switchover(parts, this.#control);
   }
 
-  /**
-   * converged, max-rounds or total-time-limit; empty while it is open, and for techniques that do not
-   * iterate.
-   */
+  /** Why the rounds ended; empty while they go on, and for techniques that do not iterate. */
   get convergence(): string {
-    return this.#convergence;
+    return this.#roundsEnd.reason;
   }
 
   get counts(): PageSender['counts'] {
@@ -125,14 +139,35 @@ export class SourceSide {
     return this.#pageSender.reports();
   }
 
+  /** What became of the guest's free pages, if they are not sent as others. */
+  freePagesReport(): FreePagesReport | undefined {
+    return this.#selection.freePagesReport();
+  }
+
+  /** Before the technique begins. */
+  async begin(): Promise<void> {
+    await this.#selection.begin();
+  }
+
   /** What rules did so far. */
   get decisions(): readonly Decision[] {
     return this.#log.decisions;
   }
 
+  /** How the guest was slowed, if a rule was to. */
+  get throttleReport(): ThrottleReport | undefined {
+    return this.#reins?.report();
+  }
+
+  /** What the link gave while the migration ran. */
+  get networkEstimates(): readonly NetworkEstimate[] {
+    return this.#link.estimates;
+  }
+
   /** Ends the threads that it started, and lets go of the guest's reins. */
   async close(): Promise<void> {
     this.#endGovernors();
+    this.#selection.end();
     await this.#encoder?.close();
   }
 
@@ -141,8 +176,8 @@ export class SourceSide {
    * destination stands by: only then is it known what a pause would have to send.
    */
   async sendAll(): Promise<void> {
-    this.#collect();
-    for (let page = 0; page < this.#pages.length; page++) this.#pages[page] = page;
+    const writtenCount = this.#collect();
+    this.#selection.firstRoundBegins(this.#pages, writtenCount, this.switching.isPaused);
     await this.#round(this.#pages.length);
     const { silence, standby } = this.#parts;
     await silence.during('STANDBY', standby);
@@ -151,11 +186,13 @@ export class SourceSide {
   /** Sends the pages that were written since they were last sent. */
   async sendDirty(): Promise<void> {
     const pageCount = this.#collect();
+    this.#selection.roundBegins(this.#pages, pageCount, this.switching.isPaused);
     await this.#round(pageCount);
   }
 
   /** Takes the dirty marks off the pages that have one: they are the first of `#pages`. Answers how many they are. */
   #collect(): number {
+    this.#selection.beforeCollection();
     const pageCount = collectDirtyPages(this.#pageTable, this.#control, this.#pages);
     this.#encoderBegins(pageCount);
     return pageCount;
@@ -166,6 +203,18 @@ export class SourceSide {
     const { maxBandwidthBytesPerS, limitFinalRound } = this.#parts.data.options;
     const limitBytesPerS = this.switching.isPaused && !limitFinalRound ? 0 : maxBandwidthBytesPerS;
     this.#encoder?.roundBegins(this.#pages.subarray(0, pageCount), limitBytesPerS);
+  }
+
+  /** The destination says at any time what has arrived. */
+  #answerArrived(): void {
+    const [main] = this.#parts.channels;
+    main?.answer('ARRIVED', ({ bytes, ...arrived }) => {
+      if (!this.#link.arrived(arrived, nowMs())) {
+        main.lose(new WireViolation(`ARRIVED tells of ${arrived.receivedBytes} bytes, which cannot be`));
+        return;
+      }
+      this.#encoder?.placed(bytes);
+    });
   }
 
   /** Pages that went as a digest and that the destination has not got: they are sent again. */
@@ -190,13 +239,14 @@ export class SourceSide {
    */
   async sendNothing(): Promise<void> {
     const missing = PageSet.all(this.#pages.length);
-    const firstPage = workloadPageCount(this.#parts.data.shared.spec);
+    const firstPage = firstQueuePage(this.#parts.data.shared.spec);
     let pageCount = 0;
     for (let page = firstPage; page < this.#pages.length; page++) {
       this.#pages[pageCount++] = page;
       missing.delete(page);
     }
     this.#encoderBegins(pageCount);
+    this.#selection.leaveOutOf(missing);
     this.#missing = missing;
     await this.#round(pageCount);
   }
@@ -208,15 +258,17 @@ export class SourceSide {
    */
   async sendDirtyBitmap(): Promise<void> {
     const dirtyPages = this.#collect();
+    this.#selection.roundBegins(this.#pages, dirtyPages, true);
     const missing = new PageSet(this.#pages.length);
     const { options, shared } = this.#parts.data;
-    const firstQueuePage = workloadPageCount(shared.spec);
+    const queuePage = firstQueuePage(shared.spec);
     const hotPagesMax = Math.floor(options.hotSet * this.#pages.length);
     let pageCount = 0;
     for (let index = 0; index < dirtyPages; index++) {
       const page = this.#pages[index] as number;
       const isHot = pageCount < hotPagesMax && this.#pageTable.isAccessed(page);
-      if (isHot || page >= firstQueuePage) this.#pages[pageCount++] = page;
+      if (this.#selection.leaves(page)) this.#selection.left(page);
+      else if (isHot || page >= queuePage) this.#pages[pageCount++] = page;
       else missing.add(page);
     }
     this.#missing = missing;
@@ -231,75 +283,19 @@ export class SourceSide {
   }
 
   /**
-   * Whether a hybrid is to switch now: by its options, or as pre-copy would, and when it does not converge
-   * either.
-   */
-  mustSwitch(): boolean {
-    const { options } = this.#parts.data;
-    const due = this.#switchDue();
-    if (due !== undefined) this.#end(due);
-    else if (options.switchAfterRounds > 0 && this.rounds.length >= options.switchAfterRounds) {
-      this.#end('switch-after-rounds');
-    } else if (this.#fits()) this.#end('converged');
-    else if (this.#timeIsUp()) this.#end('total-time-limit');
-    else if (this.rounds.length >= options.maxRounds) this.#end('max-rounds');
-    return this.#convergence !== '';
-  }
-
-  /** Whether somebody has asked for the switch, and the rounds have ended for that. */
-  get isSwitchedByHand(): boolean {
-    return this.#convergence === 'switch-by-hand';
-  }
-
-  /** The rounds are over: from here on nobody can ask for a switch any more. Who has asked before, gets it. */
-  #end(why: Convergence): void {
-    this.#convergence = this.#switchRequest.close() ? why : 'switch-by-hand';
-  }
-
-  /** What ends a round early, for the switch to post-copy. */
-  #switchDue(): Convergence | undefined {
-    if (this.#switchRequest.isRequested) return 'switch-by-hand';
-    const { acceptedAtMs, options } = this.#parts.data;
-    if (options.technique !== 'hybrid') return undefined;
-    const { switchAfterShare, switchAfterMs } = options;
-    const sentPages = this.counts.dataPages + this.counts.zeroPages;
-    if (switchAfterShare > 0 && sentPages >= switchAfterShare * this.#pages.length)
-      return 'switch-after-share';
-    if (switchAfterMs > 0 && nowMs() - acceptedAtMs >= switchAfterMs) return 'switch-after';
-    return undefined;
-  }
-
-  /**
-   * Whether to switch over now: what is dirty is expected to fit the downtime limit, or to be sent whatever
-   * it costs, or to follow, if somebody wants it so.
+   * Whether the round before this was the last: the rule says so, somebody wants it so, or the limits are reached.
    *
    * @throws when the guest does not converge within the limits and the options say to give up then
    */
-  converged(): boolean {
-    const { options } = this.#parts.data;
-    const due = this.#switchDue();
-    const isInTime = due !== undefined || this.#fits();
-    if (isInTime) this.#end(due ?? 'converged');
-    else if (this.#timeIsUp()) this.#end('total-time-limit');
-    else if (this.rounds.length >= options.maxRounds) this.#end('max-rounds');
-    else return false;
-    if (isInTime || this.isSwitchedByHand) return true;
-    if (options.onTimeout === OnTimeout.ON_TIMEOUT_STOP_AND_COPY) return true;
-    const dirtyPages = this.#pageTable.countDirty();
-    const expectedMs = this.#estimates.expectedDowntimeMs(dirtyPages);
-    throw new Error(
-      `the guest does not converge (${this.#convergence}): in round ${this.rounds.length} ` +
-        `${dirtyPages} pages are still to be sent, an expected downtime of ${expectedMs.toFixed(1)} ms; allowed is ` +
-        `${options.downtimeLimitMs} ms. Raise the downtime limit or the bandwidth, or let it stop and copy`,
-    );
+  roundsAreOver(): boolean {
+    const view = this.#view();
+    this.#parts.board.expectedDowntimeMs = this.#estimates.expectedDowntimeMs(view.dirtyPages) ?? 0;
+    return this.#roundsEnd.decide(view);
   }
 
-  /** Whether what is dirty is expected to fit the downtime limit. */
-  #fits(): boolean {
-    const { minDirtyPages, downtimeLimitMs } = this.#parts.data.options;
-    const dirtyPages = this.#pageTable.countDirty();
-    this.#parts.board.expectedDowntimeMs = this.#estimates.expectedDowntimeMs(dirtyPages);
-    return dirtyPages <= minDirtyPages || this.#estimates.fits(dirtyPages, downtimeLimitMs);
+  /** Whether the rounds have ended for a switch to post-copy, which was not asked for from the beginning. */
+  get goesOnAsPostCopy(): boolean {
+    return this.#roundsEnd.goesOnAsPostCopy;
   }
 
   /**
@@ -311,13 +307,14 @@ export class SourceSide {
    */
   async switchover(finalPages: () => Promise<void>): Promise<void> {
     const { options } = this.#parts.data;
-    const hasLate = hasLatePages(options) || this.isSwitchedByHand;
+    const hasLate = hasLatePages(options) || this.goesOnAsPostCopy;
     const isWatched = hasLate && (options.accessedFirst || options.hotSet > 0);
     if (isWatched) await this.#watchAccesses();
-    this.#endGovernors();
     // Before the pause, which it would lengthen.
     const accessed = accessedPages(this.#pageTable, isWatched && options.accessedFirst);
     await this.switching.pause();
+    // Not before: a guest that ran free until then would dirty what the rounds have gained.
+    this.#endGovernors();
     this.#pageSender.phase = MovePhase.PAUSED;
     const { maxBandwidthBytesPerS, limitFinalRound } = options;
     if (maxBandwidthBytesPerS > 0 && !limitFinalRound) this.#pageSender.limit = new BandwidthLimit(0);
@@ -353,11 +350,15 @@ export class SourceSide {
     const answers = channels.map((channel) => channel.expect('ROUND_DONE'));
     const sentCount = await this.#sendPages(round, final, pageCount);
     for (const { sender } of channels) sender.send('ROUND_END', { round });
+    this.#selection.note(round, this.#log);
+    const { skipped, free } = this.#selection.counts;
     const sent: SentRound = {
       round,
       final,
       startMs,
-      pages: BigInt(sentCount),
+      pages: BigInt(this.counts.dataPages + this.counts.zeroPages - before.dataPages - before.zeroPages),
+      skippedPages: BigInt(skipped),
+      freePages: BigInt(free),
       zeroPages: BigInt(this.counts.zeroPages - before.zeroPages),
       sentBytes: BigInt(this.sentBytes - startBytes),
       resentPages: BigInt(this.counts.resentPages - before.resentPages),
@@ -378,10 +379,11 @@ export class SourceSide {
     this.#encoder?.roundEnded();
     const endMs = nowMs();
     const dirtiedPages = this.#pageTable.countDirty();
+    this.#selection.roundEnded();
     for (let index = sentCount; index < pageCount; index++) {
       this.#pageTable.markDirty(this.#pages[index] as number);
     }
-    const isUnfinished = sentCount < pageCount || this.#wanted.length > 0;
+    const isUnfinished = sentCount < pageCount || this.#wanted.length > 0 || skipped > 0;
     for (const page of this.#wanted.splice(0)) this.#pageTable.markDirty(page);
     const dirtyPagesAfter = isUnfinished ? this.#pageTable.countDirty() : dirtiedPages;
     this.#noteRound(sent, endMs, dirtiedPages, dirtyPagesAfter);
@@ -404,7 +406,7 @@ export class SourceSide {
     const dataPages = Number(sent.pages - sent.zeroPages) - referenced;
     this.#estimates.addRound(Number(sent.sentBytes), durationMs, dirtiedPages, dataPages);
     const { bandwidthBytesPerS, dirtyRatePagesPerS, pageBytes } = this.#estimates;
-    const expectedDowntimeMs = this.#estimates.expectedDowntimeMs(dirtyPagesAfter);
+    const expectedDowntimeMs = this.#estimates.expectedDowntimeMs(dirtyPagesAfter) ?? 0;
     Object.assign(this.#parts.board, {
       bandwidthBytesPerS,
       dirtyRatePagesPerS,
@@ -429,23 +431,36 @@ export class SourceSide {
    */
   async #sendPages(round: number, final: boolean, pageCount: number): Promise<number> {
     const { failpoints, board, signal } = this.#parts;
-    const startPages = this.counts.dataPages + this.counts.zeroPages;
+    const startPages = this.#turnsTaken;
     const keepOn = (): boolean => {
       signal.throwIfAborted();
-      board.roundPagesSent = this.counts.dataPages + this.counts.zeroPages - startPages;
+      board.roundPagesSent = this.#turnsTaken - startPages;
+      this.#selection.learn();
       this.#report();
-      if (!final) this.#tick();
-      return final || !(this.#timeIsUp() || this.#switchDue() !== undefined);
+      if (final) return true;
+      this.#tick();
+      return !this.#roundsEnd.endsRound({
+        ...{ nowMs: nowMs(), round, pageCount: this.#pages.length },
+        sentPages: this.counts.dataPages + this.counts.zeroPages,
+        pendingPages: () => this.#pendingPages(this.#pageTable.countDirty()),
+      });
     };
     const points = failpointsOf(round, final).filter((point) => failpoints.has(point));
     const middle = points.length > 0 ? Math.floor(pageCount / 2) : pageCount;
-    let sentCount = await this.#pageSender.send(this.#pages, 0, middle, keepOn);
+    const { filter } = this.#selection;
+    let sentCount = await this.#pageSender.send(this.#pages, 0, middle, keepOn, filter);
     for (const point of points) await failpoints.reach(point);
     if (sentCount === middle) {
-      sentCount = await this.#pageSender.send(this.#pages, middle, pageCount, keepOn);
+      sentCount = await this.#pageSender.send(this.#pages, middle, pageCount, keepOn, filter);
     }
     keepOn();
     return sentCount;
+  }
+
+  /** Pages whose turn has come: sent so far, and left in this round. */
+  get #turnsTaken(): number {
+    const { skipped, free } = this.#selection.counts;
+    return this.counts.dataPages + this.counts.zeroPages + skipped + free;
   }
 
   #tick(): void {
@@ -475,20 +490,24 @@ export class SourceSide {
       sentPages: this.counts.dataPages + this.counts.zeroPages,
       sentBytes: this.sentBytes,
       dirtyPages,
-      pendingPages: dirtyPages + (roundPages - roundPagesSent),
+      pendingPages: this.#pendingPages(dirtyPages),
       bandwidthBytesPerS: this.#estimates.bandwidthBytesPerS,
       dirtyRatePagesPerS: this.#estimates.dirtyRatePagesPerS,
       pageBytes: this.#estimates.pageBytes,
     };
   }
 
-  #report(): void {
-    this.#parts.board.transferredBytes = this.sentBytes;
+  #pendingPages(dirtyPages: number): number {
+    const { roundPages, roundPagesSent } = this.#parts.board;
+    return dirtyPages + (roundPages - roundPagesSent);
   }
 
-  #timeIsUp(): boolean {
-    const { acceptedAtMs, options } = this.#parts.data;
-    return nowMs() - acceptedAtMs >= options.totalTimeLimitMs;
+  #report(): void {
+    const { board } = this.#parts;
+    board.transferredBytes = this.sentBytes;
+    board.bandwidthBytesPerS = this.#estimates.bandwidthBytesPerS;
+    board.roundTripMs = this.#link.roundTripMs ?? Number.NaN;
+    board.leastRoundTripMs = this.#link.leastRoundTripMs ?? Number.NaN;
   }
 
   /** Bytes given to all sockets so far. */

@@ -11,9 +11,11 @@ import { MigrationPhase } from '../../proto/generated/godwit/v1/migration.ts';
 import { nowMs } from '../clock.ts';
 import type { ControlBlock } from '../guest/control-block.ts';
 import { HANDOVER } from '../guest/control-layout.ts';
+import { FREE_LIST_STATE_BYTES } from '../guest/free-list-layout.ts';
 import { currentLedger, digestOf, emptyLedger } from '../guest/ledger.ts';
 import { readVcpuState, VCPU_STATE_BYTES } from '../guest/shared-guest.ts';
 import type { ChannelSender } from './channel-sender.ts';
+import { saveFreeList } from './free-list-transfer.ts';
 import type { PageSet } from './page-set.ts';
 import { within } from './silence.ts';
 import type { SourceChannel } from './source-channel.ts';
@@ -49,8 +51,8 @@ export class Switchover {
   readonly #parts: SourceParts;
   readonly #control: ControlBlock;
   /**
-   * The devices' state, and behind it room for the vCPUs'. Devices are emulated by the size of their state
-   * alone.
+   * The devices' state, and behind it the kernel's free list and room for the vCPUs'. Devices are emulated by the
+   * size of their state alone.
    */
   readonly #deviceState: Buffer;
 
@@ -59,7 +61,7 @@ export class Switchover {
     this.#control = control;
     const { deviceStateBytes, vcpuCount } = parts.data.shared.spec;
     const deviceBytes = Number(deviceStateBytes);
-    this.#deviceState = Buffer.alloc(deviceBytes + vcpuCount * VCPU_STATE_BYTES);
+    this.#deviceState = Buffer.alloc(deviceBytes + FREE_LIST_STATE_BYTES + vcpuCount * VCPU_STATE_BYTES);
     randomFillSync(this.#deviceState, 0, deviceBytes);
     this.ledger = emptyLedger(parts.data.shared);
     // A rehearsal: in the pause this code is compiled, and the memory that it reads and writes is there.
@@ -123,7 +125,7 @@ export class Switchover {
     const { shared } = this.#parts.data;
     currentLedger(shared, this.ledger);
     const vcpuStateBytes: number[] = [];
-    let end = Number(shared.spec.deviceStateBytes);
+    let end = saveFreeList(shared, this.#deviceState, Number(shared.spec.deviceStateBytes));
     for (let vcpu = 0; vcpu < shared.spec.vcpuCount; vcpu++) {
       const state = readVcpuState(shared, vcpu);
       this.#deviceState.set(state, end);

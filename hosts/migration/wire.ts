@@ -118,7 +118,9 @@ export const FRAMES = {
     10,
     'source',
     { ledgerDigest: text, vcpuStateBytes: wholes(WIRE_LIMITS.vcpuCountMax, WIRE_LIMITS.vcpuStateBytesMax) },
-    WIRE_LIMITS.vcpuCountMax * WIRE_LIMITS.vcpuStateBytesMax + WIRE_LIMITS.deviceStateBytesMax,
+    WIRE_LIMITS.vcpuCountMax * WIRE_LIMITS.vcpuStateBytesMax +
+      WIRE_LIMITS.deviceStateBytesMax +
+      WIRE_LIMITS.freeListBytes,
   ),
   READY: rule(11, 'destination', { installedAtMs: timeMs }),
   COMMIT: rule(12, 'source', {}),
@@ -144,7 +146,12 @@ export const FRAMES = {
     pages: wholes(WIRE_LIMITS.wantedPagesMax, WIRE_LIMITS.pageCountMax - 1),
   }),
   OFFER: rule(26, 'destination', { hashes: bytes(WIRE_LIMITS.offeredHashesMax * 8) }),
-  ARRIVED: rule(27, 'destination', { bytes: whole(WIRE_LIMITS.arrivedBytesMax) }),
+  ARRIVED: rule(27, 'destination', {
+    bytes: whole(WIRE_LIMITS.arrivedBytesMax),
+    receivedBytes: whole(Number.MAX_SAFE_INTEGER),
+    receivedAtMs: timeMs,
+    saidAtMs: timeMs,
+  }),
   CODED: rule(24, 'source', undefined, WIRE_LIMITS.codedBytesMax),
 } as const;
 

@@ -43,10 +43,10 @@ export class Direction {
     this.#shape = shape;
     this.#peerShapes = peerShapes;
     for (const peer of peerShapes.keys()) this.#peerStage(peer);
-    this.#nic.setRate(shape.rateBytesPerS, shape.burstBytes, nowMs);
+    this.#nic.setRate(shape.rateBytesPerS, shape.burstBytes, nowMs, shape.fifo);
     for (const [peer, stage] of this.#peers) {
-      const { rateBytesPerS, burstBytes } = peerShapes.get(peer) ?? UNSHAPED_LINK;
-      stage.setRate(rateBytesPerS, burstBytes, nowMs);
+      const { rateBytesPerS, burstBytes, fifo } = peerShapes.get(peer) ?? UNSHAPED_LINK;
+      stage.setRate(rateBytesPerS, burstBytes, nowMs, fifo);
     }
     for (const flow of this.flows) flow.setBudget(this.budget(flow.peer));
   }
@@ -84,8 +84,8 @@ export class Direction {
     let stage = this.#peers.get(peer);
     if (stage === undefined) {
       const made: Stage = new RateStage((piece, departureMs) => this.#departed(made, piece, departureMs));
-      const { rateBytesPerS, burstBytes } = this.#peerShapes.get(peer) ?? UNSHAPED_LINK;
-      made.setRate(rateBytesPerS, burstBytes, this.#now());
+      const { rateBytesPerS, burstBytes, fifo } = this.#peerShapes.get(peer) ?? UNSHAPED_LINK;
+      made.setRate(rateBytesPerS, burstBytes, this.#now(), fifo);
       this.#peers.set(peer, made);
       stage = made;
     }

@@ -70,6 +70,12 @@ export const PROBE_ROUND_TRIPS_MAX = 1_000;
 export const PROBE_MS_MAX = 60_000;
 export const PROBE_CONNECTIONS_MAX = 64;
 
+/** How often traffic of a set rate goes on, and how often its sender is told what has arrived. */
+export const TRAFFIC_OFFER_MS = 2;
+export const TRAFFIC_TOLD_MS = 50;
+/** What of it waits in its sender, besides the kernel's buffers; what is more is dropped. */
+export const TRAFFIC_WAITING_BYTES_MAX = 64 * 1024;
+
 /** What of a measurement differs from what was asked by more than this is flagged. */
 export const FLAG_SHARE = 0.03;
 export const FLAG_MS = 1;

@@ -6,11 +6,12 @@
  * - rate: the caller sends as fast as it can; when the other side has measured long enough it answers with
  *   one block of 24 bytes (received bytes u64, measured ms f64, zero u64), and the caller ends. What is on its
  *   way then is read until the end, so that the next measurement finds an empty link.
+ * - traffic: the caller sends what it likes; the other side answers with such blocks until the caller ends.
  */
 
 import { createHash } from 'node:crypto';
 
-export const PROBE_KINDS = { roundTrips: 1, rate: 2 } as const;
+export const PROBE_KINDS = { roundTrips: 1, rate: 2, traffic: 3 } as const;
 export type ProbeKind = (typeof PROBE_KINDS)[keyof typeof PROBE_KINDS];
 
 export interface ProbeHello {
@@ -51,9 +52,10 @@ export function decodeHello(block: Buffer, token: string): Omit<ProbeHello, 'tok
   const version = block.readUInt8(4);
   if (version !== VERSION) return `its version is ${version}; this side's is ${VERSION}`;
   const kind = block.readUInt8(5);
-  if (kind !== PROBE_KINDS.roundTrips && kind !== PROBE_KINDS.rate) return `its kind ${kind} is unknown`;
+  const known = Object.values(PROBE_KINDS).find((each) => each === kind);
+  if (known === undefined) return `its kind ${kind} is unknown`;
   if (!block.subarray(TOKEN_AT).equals(tokenDigest(token))) return 'its token is not this probe’s';
-  return { kind, warmUpMs: block.readDoubleLE(8), measureMs: block.readDoubleLE(16) };
+  return { kind: known, warmUpMs: block.readDoubleLE(8), measureMs: block.readDoubleLE(16) };
 }
 
 export function encodeRateAnswer({ receivedBytes, measuredMs }: RateAnswer): Buffer {

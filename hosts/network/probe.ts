@@ -22,6 +22,7 @@ import {
   RATE_ANSWER_BYTES,
   type RateAnswer,
 } from './probe-protocol.ts';
+import { countTraffic } from './traffic.ts';
 
 export interface ProbeServer {
   readonly port: number;
@@ -79,7 +80,8 @@ function answerProbe(socket: Socket, token: string): void {
       socket.write(early.subarray(HELLO_BYTES));
       socket.on('data', (ping: Buffer) => socket.write(ping));
       socket.on('end', () => socket.end());
-    } else countRate(socket, wanted.warmUpMs, wanted.measureMs);
+    } else if (wanted.kind === PROBE_KINDS.traffic) countTraffic(socket, early.length - HELLO_BYTES);
+    else countRate(socket, wanted.warmUpMs, wanted.measureMs);
   });
 }
 

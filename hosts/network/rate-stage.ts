@@ -9,7 +9,8 @@
  * as much time as the burst takes, and no more.
  *
  * Flows share the link by deficit round robin (Shreedhar and Varghese, SIGCOMM 1995): each has a lane, and
- * the lanes take turns by bytes, so that a flow of small messages does not wait behind another's backlog.
+ * the lanes take turns by bytes, so that a flow of small messages does not wait behind another's backlog. A link
+ * that is first in, first out takes what was ready first, as the queue of a plain switch does.
  */
 
 import { Fifo } from './fifo.ts';
@@ -47,6 +48,7 @@ export class RateStage<P extends Piece> {
   /** The lanes that have pieces. */
   #waiting: Lane<P>[] = [];
   #turn = 0;
+  #isFifo = false;
   /** When the link has sent everything that it has taken; before the present by at most the burst's time. */
   #freeAtMs = Number.NEGATIVE_INFINITY;
   #inService: { readonly lane: Lane<P>; readonly piece: P } | undefined;
@@ -62,9 +64,11 @@ export class RateStage<P extends Piece> {
    *
    * @param rateBytesPerS 0 for unlimited
    * @param burstBytes what an idle link lets through at once
+   * @param isFifo whether flows wait behind each other
    */
-  setRate(rateBytesPerS: number, burstBytes: number, nowMs: number): void {
+  setRate(rateBytesPerS: number, burstBytes: number, nowMs: number, isFifo = false): void {
     this.advance(nowMs);
+    this.#isFifo = isFifo;
     const before = this.#bytesPerMs;
     this.#bytesPerMs = rateBytesPerS / 1000;
     this.#quantumBytes = pieceBytesAt(rateBytesPerS);
@@ -150,6 +154,7 @@ export class RateStage<P extends Piece> {
 
   /** Whose turn it is at a moment at which at least one lane has a piece that is ready. */
   #choose(atMs: number): Lane<P> {
+    if (this.#isFifo) return this.#first();
     for (;;) {
       if (this.#turn >= this.#waiting.length) this.#turn = 0;
       const lane = this.#waiting[this.#turn]!;
@@ -160,5 +165,13 @@ export class RateStage<P extends Piece> {
       }
       this.#turn++;
     }
+  }
+
+  /** The lane whose piece was ready first. */
+  #first(): Lane<P> {
+    const lanes = this.#waiting.filter(({ frozen }) => !frozen);
+    return lanes.reduce((first, lane) =>
+      lane.pieces.peek()!.readyMs < first.pieces.peek()!.readyMs ? lane : first,
+    );
   }
 }

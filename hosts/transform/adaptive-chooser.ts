@@ -9,12 +9,14 @@ import { nowMs } from '../clock.ts';
 import type { Silence } from '../migration/silence.ts';
 import type { CodecChoice, CodecChooser, CodingOutcome } from './codec-chooser.ts';
 import { costOfCodec } from './codec-cost.ts';
-import { CodecPolicy } from './codec-policy.ts';
+import { type CodecCost, CodecPolicy } from './codec-policy.ts';
 
 const NS_PER_MS = 1e6;
 /** Enough for the rate to be that of a batch. */
 const SAMPLE_BYTES_MAX = 8 * PAGE_BYTES;
 const SAMPLE_INTERVAL_MS = 500;
+/** A sample lies in the processor's cache, a batch comes from memory and takes so much longer (docs/performance.md). */
+const OUT_OF_CACHE = 1.5;
 /** The first time a codec runs it is slower than later. */
 const SECOND_SAMPLE_MS = 50;
 
@@ -62,6 +64,11 @@ export class AdaptiveChooser implements CodecChooser {
     return CANDIDATES[this.#policy.codec - 1] ?? NONE;
   }
 
+  /** Whether what is chosen is worth threads that do it. */
+  get isHeavy(): boolean {
+    return this.#policy.isCodingHeavy;
+  }
+
   /** What is chosen for between two changes of the choice. */
   get phase(): number {
     return this.#policy.phase;
@@ -76,6 +83,11 @@ export class AdaptiveChooser implements CodecChooser {
   roundBegins(limitBytesPerS: number): void {
     this.#policy.begin(limitBytesPerS);
     this.#wake();
+  }
+
+  /** From now on no more than this is sent. @param bytesPerS 0 for unlimited */
+  limited(bytesPerS: number): void {
+    this.#policy.limit(bytesPerS);
   }
 
   coded({ choice, decodedBytes, codedBytes, cost }: CodingOutcome): void {
@@ -112,6 +124,14 @@ export class AdaptiveChooser implements CodecChooser {
     if (atMs < this.#sampleDueAtMs) return;
     this.#sampleDueAtMs = atMs + (this.#sampleCount++ === 0 ? SECOND_SAMPLE_MS : SAMPLE_INTERVAL_MS);
     const bytes = batch.subarray(0, SAMPLE_BYTES_MAX);
-    this.#policy.sampled(CANDIDATES.map((choice) => costOfCodec(choice, bytes)));
+    this.#policy.sampled(CANDIDATES.map((choice) => outOfCache(costOfCodec(choice, bytes))));
   }
+}
+
+function outOfCache({ ratio, encodeNsPerByte, decodeNsPerByte }: CodecCost): CodecCost {
+  return {
+    ratio,
+    encodeNsPerByte: encodeNsPerByte * OUT_OF_CACHE,
+    decodeNsPerByte: decodeNsPerByte * OUT_OF_CACHE,
+  };
 }

@@ -47,6 +47,8 @@ export const POLICY_LIMITS = {
   holdMsMin: 1000,
   /** And in units of the time that the trial lost. */
   holdPerLost: 50,
+  /** So much of its time the mover itself may code. */
+  moverShare: 0.5,
   /** From these shares of its time on a byte may wait for decoding, or for a processor. */
   decodingShare: 1 / 3,
   busyShare: 0.8,
@@ -157,6 +159,18 @@ export class CodecPolicy {
     return this.#current;
   }
 
+  /**
+   * Whether coding takes so much of the time of what is sent that a thread of its own is worth its start. Where it does
+   * not the mover codes while the sockets are busy.
+   */
+  get isCodingHeavy(): boolean {
+    const cost = this.#costs?.[this.#current];
+    const { nsPerByte } = this.#trial === undefined ? (this.#experience[this.#current] ?? {}) : {};
+    const carryingNsPerByte = nsPerByte ?? this.#trial?.beforeNsPerByte;
+    if (cost === undefined || carryingNsPerByte === undefined) return false;
+    return cost.encodeNsPerByte > carryingNsPerByte * POLICY_LIMITS.moverShare;
+  }
+
   /** Batches of one phase have the same codec; to be told to `sent`. */
   get phase(): number {
     return this.#phase;
@@ -168,10 +182,15 @@ export class CodecPolicy {
    * @param limitBytesPerS what may be sent at most; 0 for unlimited
    */
   begin(limitBytesPerS: number): void {
-    this.#limitBytesPerNs = limitBytesPerS === 0 ? Number.POSITIVE_INFINITY : limitBytesPerS / NS_PER_S;
+    this.limit(limitBytesPerS);
     this.#flights = [];
     this.#placedBytes = this.#sentBytes;
     this.#enter(this.#current);
+  }
+
+  /** What may be sent at most from now on, bytes per second; 0 for unlimited. */
+  limit(bytesPerS: number): void {
+    this.#limitBytesPerNs = bytesPerS === 0 ? Number.POSITIVE_INFINITY : bytesPerS / NS_PER_S;
   }
 
   /** What all codecs, none left out, did to bytes like those of now. */
@@ -325,11 +344,16 @@ export class CodecPolicy {
       carrying,
       currentNsPerByte - this.#hiddenNsPerByte(current, cost, currentNsPerByte),
     );
-    const expected = Math.max(coding, guess);
+    const expected = Math.max(coding, guess, codec === 0 ? 0 : this.#workingNsPerByte(cost));
     // Where the codec takes much of the time it is likely to take more than it says, and a short migration has no time
     // to find out.
     const isYoung = nowMs - this.#firstWindowMs < POLICY_LIMITS.doubtMs;
     return isYoung && coding * 2 > carrying ? expected * POLICY_LIMITS.doubt : expected;
+  }
+
+  /** Where both hosts share the processor it has all of the work to do: less time than that no choice takes. */
+  #workingNsPerByte({ ratio, encodeNsPerByte, decodeNsPerByte }: CodecCost): number {
+    return (MOVING_NS_PER_BYTE * ratio + encodeNsPerByte + decodeNsPerByte) / this.#coreCount;
   }
 
   /**

@@ -71,6 +71,11 @@ export class PageEncoder {
     for (const stage of this.#stages) stage.roundBegins(pages);
   }
 
+  /** From now on no more than this is sent. @param bytesPerS 0 for unlimited */
+  limited(bytesPerS: number): void {
+    this.#adaptive?.limited(bytesPerS);
+  }
+
   /** The destination could not make a page of what was sent in this round. Answers whether that can be so. */
   refused(page: number): boolean {
     const answers = this.#stages.map((stage) => stage.refused(page));
@@ -101,7 +106,7 @@ export class PageEncoder {
     const finish = (coded: Coded): CodedPages => this.#finish(raw, choice, coded, batch.size);
     const here = (): CodedPages => finish(codeWith(choice, bytes));
     if (choice.codec === 'none') return here();
-    this.#startThreads();
+    if (this.#adaptive?.isHeavy !== false) this.#startThreads();
     const there = this.#workers?.code(bytes, choice);
     return there === undefined ? here() : there.then(finish, here);
   }

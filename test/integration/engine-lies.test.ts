@@ -106,6 +106,10 @@ describe('the source', () => {
       },
     ],
     ['READY before the devices’ state', (peer) => peer.say('READY', { installedAtMs: 1 })],
+    [
+      'ARRIVED of more than was sent',
+      (peer) => peer.say('ARRIVED', { bytes: 0, receivedBytes: 1e12, receivedAtMs: 1, saidAtMs: 1 }),
+    ],
     ['RESUMED before COMMIT', (peer) => peer.say('RESUMED', { resumedAtMs: 1 })],
     ['LEDGER_DONE before the ledger', (peer) => peer.say('LEDGER_DONE', {})],
     ['HELLO on a channel that has one', (peer) => peer.sayHello()],

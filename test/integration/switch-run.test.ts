@@ -63,6 +63,32 @@ test('a pre-copy that never converges is switched by hand, and its record says s
   expect(late).toMatch(/^exit 1: .*no migration of that name and no moving guest "moving"/s);
 });
 
+test('a pre-copy whose time is up goes on as post-copy by itself, and its record says so', async () => {
+  await testbed.createGuest(guestSpec(GUEST), 'host-1');
+  // Its first round would take longer than any test.
+  const slow = [
+    '--max-bandwidth',
+    '50KiB/s',
+    '--total-time-limit',
+    '1h',
+    '--completion-timeout-per-gib',
+    '1s',
+  ];
+  const moved = startGodwit([
+    ...['migrate', GUEST, ...slow, '--on-timeout', 'post-copy', '--audit', '--json'],
+    ...['--coordinator', testbed.address],
+  ]);
+  expect((await moved.end()).code, moved.describe()).toBe(0);
+  const { owner, ...told } = JSON.parse(moved.stdout) as { owner: string };
+  const record = trialRecordSchema.parse(told);
+  expect(owner).toBe('host-2');
+  expect(record).toMatchObject({ status: 'completed', convergence: 'completion-timeout' });
+  expect(record.switched_by_hand_at_ms).toBeNull();
+  expect(record.decisions).toMatchObject([{ rule: 'on-timeout' }]);
+  expect(record.postcopy!.placed_pages).toBe(record.postcopy!.missing_pages);
+  expect(record.audit!.fault_count).toBe(0);
+});
+
 /** The guest runs at host-2, most of its pages are at host-1, and what is between them can be reset. */
 async function spread(changes: object): Promise<RunningMigration> {
   const call = { what: 'shaping', deadlineMs: DEADLINES_MS.guestWork };

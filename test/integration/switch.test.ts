@@ -9,6 +9,7 @@ import type { RpcError } from '../../proto/errors.ts';
 import {
   type MigrationOptions,
   MigrationPhase,
+  OnTimeout,
   PostcopyPush,
   PostcopyRecovery,
 } from '../../proto/generated/godwit/v1/migration.ts';
@@ -99,6 +100,12 @@ test.each<[string, FailpointName, Partial<MigrationOptions>, RegExp]>([
   ['pre-copy', 'final-pages', { maxRounds: 1 }, /its guest is being paused already/],
   ['pre-copy', 'after-commit', { maxRounds: 1 }, /it is past its commit point/],
   ['hybrid', 'before-commit', {}, /it has switched by itself already/],
+  [
+    'pre-copy',
+    'postcopy-active',
+    { maxRounds: 1, onTimeout: OnTimeout.ON_TIMEOUT_POST_COPY },
+    /it has switched by itself already/,
+  ],
 ])('a %s at %s cannot be switched, and says why', async (technique, point, changes, why) => {
   const moving = await heldAt(technique, point, changes);
   expect(() => moving.outgoing.switchToPostCopy()).toThrow(why);

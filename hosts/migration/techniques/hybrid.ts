@@ -8,7 +8,7 @@ import type { SourceSide } from '../source-side.ts';
 
 export async function hybrid(source: SourceSide): Promise<void> {
   await source.sendAll();
-  while (!source.mustSwitch()) await source.sendDirty();
+  while (!source.roundsAreOver()) await source.sendDirty();
   await goOnAsPostCopy(source);
 }
 

@@ -152,6 +152,16 @@ describe('the progress display', () => {
   });
 });
 
+test.each([true, false])('what a migration has to say stays on the screen (terminal: %s)', (isTerminal) => {
+  const { stream, written } = screen(isTerminal, 20);
+  const display = new ProgressDisplay(stream);
+  const note = 'xen pauses the guest for about 900 ms, longer than its downtime limit of 300 ms';
+  display.migration('pre-copy', progress());
+  display.migration('pre-copy', progress({ note }));
+  display.migration('pre-copy', progress({ note }));
+  expect(written().split(`pre-copy: ${note}\n`)).toHaveLength(2);
+});
+
 describe('the summary', () => {
   test('shows the median over the completed trials of each technique', () => {
     const text = summaryText([
@@ -193,6 +203,21 @@ describe('the summary', () => {
     );
   });
 
+  test('shows what it cost guests that they were slowed, only when a rule was to slow them', () => {
+    expect(summaryText([trial({})])).not.toContain('THROTTLE');
+    const throttle = {
+      ...{ rule: 'sdps', max_percent: 60, throttled_ms: 1500, vcpu_throttled_ms: [1500] },
+      ...{ throttled_operations: 90_000, lost_operations: 90_100, lost_percent: 35 },
+    };
+    const converged = trial({ variant: 'throttle=sdps', convergence: 'converged', throttle });
+    const failed = trial({ variant: 'throttle=sdps', convergence: 'max-rounds', throttle });
+    const lines = summaryText([converged, failed]).split('\n');
+    expect(lines.at(-2)).toMatch(
+      /^THROTTLE +TECHNIQUE +CONVERGED +AT MOST +THROTTLED +LOST OPERATIONS +LOST$/,
+    );
+    expect(lines.at(-1)).toMatch(/^sdps +pre-copy throttle=sdps +1 of 2 +60\.0 % +1\.50 s +90,100 +35\.0 %$/);
+  });
+
   test('shows what transforms saved and cost, only when there was more than a search for zeroes', () => {
     const zero = {
       ...{
@@ -219,6 +244,22 @@ describe('the summary', () => {
     expect(text).toMatch(/TRANSFORM +TECHNIQUE +PAGES +BYTES IN +BYTES OUT +RATIO /);
     expect(text).toMatch(/^zero +pre-copy +1,000 +3\.91 MiB +1\.95 MiB +0\.500 +500 +0 +1\.00 ms +-$/m);
     expect(text).toMatch(/^compression: lz4 +pre-copy .* 0\.250 +500 +0 +2\.00 s +1\.00 s$/m);
+  });
+
+  test('says why rounds ended where they did so differently, and what rules did', () => {
+    expect(summaryText([trial({ convergence: 'grew' })])).not.toContain('ENDED BY');
+    const step = { at_ms: 1500, rule: 'nova', what: 'the downtime limit is 40 ms', value: 40 };
+    const decisions = [step, { ...step, at_ms: 3000, what: 'the downtime limit is 76 ms', value: 76 }];
+    const other = { at_ms: 12, rule: 'auto-converge', what: 'throttles to', value: 20 };
+    const text = summaryText([
+      trial({ convergence: 'converged', decisions: [...decisions, other] }),
+      trial({ variant: 'stop-rule=phaul', convergence: 'grew', decisions: [] }),
+      trial({ technique: 'post-copy' }),
+    ]);
+    expect(text).toMatch(/ROUNDS +ENDED BY +DEGRADATION/);
+    expect(text).toMatch(/stop-rule=phaul .* grew +-? /);
+    const nova = 'nova: 2 steps, the last: the downtime limit is 76 ms (after 3.00 s)';
+    expect(text).toContain(`pre-copy, trial 1: ${nova}; auto-converge: throttles to 20 (after 12.0 ms)`);
   });
 
   test('tells of failed trials and leaves them out of the figures', () => {

@@ -3,9 +3,11 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
+import { nowMs } from '../../../hosts/clock.ts';
 import { HANDOVER, HOLD } from '../../../hosts/guest/control-layout.ts';
 import type { Guest } from '../../../hosts/guest/guest.ts';
 import { NicControl } from '../../../hosts/guest/nic-control.ts';
+import { clearDirtyPages, PageTable } from '../../../hosts/guest/page-table.ts';
 import { QUEUE, Virtqueue } from '../../../hosts/guest/virtqueue.ts';
 import { GuestNics } from '../../../hosts/guest-nics.ts';
 import { HostNetwork } from '../../../hosts/host-network.ts';
@@ -140,6 +142,37 @@ describe('while the uplink can send nothing', () => {
     await until(() => uplink.sent.length === count);
     expect(uplink.sent.map(({ flow }) => flow)).toEqual(Array.from({ length: count }, (_, index) => index));
   });
+});
+
+test('requests wait for a guest that is slowed, and are answered when it is let go', async () => {
+  const { guest, uplink } = await connected();
+  const { throttle } = guest.control;
+  const pageTable = new PageTable(guest.shared.pageTable, 512);
+  let startMs: number;
+  let asked = 0;
+  const ask = (): void => uplink.request(SET, asked, asked++);
+  do {
+    throttle.release();
+    await until(() => uplink.sent.length === asked);
+    await guest.pause();
+    clearDirtyPages(pageTable, guest.control);
+    throttle.setQuota({ pages: 1000, periodMs: 1000 });
+    startMs = nowMs();
+    await guest.resume();
+    const goal = asked + 50;
+    while (asked < goal) ask();
+    await until(() => uplink.sent.length === goal);
+    expect(pageTable.countDirty()).toBeGreaterThan(5);
+    // What these have dirtied it pays with a second for each page.
+    throttle.setQuota({ pages: 1, periodMs: 1000 });
+    ask();
+    for (let safepoint = 0; safepoint < 3; safepoint++) guest.control.passEpoch();
+    // Unless the machine was so slow that the first quota's period ended meanwhile.
+  } while (nowMs() - startMs > 900);
+  expect(uplink.sent).toHaveLength(asked - 1);
+  throttle.release();
+  await until(() => uplink.sent.length === asked);
+  expect((await guest.audit()).faults).toEqual([]);
 });
 
 test('guest memory says which message was taken last, also when it has been answered', async () => {

@@ -121,6 +121,16 @@ describe('a link of a certain rate', () => {
     expect(Math.abs(bytesOf(0) - bytesOf(1))).toBeLessThanOrEqual(2 * largeBytes);
   });
 
+  test('that is first in, first out, makes everybody wait behind whoever was there before', () => {
+    const { stage, sent } = stageOf(1000, 0);
+    stage.setRate(1000, 0, 0, true);
+    const [crowd, late] = [new Lane<Numbered>(), new Lane<Numbered>()];
+    for (let id = 0; id < 10; id++) stage.enqueue(crowd, { id, bytes: 100, readyMs: id });
+    stage.enqueue(late, { id: 10, bytes: 1, readyMs: 5.5 });
+    stage.advance(FAR_MS);
+    expect(sent.map(({ id }) => id)).toEqual([0, 1, 2, 3, 4, 5, 10, 6, 7, 8, 9]);
+  });
+
   test('goes on at the new rate when it changes while a piece is being sent', () => {
     const { stage, sent } = stageOf(1000, 0);
     const lane = new Lane<Numbered>();

@@ -214,6 +214,33 @@ describe('the record of a trial', () => {
     });
   });
 
+  it('says what work a guest that was slowed has lost, by its counts and by the time that it stood still', () => {
+    expect(trialRecord(facts).throttle).toBeNull();
+    // From the acceptance on half as fast: 250 operations less in 500 ms.
+    const { atMs, operations } = sourceSeries;
+    const slower = operations.map((count, index) => {
+      const workedMs = Math.min(Math.max(atMs[index]! - ACCEPTED_MS, 0), 500);
+      return count - workedMs / 2;
+    });
+    const throttle = { rule: 'sdps', maxPercent: 60, vcpuThrottledMs: [300, 200], vcpuWriteFaults: [1n, 2n] };
+    const series = { ...sourceSeries, operations: slower };
+    const slowed = { ...report, sourceReport: { ...sourceReport, series, throttle } };
+    const record = trialRecord({ ...facts, report: slowed }).throttle!;
+    expect(record).toMatchObject({
+      rule: 'sdps',
+      max_percent: 60,
+      throttled_ms: 500,
+      vcpu_throttled_ms: [300, 200],
+    });
+    expect(record.lost_operations).toBeCloseTo(250, 6);
+    expect(record.lost_percent).toBeCloseTo(50, 6);
+    expect(record.throttled_operations).toBeCloseTo(250, 6);
+    // One that was cancelled has no pause up to which it could be counted.
+    const cancelled = { ...slowed, sourceReport: { ...slowed.sourceReport, parkedAtMs: 0 } };
+    const unknown = trialRecord({ ...facts, report: cancelled }).throttle;
+    expect(unknown).toMatchObject({ throttled_ms: 500, lost_operations: null, lost_percent: null });
+  });
+
   it('has no end of a post-copy that was not complete', () => {
     const { destinationReport } = switched;
     const postcopy = { ...destinationReport!.postcopy!, completeAtMs: 0 };
@@ -359,4 +386,17 @@ describe('the transforms of a record', () => {
   it('are unknown when the source did not live to tell', () => {
     expect(trialRecord({ ...facts, report: { ...report, sourceReport: undefined } }).transforms).toBeNull();
   });
+});
+
+it('what rules did stands there in their order, by the time since the acceptance', () => {
+  const decisions = [
+    { atMs: 10_100, rule: 'kubevirt', what: 'the downtime limit is 150 ms', value: 150 },
+    { atMs: 10_490, rule: 'on-timeout', what: 'pauses the guest', value: 0 },
+  ];
+  const told = trialRecord({ ...facts, report: { ...report, sourceReport: { ...sourceReport, decisions } } });
+  expect(told.decisions).toEqual([
+    { at_ms: 100, rule: 'kubevirt', what: 'the downtime limit is 150 ms', value: 150 },
+    { at_ms: 490, rule: 'on-timeout', what: 'pauses the guest', value: 0 },
+  ]);
+  expect(trialRecord({ ...facts, report: { ...report, sourceReport: undefined } }).decisions).toBeNull();
 });

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { BandwidthRule } from '../../../proto/generated/godwit/v1/migration.ts';
 import { LinkDirection, LinkFaultKind } from '../../../proto/generated/godwit/v1/network.ts';
 import { UNSHAPED_LINK } from '../../../proto/network-shape.ts';
 import { type NetworkPlan, networkPlan } from '../../../spec/network-plan.ts';
@@ -55,6 +56,15 @@ describe('links', () => {
     expect(hosts.get('host-1')?.shape).toEqual({ egress: mbit(1), ingress: mbit(1), peers: [] });
     expect(hosts.get('host-2')?.shape).toEqual({ egress: mbit(2), ingress: mbit(3), peers: [] });
     expect(hosts.get('host-3')?.shape).toEqual({ egress: mbit(1), ingress: mbit(1), peers: [] });
+  });
+
+  it('are first in, first out where the spec says so, also when it is stored', () => {
+    const text = 'link: {rate: 1mbit, discipline: fifo}\nhosts: {host-2: {link: {discipline: fair}}}';
+    const { hosts } = plan(text);
+    expect(hosts.get('host-1')?.shape.egress).toEqual({ ...mbit(1), fifo: true });
+    expect(hosts.get('host-2')?.shape.egress).toEqual(UNSHAPED_LINK);
+    const resolved = spec(text);
+    expect(parseSpec(JSON.stringify(toPlain(resolved)), 's.yaml')).toEqual(resolved);
   });
 
   it('between sites are the egress of each host of the one to each of the other; a pair goes first', () => {
@@ -181,5 +191,44 @@ describe('wrong links', () => {
     ['9e9 1mbit', 'line 1: found "9e9 1mbit"'],
   ])('of a trace are told with their line: %j', (text, problem) => {
     expect(parseRateTrace(text).problems.join('\n')).toContain(problem);
+  });
+});
+
+describe('other traffic', () => {
+  it('has a rate, makes the hosts known, and is stored', () => {
+    const resolved = spec('background: {rate: 3mbit, from: host-3}');
+    expect(resolved).toMatchObject({ from: 'host-1', to: 'host-2' });
+    expect(resolved.network.background).toEqual({ rate: 375_000, from: 'host-3' });
+    expect(parseSpec(JSON.stringify(toPlain(resolved)), 's.yaml')).toEqual(resolved);
+    expect(networkPlan(resolved.network, HOSTS)).toBeDefined();
+  });
+
+  it('that goes nowhere, or to a host that there is not, is refused', () => {
+    expect(problemsOf('background: {rate: 3mbit, from: host-2}')).toContain('from host-2 to itself');
+    expect(problemsOf('background: {rate: 3mbit, to: host-9}')).toContain('found no host of this fabric');
+    expect(problemsOf('background: {rate: 0mbit}')).toContain('background.rate');
+  });
+});
+
+describe('an adaptive max-bandwidth', () => {
+  const moving = (keys: string): ResolvedSpec =>
+    parseSpec(`guest: {}\nmigration: {technique: pre-copy, ${keys}}`, 's.yaml');
+
+  it('is the rule that yields, without a limit', () => {
+    const resolved = moving('max-bandwidth: adaptive');
+    const { options } = resolved.variants[0]!;
+    expect(options.maxBandwidthBytesPerS).toBe(0);
+    expect(options.convergence?.bandwidthRule).toBe(BandwidthRule.BANDWIDTH_RULE_DELAY);
+    expect(parseSpec(JSON.stringify(toPlain(resolved)), 'command-line').variants[0]!.options).toEqual(
+      options,
+    );
+    expect(moving('max-bandwidth: adaptive, bandwidth-rule: delay').variants[0]!.options).toEqual(options);
+  });
+
+  it('beside another rule is refused, and so is a list with it', () => {
+    const both = () => moving('max-bandwidth: adaptive, bandwidth-rule: clark');
+    expect(both).toThrow('found clark, and max-bandwidth says adaptive');
+    expect(() => moving('max-bandwidth: adaptive, bandwidth-rule: [fixed, delay]')).toThrow('says adaptive');
+    expect(() => moving('max-bandwidth: [1gbit, adaptive]')).toThrow('or adaptive');
   });
 });

@@ -207,7 +207,8 @@ migration:
       's.yaml:8:19: migration.downtime-limit: found 300; allowed is a time in us, ms, s, m or h ' +
         'such as 20ms, from 0s to 2000s, or a list of them',
       's.yaml:9:18: migration.max-bandwidth: found "0mbit"; allowed is a bandwidth in bit, kbit, mbit, ' +
-        'gbit, KiB/s, MiB/s, MB/s ... such as 200mbit, or unlimited, from 8kbit to 125GB/s, or a list of them',
+        'gbit, KiB/s, MiB/s, MB/s ... such as 200mbit, or unlimited, from 8kbit to 125GB/s, ' +
+        'or a list of them, or adaptive',
       's.yaml:11:7: migration.failpoints[0].for: for is missing; allowed is a time such as 20ms',
     ]);
   });

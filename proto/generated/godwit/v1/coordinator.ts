@@ -24,7 +24,7 @@ import { DirtyRateOptions, DirtyRateReport } from "./dirty_rate.ts";
 import { AuditReport, GuestSpec, GuestState, guestStateFromJSON, guestStateToJSON, OperationSeries } from "./guest.ts";
 import { HostStats } from "./host.ts";
 import { MigrationOptions, MigrationProgress, MigrationReport } from "./migration.ts";
-import { LinkComparison, LinkFault, NetworkShape, ProbeResult } from "./network.ts";
+import { LinkComparison, LinkFault, NetworkShape, ProbeResult, TrafficSample } from "./network.ts";
 import { Prediction } from "./prediction.ts";
 
 export const protobufPackage = "godwit.v1";
@@ -338,6 +338,17 @@ export interface CoordinatorServiceProbeLinkRequest {
 export interface CoordinatorServiceProbeLinkResponse {
   result: ProbeResult | undefined;
   comparison: LinkComparison | undefined;
+}
+
+export interface CoordinatorServiceSendTrafficRequest {
+  /** Hosts' names. */
+  source: string;
+  destination: string;
+  rateBytesPerS: number;
+}
+
+export interface CoordinatorServiceSendTrafficResponse {
+  sample: TrafficSample | undefined;
 }
 
 export interface CoordinatorServiceWatchEventsRequest {
@@ -4988,6 +4999,188 @@ export const CoordinatorServiceProbeLinkResponse: MessageFns<CoordinatorServiceP
   },
 };
 
+function createBaseCoordinatorServiceSendTrafficRequest(): CoordinatorServiceSendTrafficRequest {
+  return { source: "", destination: "", rateBytesPerS: 0 };
+}
+
+export const CoordinatorServiceSendTrafficRequest: MessageFns<CoordinatorServiceSendTrafficRequest> = {
+  encode(message: CoordinatorServiceSendTrafficRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.source !== "") {
+      writer.uint32(10).string(message.source);
+    }
+    if (message.destination !== "") {
+      writer.uint32(18).string(message.destination);
+    }
+    if (message.rateBytesPerS !== 0) {
+      writer.uint32(25).double(message.rateBytesPerS);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoordinatorServiceSendTrafficRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoordinatorServiceSendTrafficRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.source = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.destination = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.rateBytesPerS = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CoordinatorServiceSendTrafficRequest {
+    return {
+      source: isSet(object.source) ? globalThis.String(object.source) : "",
+      destination: isSet(object.destination) ? globalThis.String(object.destination) : "",
+      rateBytesPerS: isSet(object.rateBytesPerS)
+        ? globalThis.Number(object.rateBytesPerS)
+        : isSet(object.rate_bytes_per_s)
+        ? globalThis.Number(object.rate_bytes_per_s)
+        : 0,
+    };
+  },
+
+  toJSON(message: CoordinatorServiceSendTrafficRequest): unknown {
+    const obj: any = {};
+    if (message.source !== "") {
+      obj.source = message.source;
+    }
+    if (message.destination !== "") {
+      obj.destination = message.destination;
+    }
+    if (message.rateBytesPerS !== 0) {
+      obj.rateBytesPerS = floatToJson(message.rateBytesPerS);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CoordinatorServiceSendTrafficRequest>, I>>(
+    base?: I,
+  ): CoordinatorServiceSendTrafficRequest {
+    return CoordinatorServiceSendTrafficRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CoordinatorServiceSendTrafficRequest>, I>>(
+    object: I,
+  ): CoordinatorServiceSendTrafficRequest {
+    const message = createBaseCoordinatorServiceSendTrafficRequest();
+    message.source = object.source ?? "";
+    message.destination = object.destination ?? "";
+    message.rateBytesPerS = object.rateBytesPerS ?? 0;
+    return message;
+  },
+};
+
+function createBaseCoordinatorServiceSendTrafficResponse(): CoordinatorServiceSendTrafficResponse {
+  return { sample: undefined };
+}
+
+export const CoordinatorServiceSendTrafficResponse: MessageFns<CoordinatorServiceSendTrafficResponse> = {
+  encode(message: CoordinatorServiceSendTrafficResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sample !== undefined) {
+      TrafficSample.encode(message.sample, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CoordinatorServiceSendTrafficResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCoordinatorServiceSendTrafficResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sample = TrafficSample.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): CoordinatorServiceSendTrafficResponse {
+    return { sample: isSet(object.sample) ? TrafficSample.fromJSON(object.sample) : undefined };
+  },
+
+  toJSON(message: CoordinatorServiceSendTrafficResponse): unknown {
+    const obj: any = {};
+    if (message.sample !== undefined) {
+      obj.sample = TrafficSample.toJSON(message.sample);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<CoordinatorServiceSendTrafficResponse>, I>>(
+    base?: I,
+  ): CoordinatorServiceSendTrafficResponse {
+    return CoordinatorServiceSendTrafficResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<CoordinatorServiceSendTrafficResponse>, I>>(
+    object: I,
+  ): CoordinatorServiceSendTrafficResponse {
+    const message = createBaseCoordinatorServiceSendTrafficResponse();
+    message.sample = (object.sample !== undefined && object.sample !== null)
+      ? TrafficSample.fromPartial(object.sample)
+      : undefined;
+    return message;
+  },
+};
+
 function createBaseCoordinatorServiceWatchEventsRequest(): CoordinatorServiceWatchEventsRequest {
   return {};
 }
@@ -5569,6 +5762,20 @@ export const CoordinatorServiceService = {
     responseDeserialize: (value: Buffer): CoordinatorServiceProbeLinkResponse =>
       CoordinatorServiceProbeLinkResponse.decode(value),
   },
+  /** Has one host send traffic of a set rate to another, for as long as the caller keeps the stream. */
+  sendTraffic: {
+    path: "/godwit.v1.CoordinatorService/SendTraffic" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: CoordinatorServiceSendTrafficRequest): Buffer =>
+      Buffer.from(CoordinatorServiceSendTrafficRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CoordinatorServiceSendTrafficRequest =>
+      CoordinatorServiceSendTrafficRequest.decode(value),
+    responseSerialize: (value: CoordinatorServiceSendTrafficResponse): Buffer =>
+      Buffer.from(CoordinatorServiceSendTrafficResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CoordinatorServiceSendTrafficResponse =>
+      CoordinatorServiceSendTrafficResponse.decode(value),
+  },
   watchEvents: {
     path: "/godwit.v1.CoordinatorService/WatchEvents" as const,
     requestStream: false as const,
@@ -5639,6 +5846,8 @@ export interface CoordinatorServiceServer extends UntypedServiceImplementation {
   setLinkFault: handleUnaryCall<CoordinatorServiceSetLinkFaultRequest, CoordinatorServiceSetLinkFaultResponse>;
   /** Measures the path from one host to another. */
   probeLink: handleUnaryCall<CoordinatorServiceProbeLinkRequest, CoordinatorServiceProbeLinkResponse>;
+  /** Has one host send traffic of a set rate to another, for as long as the caller keeps the stream. */
+  sendTraffic: handleServerStreamingCall<CoordinatorServiceSendTrafficRequest, CoordinatorServiceSendTrafficResponse>;
   watchEvents: handleServerStreamingCall<CoordinatorServiceWatchEventsRequest, CoordinatorServiceWatchEventsResponse>;
 }
 
@@ -6009,6 +6218,16 @@ export interface CoordinatorServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CoordinatorServiceProbeLinkResponse) => void,
   ): ClientUnaryCall;
+  /** Has one host send traffic of a set rate to another, for as long as the caller keeps the stream. */
+  sendTraffic(
+    request: CoordinatorServiceSendTrafficRequest,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<CoordinatorServiceSendTrafficResponse>;
+  sendTraffic(
+    request: CoordinatorServiceSendTrafficRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<CoordinatorServiceSendTrafficResponse>;
   watchEvents(
     request: CoordinatorServiceWatchEventsRequest,
     options?: Partial<CallOptions>,

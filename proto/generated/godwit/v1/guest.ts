@@ -205,7 +205,21 @@ export interface ContentModel {
    * The size of what shared pages are copies of, such as a disk image from which all guests were made: a multiple of the
    * page size. Unset: 64 KiB.
    */
-  imageBytes?: bigint | undefined;
+  imageBytes?:
+    | bigint
+    | undefined;
+  /**
+   * The share of the guest's pages that are on its kernel's free list at boot, from 0 to 0.95: behind those that the workload
+   * uses. They hold what any page may hold. Unset: none.
+   */
+  free?:
+    | number
+    | undefined;
+  /**
+   * So many pages per second the kernel takes from that list and writes, and as many of those that it took first it frees
+   * again, once it has a quarter of them. Unset: none.
+   */
+  freeChurnPagesPerS?: number | undefined;
 }
 
 /** What the vCPUs run. Fields that a kind does not use are zero. */
@@ -259,7 +273,7 @@ export interface OperationSeries {
 
 /** What an audit found. See docs/metrics.md. */
 export interface AuditReport {
-  /** Without the pages of the guest's NIC, of which only the queues' structure is checked. */
+  /** Without the pages of the guest's NIC, of which only the queues' structure is checked, and without free ones. */
   pagesChecked: bigint;
   /** At most 100 are listed; `fault_count` counts all. */
   faults: PageFault[];
@@ -789,7 +803,15 @@ export const Announce: MessageFns<Announce> = {
 };
 
 function createBaseContentModel(): ContentModel {
-  return { zero: 0, duplicate: 0, shared: 0, compressible: 0, imageBytes: undefined };
+  return {
+    zero: 0,
+    duplicate: 0,
+    shared: 0,
+    compressible: 0,
+    imageBytes: undefined,
+    free: undefined,
+    freeChurnPagesPerS: undefined,
+  };
 }
 
 export const ContentModel: MessageFns<ContentModel> = {
@@ -811,6 +833,12 @@ export const ContentModel: MessageFns<ContentModel> = {
         throw new globalThis.Error("value provided for field message.imageBytes of type uint64 too large");
       }
       writer.uint32(40).uint64(message.imageBytes);
+    }
+    if (message.free !== undefined) {
+      writer.uint32(321).double(message.free);
+    }
+    if (message.freeChurnPagesPerS !== undefined) {
+      writer.uint32(329).double(message.freeChurnPagesPerS);
     }
     return writer;
   },
@@ -868,6 +896,22 @@ export const ContentModel: MessageFns<ContentModel> = {
             message.imageBytes = reader.uint64() as bigint;
             continue;
           }
+          case 40: {
+            if (tag !== 321) {
+              break;
+            }
+
+            message.free = reader.double();
+            continue;
+          }
+          case 41: {
+            if (tag !== 329) {
+              break;
+            }
+
+            message.freeChurnPagesPerS = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -891,6 +935,12 @@ export const ContentModel: MessageFns<ContentModel> = {
         : isSet(object.image_bytes)
         ? BigInt(object.image_bytes)
         : undefined,
+      free: isSet(object.free) ? globalThis.Number(object.free) : undefined,
+      freeChurnPagesPerS: isSet(object.freeChurnPagesPerS)
+        ? globalThis.Number(object.freeChurnPagesPerS)
+        : isSet(object.free_churn_pages_per_s)
+        ? globalThis.Number(object.free_churn_pages_per_s)
+        : undefined,
     };
   },
 
@@ -911,6 +961,12 @@ export const ContentModel: MessageFns<ContentModel> = {
     if (message.imageBytes !== undefined) {
       obj.imageBytes = message.imageBytes.toString();
     }
+    if (message.free !== undefined) {
+      obj.free = floatToJson(message.free);
+    }
+    if (message.freeChurnPagesPerS !== undefined) {
+      obj.freeChurnPagesPerS = floatToJson(message.freeChurnPagesPerS);
+    }
     return obj;
   },
 
@@ -926,6 +982,8 @@ export const ContentModel: MessageFns<ContentModel> = {
     message.imageBytes = (object.imageBytes !== undefined && object.imageBytes !== null)
       ? BigInt(object.imageBytes)
       : undefined;
+    message.free = object.free ?? undefined;
+    message.freeChurnPagesPerS = object.freeChurnPagesPerS ?? undefined;
     return message;
   },
 };

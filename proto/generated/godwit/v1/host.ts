@@ -32,7 +32,7 @@ import {
   PostcopyArrival,
   SourceReport,
 } from "./migration.ts";
-import { LinkComparison, LinkFault, NetworkShape, ProbeRequest, ProbeResult } from "./network.ts";
+import { LinkComparison, LinkFault, NetworkShape, ProbeRequest, ProbeResult, TrafficSample } from "./network.ts";
 
 export const protobufPackage = "godwit.v1";
 
@@ -389,6 +389,19 @@ export interface HostServiceProbeLinkRequest {
 export interface HostServiceProbeLinkResponse {
   result: ProbeResult | undefined;
   comparison: LinkComparison | undefined;
+}
+
+export interface HostServiceSendTrafficRequest {
+  /** The host that serves the probe, and where. */
+  target: string;
+  address: string;
+  port: number;
+  token: string;
+  rateBytesPerS: number;
+}
+
+export interface HostServiceSendTrafficResponse {
+  sample: TrafficSample | undefined;
 }
 
 function createBaseHostServiceCreateGuestRequest(): HostServiceCreateGuestRequest {
@@ -4601,6 +4614,216 @@ export const HostServiceProbeLinkResponse: MessageFns<HostServiceProbeLinkRespon
   },
 };
 
+function createBaseHostServiceSendTrafficRequest(): HostServiceSendTrafficRequest {
+  return { target: "", address: "", port: 0, token: "", rateBytesPerS: 0 };
+}
+
+export const HostServiceSendTrafficRequest: MessageFns<HostServiceSendTrafficRequest> = {
+  encode(message: HostServiceSendTrafficRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.target !== "") {
+      writer.uint32(10).string(message.target);
+    }
+    if (message.address !== "") {
+      writer.uint32(18).string(message.address);
+    }
+    if (message.port !== 0) {
+      writer.uint32(24).uint32(message.port);
+    }
+    if (message.token !== "") {
+      writer.uint32(34).string(message.token);
+    }
+    if (message.rateBytesPerS !== 0) {
+      writer.uint32(41).double(message.rateBytesPerS);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostServiceSendTrafficRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostServiceSendTrafficRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.target = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.port = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.token = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.rateBytesPerS = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HostServiceSendTrafficRequest {
+    return {
+      target: isSet(object.target) ? globalThis.String(object.target) : "",
+      address: isSet(object.address) ? globalThis.String(object.address) : "",
+      port: isSet(object.port) ? globalThis.Number(object.port) : 0,
+      token: isSet(object.token) ? globalThis.String(object.token) : "",
+      rateBytesPerS: isSet(object.rateBytesPerS)
+        ? globalThis.Number(object.rateBytesPerS)
+        : isSet(object.rate_bytes_per_s)
+        ? globalThis.Number(object.rate_bytes_per_s)
+        : 0,
+    };
+  },
+
+  toJSON(message: HostServiceSendTrafficRequest): unknown {
+    const obj: any = {};
+    if (message.target !== "") {
+      obj.target = message.target;
+    }
+    if (message.address !== "") {
+      obj.address = message.address;
+    }
+    if (message.port !== 0) {
+      obj.port = Math.round(message.port);
+    }
+    if (message.token !== "") {
+      obj.token = message.token;
+    }
+    if (message.rateBytesPerS !== 0) {
+      obj.rateBytesPerS = floatToJson(message.rateBytesPerS);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HostServiceSendTrafficRequest>, I>>(base?: I): HostServiceSendTrafficRequest {
+    return HostServiceSendTrafficRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HostServiceSendTrafficRequest>, I>>(
+    object: I,
+  ): HostServiceSendTrafficRequest {
+    const message = createBaseHostServiceSendTrafficRequest();
+    message.target = object.target ?? "";
+    message.address = object.address ?? "";
+    message.port = object.port ?? 0;
+    message.token = object.token ?? "";
+    message.rateBytesPerS = object.rateBytesPerS ?? 0;
+    return message;
+  },
+};
+
+function createBaseHostServiceSendTrafficResponse(): HostServiceSendTrafficResponse {
+  return { sample: undefined };
+}
+
+export const HostServiceSendTrafficResponse: MessageFns<HostServiceSendTrafficResponse> = {
+  encode(message: HostServiceSendTrafficResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sample !== undefined) {
+      TrafficSample.encode(message.sample, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HostServiceSendTrafficResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHostServiceSendTrafficResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sample = TrafficSample.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HostServiceSendTrafficResponse {
+    return { sample: isSet(object.sample) ? TrafficSample.fromJSON(object.sample) : undefined };
+  },
+
+  toJSON(message: HostServiceSendTrafficResponse): unknown {
+    const obj: any = {};
+    if (message.sample !== undefined) {
+      obj.sample = TrafficSample.toJSON(message.sample);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HostServiceSendTrafficResponse>, I>>(base?: I): HostServiceSendTrafficResponse {
+    return HostServiceSendTrafficResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HostServiceSendTrafficResponse>, I>>(
+    object: I,
+  ): HostServiceSendTrafficResponse {
+    const message = createBaseHostServiceSendTrafficResponse();
+    message.sample = (object.sample !== undefined && object.sample !== null)
+      ? TrafficSample.fromPartial(object.sample)
+      : undefined;
+    return message;
+  },
+};
+
 /** One emulated physical host. */
 export type HostServiceService = typeof HostServiceService;
 export const HostServiceService = {
@@ -4896,6 +5119,19 @@ export const HostServiceService = {
       Buffer.from(HostServiceProbeLinkResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): HostServiceProbeLinkResponse => HostServiceProbeLinkResponse.decode(value),
   },
+  /** Sends traffic of a set rate to a host that serves a probe, for as long as the caller keeps the stream. */
+  sendTraffic: {
+    path: "/godwit.v1.HostService/SendTraffic" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: HostServiceSendTrafficRequest): Buffer =>
+      Buffer.from(HostServiceSendTrafficRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): HostServiceSendTrafficRequest => HostServiceSendTrafficRequest.decode(value),
+    responseSerialize: (value: HostServiceSendTrafficResponse): Buffer =>
+      Buffer.from(HostServiceSendTrafficResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): HostServiceSendTrafficResponse =>
+      HostServiceSendTrafficResponse.decode(value),
+  },
 } as const;
 
 export interface HostServiceServer extends UntypedServiceImplementation {
@@ -4947,6 +5183,8 @@ export interface HostServiceServer extends UntypedServiceImplementation {
   serveProbe: handleServerStreamingCall<HostServiceServeProbeRequest, HostServiceServeProbeResponse>;
   /** Probes a host that serves one, through both NICs, and sets what was asked and what was measured side by side. */
   probeLink: handleUnaryCall<HostServiceProbeLinkRequest, HostServiceProbeLinkResponse>;
+  /** Sends traffic of a set rate to a host that serves a probe, for as long as the caller keeps the stream. */
+  sendTraffic: handleServerStreamingCall<HostServiceSendTrafficRequest, HostServiceSendTrafficResponse>;
 }
 
 export interface HostServiceClient extends Client {
@@ -5294,6 +5532,16 @@ export interface HostServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: HostServiceProbeLinkResponse) => void,
   ): ClientUnaryCall;
+  /** Sends traffic of a set rate to a host that serves a probe, for as long as the caller keeps the stream. */
+  sendTraffic(
+    request: HostServiceSendTrafficRequest,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<HostServiceSendTrafficResponse>;
+  sendTraffic(
+    request: HostServiceSendTrafficRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<HostServiceSendTrafficResponse>;
 }
 
 export const HostServiceClient = makeGenericClientConstructor(

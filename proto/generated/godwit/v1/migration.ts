@@ -1010,7 +1010,7 @@ export interface Convergence {
   /** How the downtime limit grows; `downtime_limit_ms` is where it ends. */
   downtimeRamp: DowntimeRamp;
   throttle: Throttle;
-  /** auto-converge: it counts when so much of what was sent was dirtied meanwhile, percent. */
+  /** All but SDPS: too much is dirtied when it is so much of what was sent meanwhile, percent. */
   throttleTriggerThreshold: number;
   /** auto-converge: percent of the time. */
   cpuThrottleInitial: number;
@@ -1031,6 +1031,12 @@ export interface Convergence {
   /** KubeVirt's completionTimeoutPerGiB and progressTimeout; 0: none. What happens then says `on_timeout`. */
   completionTimeoutPerGibMs: number;
   progressTimeoutMs: number;
+  /** nova: between two steps for each GiB of memory; kubevirt: its cooldown; 0: as these have it. */
+  downtimeRampStepMs: number;
+  /** stall-detector: the window in which what remains must become less. */
+  stallProgressTimeoutMs: number;
+  /** All but SDPS: the least time between two looks at what was dirtied. */
+  throttlePeriodMs: number;
 }
 
 /** What `auto` chooses a technique for. 0: no such limit. */
@@ -1115,7 +1121,12 @@ export interface MigrationProgress {
   /** After so long somebody switched it to post-copy by hand; 0 when nobody did. */
   switchRequestedMs: number;
   /** After a post-copy switch: what the destination says, asked a few times a second. */
-  arrival: PostcopyArrival | undefined;
+  arrival:
+    | PostcopyArrival
+    | undefined;
+  /** The way to the destination and back, with what waits for the link, and at its shortest; unset while not known. */
+  roundTripMs?: number | undefined;
+  leastRoundTripMs?: number | undefined;
 }
 
 /** Where a guest stands that runs at the destination before all its pages are there. */
@@ -1148,6 +1159,10 @@ export interface RoundReport {
   dirtyRatePagesPerS: number;
   bandwidthBytesPerS: number;
   expectedDowntimeMs: number;
+  /** Pages that were to be sent in it and were left for a later one, by `skip`. */
+  skippedPages: bigint;
+  /** Pages that were to be sent in it and are free in the guest. */
+  freePages: bigint;
 }
 
 /** What the source saw. Times are its monotonic clock, ms. */
@@ -1171,8 +1186,8 @@ export interface SourceReport {
   resentBytes: bigint;
   deviceStateBytes: bigint;
   /**
-   * converged, max-rounds or total-time-limit; hybrid also switch-after-rounds, switch-after-share and switch-after;
-   * switch-by-hand when somebody asked for it; empty for techniques that do not iterate.
+   * Why the rounds ended, a word of ROUNDS_END_REASONS (proto/convergence.ts), such as converged, max-rounds or
+   * switch-by-hand; empty for techniques that do not iterate.
    */
   convergence: string;
   /** Operations at the source from 10 s before the migration to the pause. */
@@ -1189,6 +1204,54 @@ export interface SourceReport {
   transforms: TransformReport[];
   /** What rules did, in the order in which they did it; at most 1,000. */
   decisions: Decision[];
+  /** When a rule was to slow the guest. */
+  throttle:
+    | ThrottleReport
+    | undefined;
+  /** Unless free pages are sent as any others. */
+  freePages:
+    | FreePagesReport
+    | undefined;
+  /** What the link gave while pages moved, ten times a second, of long migrations less often; at most 600. */
+  networkEstimates: NetworkEstimate[];
+}
+
+/** What the source knew of the link at a time. Unset is what it did not know. */
+export interface NetworkEstimate {
+  /** The source's monotonic clock, ms. */
+  atMs: number;
+  /** What the link gives this migration; known only while bytes wait for it. */
+  bandwidthBytesPerS?:
+    | number
+    | undefined;
+  /** There and back, with what waits for the link, and at its shortest. */
+  roundTripMs?: number | undefined;
+  leastRoundTripMs?: number | undefined;
+}
+
+/** How a guest was slowed while it migrated. */
+export interface ThrottleReport {
+  /** By its name in a spec. */
+  rule: string;
+  /** auto-converge: the highest duty cycle; the others: the greatest share of a round that vCPUs stood still, percent. */
+  maxPercent: number;
+  /** How long each vCPU stood still, and how many pages it dirtied. */
+  vcpuThrottledMs: number[];
+  vcpuWriteFaults: bigint[];
+}
+
+/** What became of the guest's free pages. */
+export interface FreePagesReport {
+  /** hints or balloon. */
+  kind: FreePages;
+  /** Pages on the guest's free list when the migration began. */
+  freePages: bigint;
+  /** Pages of which the guest said that they are free, each as often as it said so; or pages that it gave back, each as often. */
+  reportedPages: bigint;
+  /** Pages that the destination was never sent, or not as they were last written, since they are free. */
+  leftOutPages: bigint;
+  /** Pages that were left out and that the guest then took into use: they were sent afterwards. */
+  reusedPages: bigint;
 }
 
 /** What a transform was given and what it made of it, at one of the two hosts. */
@@ -1874,6 +1937,9 @@ function createBaseConvergence(): Convergence {
     minBandwidthBytesPerS: 0,
     completionTimeoutPerGibMs: 0,
     progressTimeoutMs: 0,
+    downtimeRampStepMs: 0,
+    stallProgressTimeoutMs: 0,
+    throttlePeriodMs: 0,
   };
 }
 
@@ -1929,6 +1995,15 @@ export const Convergence: MessageFns<Convergence> = {
     }
     if (message.progressTimeoutMs !== 0) {
       writer.uint32(137).double(message.progressTimeoutMs);
+    }
+    if (message.downtimeRampStepMs !== 0) {
+      writer.uint32(321).double(message.downtimeRampStepMs);
+    }
+    if (message.stallProgressTimeoutMs !== 0) {
+      writer.uint32(329).double(message.stallProgressTimeoutMs);
+    }
+    if (message.throttlePeriodMs !== 0) {
+      writer.uint32(361).double(message.throttlePeriodMs);
     }
     return writer;
   },
@@ -2082,6 +2157,30 @@ export const Convergence: MessageFns<Convergence> = {
             message.progressTimeoutMs = reader.double();
             continue;
           }
+          case 40: {
+            if (tag !== 321) {
+              break;
+            }
+
+            message.downtimeRampStepMs = reader.double();
+            continue;
+          }
+          case 41: {
+            if (tag !== 329) {
+              break;
+            }
+
+            message.stallProgressTimeoutMs = reader.double();
+            continue;
+          }
+          case 45: {
+            if (tag !== 361) {
+              break;
+            }
+
+            message.throttlePeriodMs = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2173,6 +2272,21 @@ export const Convergence: MessageFns<Convergence> = {
         : isSet(object.progress_timeout_ms)
         ? globalThis.Number(object.progress_timeout_ms)
         : 0,
+      downtimeRampStepMs: isSet(object.downtimeRampStepMs)
+        ? globalThis.Number(object.downtimeRampStepMs)
+        : isSet(object.downtime_ramp_step_ms)
+        ? globalThis.Number(object.downtime_ramp_step_ms)
+        : 0,
+      stallProgressTimeoutMs: isSet(object.stallProgressTimeoutMs)
+        ? globalThis.Number(object.stallProgressTimeoutMs)
+        : isSet(object.stall_progress_timeout_ms)
+        ? globalThis.Number(object.stall_progress_timeout_ms)
+        : 0,
+      throttlePeriodMs: isSet(object.throttlePeriodMs)
+        ? globalThis.Number(object.throttlePeriodMs)
+        : isSet(object.throttle_period_ms)
+        ? globalThis.Number(object.throttle_period_ms)
+        : 0,
     };
   },
 
@@ -2229,6 +2343,15 @@ export const Convergence: MessageFns<Convergence> = {
     if (message.progressTimeoutMs !== 0) {
       obj.progressTimeoutMs = floatToJson(message.progressTimeoutMs);
     }
+    if (message.downtimeRampStepMs !== 0) {
+      obj.downtimeRampStepMs = floatToJson(message.downtimeRampStepMs);
+    }
+    if (message.stallProgressTimeoutMs !== 0) {
+      obj.stallProgressTimeoutMs = floatToJson(message.stallProgressTimeoutMs);
+    }
+    if (message.throttlePeriodMs !== 0) {
+      obj.throttlePeriodMs = floatToJson(message.throttlePeriodMs);
+    }
     return obj;
   },
 
@@ -2254,6 +2377,9 @@ export const Convergence: MessageFns<Convergence> = {
     message.minBandwidthBytesPerS = object.minBandwidthBytesPerS ?? 0;
     message.completionTimeoutPerGibMs = object.completionTimeoutPerGibMs ?? 0;
     message.progressTimeoutMs = object.progressTimeoutMs ?? 0;
+    message.downtimeRampStepMs = object.downtimeRampStepMs ?? 0;
+    message.stallProgressTimeoutMs = object.stallProgressTimeoutMs ?? 0;
+    message.throttlePeriodMs = object.throttlePeriodMs ?? 0;
     return message;
   },
 };
@@ -2826,6 +2952,8 @@ function createBaseMigrationProgress(): MigrationProgress {
     postcopyPushedPages: 0n,
     switchRequestedMs: 0,
     arrival: undefined,
+    roundTripMs: undefined,
+    leastRoundTripMs: undefined,
   };
 }
 
@@ -2896,6 +3024,12 @@ export const MigrationProgress: MessageFns<MigrationProgress> = {
     }
     if (message.arrival !== undefined) {
       PostcopyArrival.encode(message.arrival, writer.uint32(138).fork()).join();
+    }
+    if (message.roundTripMs !== undefined) {
+      writer.uint32(321).double(message.roundTripMs);
+    }
+    if (message.leastRoundTripMs !== undefined) {
+      writer.uint32(329).double(message.leastRoundTripMs);
     }
     return writer;
   },
@@ -3049,6 +3183,22 @@ export const MigrationProgress: MessageFns<MigrationProgress> = {
             message.arrival = PostcopyArrival.decode(reader, reader.uint32());
             continue;
           }
+          case 40: {
+            if (tag !== 321) {
+              break;
+            }
+
+            message.roundTripMs = reader.double();
+            continue;
+          }
+          case 41: {
+            if (tag !== 329) {
+              break;
+            }
+
+            message.leastRoundTripMs = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3124,6 +3274,16 @@ export const MigrationProgress: MessageFns<MigrationProgress> = {
         ? globalThis.Number(object.switch_requested_ms)
         : 0,
       arrival: isSet(object.arrival) ? PostcopyArrival.fromJSON(object.arrival) : undefined,
+      roundTripMs: isSet(object.roundTripMs)
+        ? globalThis.Number(object.roundTripMs)
+        : isSet(object.round_trip_ms)
+        ? globalThis.Number(object.round_trip_ms)
+        : undefined,
+      leastRoundTripMs: isSet(object.leastRoundTripMs)
+        ? globalThis.Number(object.leastRoundTripMs)
+        : isSet(object.least_round_trip_ms)
+        ? globalThis.Number(object.least_round_trip_ms)
+        : undefined,
     };
   },
 
@@ -3180,6 +3340,12 @@ export const MigrationProgress: MessageFns<MigrationProgress> = {
     if (message.arrival !== undefined) {
       obj.arrival = PostcopyArrival.toJSON(message.arrival);
     }
+    if (message.roundTripMs !== undefined) {
+      obj.roundTripMs = floatToJson(message.roundTripMs);
+    }
+    if (message.leastRoundTripMs !== undefined) {
+      obj.leastRoundTripMs = floatToJson(message.leastRoundTripMs);
+    }
     return obj;
   },
 
@@ -3217,6 +3383,8 @@ export const MigrationProgress: MessageFns<MigrationProgress> = {
     message.arrival = (object.arrival !== undefined && object.arrival !== null)
       ? PostcopyArrival.fromPartial(object.arrival)
       : undefined;
+    message.roundTripMs = object.roundTripMs ?? undefined;
+    message.leastRoundTripMs = object.leastRoundTripMs ?? undefined;
     return message;
   },
 };
@@ -3388,6 +3556,8 @@ function createBaseRoundReport(): RoundReport {
     dirtyRatePagesPerS: 0,
     bandwidthBytesPerS: 0,
     expectedDowntimeMs: 0,
+    skippedPages: 0n,
+    freePages: 0n,
   };
 }
 
@@ -3443,6 +3613,18 @@ export const RoundReport: MessageFns<RoundReport> = {
     }
     if (message.expectedDowntimeMs !== 0) {
       writer.uint32(97).double(message.expectedDowntimeMs);
+    }
+    if (message.skippedPages !== 0n) {
+      if (BigInt.asUintN(64, message.skippedPages) !== message.skippedPages) {
+        throw new globalThis.Error("value provided for field message.skippedPages of type uint64 too large");
+      }
+      writer.uint32(320).uint64(message.skippedPages);
+    }
+    if (message.freePages !== 0n) {
+      if (BigInt.asUintN(64, message.freePages) !== message.freePages) {
+        throw new globalThis.Error("value provided for field message.freePages of type uint64 too large");
+      }
+      writer.uint32(328).uint64(message.freePages);
     }
     return writer;
   },
@@ -3556,6 +3738,22 @@ export const RoundReport: MessageFns<RoundReport> = {
             message.expectedDowntimeMs = reader.double();
             continue;
           }
+          case 40: {
+            if (tag !== 320) {
+              break;
+            }
+
+            message.skippedPages = reader.uint64() as bigint;
+            continue;
+          }
+          case 41: {
+            if (tag !== 328) {
+              break;
+            }
+
+            message.freePages = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3618,6 +3816,16 @@ export const RoundReport: MessageFns<RoundReport> = {
         : isSet(object.expected_downtime_ms)
         ? globalThis.Number(object.expected_downtime_ms)
         : 0,
+      skippedPages: isSet(object.skippedPages)
+        ? BigInt(object.skippedPages)
+        : isSet(object.skipped_pages)
+        ? BigInt(object.skipped_pages)
+        : 0n,
+      freePages: isSet(object.freePages)
+        ? BigInt(object.freePages)
+        : isSet(object.free_pages)
+        ? BigInt(object.free_pages)
+        : 0n,
     };
   },
 
@@ -3659,6 +3867,12 @@ export const RoundReport: MessageFns<RoundReport> = {
     if (message.expectedDowntimeMs !== 0) {
       obj.expectedDowntimeMs = floatToJson(message.expectedDowntimeMs);
     }
+    if (message.skippedPages !== 0n) {
+      obj.skippedPages = message.skippedPages.toString();
+    }
+    if (message.freePages !== 0n) {
+      obj.freePages = message.freePages.toString();
+    }
     return obj;
   },
 
@@ -3683,6 +3897,10 @@ export const RoundReport: MessageFns<RoundReport> = {
     message.dirtyRatePagesPerS = object.dirtyRatePagesPerS ?? 0;
     message.bandwidthBytesPerS = object.bandwidthBytesPerS ?? 0;
     message.expectedDowntimeMs = object.expectedDowntimeMs ?? 0;
+    message.skippedPages = (object.skippedPages !== undefined && object.skippedPages !== null)
+      ? BigInt(object.skippedPages)
+      : 0n;
+    message.freePages = (object.freePages !== undefined && object.freePages !== null) ? BigInt(object.freePages) : 0n;
     return message;
   },
 };
@@ -3713,6 +3931,9 @@ function createBaseSourceReport(): SourceReport {
     switchRequestedAtMs: 0,
     transforms: [],
     decisions: [],
+    throttle: undefined,
+    freePages: undefined,
+    networkEstimates: [],
   };
 }
 
@@ -3813,6 +4034,15 @@ export const SourceReport: MessageFns<SourceReport> = {
     }
     for (const v of message.decisions) {
       Decision.encode(v!, writer.uint32(194).fork()).join();
+    }
+    if (message.throttle !== undefined) {
+      ThrottleReport.encode(message.throttle, writer.uint32(362).fork()).join();
+    }
+    if (message.freePages !== undefined) {
+      FreePagesReport.encode(message.freePages, writer.uint32(402).fork()).join();
+    }
+    for (const v of message.networkEstimates) {
+      NetworkEstimate.encode(v!, writer.uint32(442).fork()).join();
     }
     return writer;
   },
@@ -4022,6 +4252,30 @@ export const SourceReport: MessageFns<SourceReport> = {
             message.decisions.push(Decision.decode(reader, reader.uint32()));
             continue;
           }
+          case 45: {
+            if (tag !== 362) {
+              break;
+            }
+
+            message.throttle = ThrottleReport.decode(reader, reader.uint32());
+            continue;
+          }
+          case 50: {
+            if (tag !== 402) {
+              break;
+            }
+
+            message.freePages = FreePagesReport.decode(reader, reader.uint32());
+            continue;
+          }
+          case 55: {
+            if (tag !== 442) {
+              break;
+            }
+
+            message.networkEstimates.push(NetworkEstimate.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4138,6 +4392,17 @@ export const SourceReport: MessageFns<SourceReport> = {
       decisions: globalThis.Array.isArray(object?.decisions)
         ? object.decisions.map((e: any) => Decision.fromJSON(e))
         : [],
+      throttle: isSet(object.throttle) ? ThrottleReport.fromJSON(object.throttle) : undefined,
+      freePages: isSet(object.freePages)
+        ? FreePagesReport.fromJSON(object.freePages)
+        : isSet(object.free_pages)
+        ? FreePagesReport.fromJSON(object.free_pages)
+        : undefined,
+      networkEstimates: globalThis.Array.isArray(object?.networkEstimates)
+        ? object.networkEstimates.map((e: any) => NetworkEstimate.fromJSON(e))
+        : globalThis.Array.isArray(object?.network_estimates)
+        ? object.network_estimates.map((e: any) => NetworkEstimate.fromJSON(e))
+        : [],
     };
   },
 
@@ -4215,6 +4480,15 @@ export const SourceReport: MessageFns<SourceReport> = {
     if (message.decisions?.length) {
       obj.decisions = message.decisions.map((e) => Decision.toJSON(e));
     }
+    if (message.throttle !== undefined) {
+      obj.throttle = ThrottleReport.toJSON(message.throttle);
+    }
+    if (message.freePages !== undefined) {
+      obj.freePages = FreePagesReport.toJSON(message.freePages);
+    }
+    if (message.networkEstimates?.length) {
+      obj.networkEstimates = message.networkEstimates.map((e) => NetworkEstimate.toJSON(e));
+    }
     return obj;
   },
 
@@ -4265,6 +4539,473 @@ export const SourceReport: MessageFns<SourceReport> = {
     message.switchRequestedAtMs = object.switchRequestedAtMs ?? 0;
     message.transforms = object.transforms?.map((e) => TransformReport.fromPartial(e)) || [];
     message.decisions = object.decisions?.map((e) => Decision.fromPartial(e)) || [];
+    message.throttle = (object.throttle !== undefined && object.throttle !== null)
+      ? ThrottleReport.fromPartial(object.throttle)
+      : undefined;
+    message.freePages = (object.freePages !== undefined && object.freePages !== null)
+      ? FreePagesReport.fromPartial(object.freePages)
+      : undefined;
+    message.networkEstimates = object.networkEstimates?.map((e) => NetworkEstimate.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseNetworkEstimate(): NetworkEstimate {
+  return { atMs: 0, bandwidthBytesPerS: undefined, roundTripMs: undefined, leastRoundTripMs: undefined };
+}
+
+export const NetworkEstimate: MessageFns<NetworkEstimate> = {
+  encode(message: NetworkEstimate, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.atMs !== 0) {
+      writer.uint32(9).double(message.atMs);
+    }
+    if (message.bandwidthBytesPerS !== undefined) {
+      writer.uint32(17).double(message.bandwidthBytesPerS);
+    }
+    if (message.roundTripMs !== undefined) {
+      writer.uint32(25).double(message.roundTripMs);
+    }
+    if (message.leastRoundTripMs !== undefined) {
+      writer.uint32(33).double(message.leastRoundTripMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NetworkEstimate {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNetworkEstimate();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.atMs = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.bandwidthBytesPerS = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.roundTripMs = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.leastRoundTripMs = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): NetworkEstimate {
+    return {
+      atMs: isSet(object.atMs)
+        ? globalThis.Number(object.atMs)
+        : isSet(object.at_ms)
+        ? globalThis.Number(object.at_ms)
+        : 0,
+      bandwidthBytesPerS: isSet(object.bandwidthBytesPerS)
+        ? globalThis.Number(object.bandwidthBytesPerS)
+        : isSet(object.bandwidth_bytes_per_s)
+        ? globalThis.Number(object.bandwidth_bytes_per_s)
+        : undefined,
+      roundTripMs: isSet(object.roundTripMs)
+        ? globalThis.Number(object.roundTripMs)
+        : isSet(object.round_trip_ms)
+        ? globalThis.Number(object.round_trip_ms)
+        : undefined,
+      leastRoundTripMs: isSet(object.leastRoundTripMs)
+        ? globalThis.Number(object.leastRoundTripMs)
+        : isSet(object.least_round_trip_ms)
+        ? globalThis.Number(object.least_round_trip_ms)
+        : undefined,
+    };
+  },
+
+  toJSON(message: NetworkEstimate): unknown {
+    const obj: any = {};
+    if (message.atMs !== 0) {
+      obj.atMs = floatToJson(message.atMs);
+    }
+    if (message.bandwidthBytesPerS !== undefined) {
+      obj.bandwidthBytesPerS = floatToJson(message.bandwidthBytesPerS);
+    }
+    if (message.roundTripMs !== undefined) {
+      obj.roundTripMs = floatToJson(message.roundTripMs);
+    }
+    if (message.leastRoundTripMs !== undefined) {
+      obj.leastRoundTripMs = floatToJson(message.leastRoundTripMs);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<NetworkEstimate>, I>>(base?: I): NetworkEstimate {
+    return NetworkEstimate.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<NetworkEstimate>, I>>(object: I): NetworkEstimate {
+    const message = createBaseNetworkEstimate();
+    message.atMs = object.atMs ?? 0;
+    message.bandwidthBytesPerS = object.bandwidthBytesPerS ?? undefined;
+    message.roundTripMs = object.roundTripMs ?? undefined;
+    message.leastRoundTripMs = object.leastRoundTripMs ?? undefined;
+    return message;
+  },
+};
+
+function createBaseThrottleReport(): ThrottleReport {
+  return { rule: "", maxPercent: 0, vcpuThrottledMs: [], vcpuWriteFaults: [] };
+}
+
+export const ThrottleReport: MessageFns<ThrottleReport> = {
+  encode(message: ThrottleReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.rule !== "") {
+      writer.uint32(10).string(message.rule);
+    }
+    if (message.maxPercent !== 0) {
+      writer.uint32(17).double(message.maxPercent);
+    }
+    if (message.vcpuThrottledMs.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.vcpuThrottledMs) {
+        writer.double(v);
+      }
+      writer.join();
+    }
+    if (message.vcpuWriteFaults.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.vcpuWriteFaults) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field vcpuWriteFaults of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ThrottleReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseThrottleReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.rule = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.maxPercent = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag === 25) {
+              message.vcpuThrottledMs.push(reader.double());
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.vcpuThrottledMs.push(reader.double());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 4: {
+            if (tag === 32) {
+              message.vcpuWriteFaults.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.vcpuWriteFaults.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ThrottleReport {
+    return {
+      rule: isSet(object.rule) ? globalThis.String(object.rule) : "",
+      maxPercent: isSet(object.maxPercent)
+        ? globalThis.Number(object.maxPercent)
+        : isSet(object.max_percent)
+        ? globalThis.Number(object.max_percent)
+        : 0,
+      vcpuThrottledMs: globalThis.Array.isArray(object?.vcpuThrottledMs)
+        ? object.vcpuThrottledMs.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.vcpu_throttled_ms)
+        ? object.vcpu_throttled_ms.map((e: any) => globalThis.Number(e))
+        : [],
+      vcpuWriteFaults: globalThis.Array.isArray(object?.vcpuWriteFaults)
+        ? object.vcpuWriteFaults.map((e: any) => BigInt(e))
+        : globalThis.Array.isArray(object?.vcpu_write_faults)
+        ? object.vcpu_write_faults.map((e: any) => BigInt(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ThrottleReport): unknown {
+    const obj: any = {};
+    if (message.rule !== "") {
+      obj.rule = message.rule;
+    }
+    if (message.maxPercent !== 0) {
+      obj.maxPercent = floatToJson(message.maxPercent);
+    }
+    if (message.vcpuThrottledMs?.length) {
+      obj.vcpuThrottledMs = message.vcpuThrottledMs.map((e) => floatToJson(e));
+    }
+    if (message.vcpuWriteFaults?.length) {
+      obj.vcpuWriteFaults = message.vcpuWriteFaults.map((e) => e.toString());
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ThrottleReport>, I>>(base?: I): ThrottleReport {
+    return ThrottleReport.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ThrottleReport>, I>>(object: I): ThrottleReport {
+    const message = createBaseThrottleReport();
+    message.rule = object.rule ?? "";
+    message.maxPercent = object.maxPercent ?? 0;
+    message.vcpuThrottledMs = object.vcpuThrottledMs?.map((e) => e) || [];
+    message.vcpuWriteFaults = object.vcpuWriteFaults?.map((e) => BigInt(e)) || [];
+    return message;
+  },
+};
+
+function createBaseFreePagesReport(): FreePagesReport {
+  return { kind: 0, freePages: 0n, reportedPages: 0n, leftOutPages: 0n, reusedPages: 0n };
+}
+
+export const FreePagesReport: MessageFns<FreePagesReport> = {
+  encode(message: FreePagesReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== 0) {
+      writer.uint32(8).int32(message.kind);
+    }
+    if (message.freePages !== 0n) {
+      if (BigInt.asUintN(64, message.freePages) !== message.freePages) {
+        throw new globalThis.Error("value provided for field message.freePages of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.freePages);
+    }
+    if (message.reportedPages !== 0n) {
+      if (BigInt.asUintN(64, message.reportedPages) !== message.reportedPages) {
+        throw new globalThis.Error("value provided for field message.reportedPages of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.reportedPages);
+    }
+    if (message.leftOutPages !== 0n) {
+      if (BigInt.asUintN(64, message.leftOutPages) !== message.leftOutPages) {
+        throw new globalThis.Error("value provided for field message.leftOutPages of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.leftOutPages);
+    }
+    if (message.reusedPages !== 0n) {
+      if (BigInt.asUintN(64, message.reusedPages) !== message.reusedPages) {
+        throw new globalThis.Error("value provided for field message.reusedPages of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.reusedPages);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FreePagesReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFreePagesReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.freePages = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.reportedPages = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.leftOutPages = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.reusedPages = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): FreePagesReport {
+    return {
+      kind: isSet(object.kind) ? freePagesFromJSON(object.kind) : 0,
+      freePages: isSet(object.freePages)
+        ? BigInt(object.freePages)
+        : isSet(object.free_pages)
+        ? BigInt(object.free_pages)
+        : 0n,
+      reportedPages: isSet(object.reportedPages)
+        ? BigInt(object.reportedPages)
+        : isSet(object.reported_pages)
+        ? BigInt(object.reported_pages)
+        : 0n,
+      leftOutPages: isSet(object.leftOutPages)
+        ? BigInt(object.leftOutPages)
+        : isSet(object.left_out_pages)
+        ? BigInt(object.left_out_pages)
+        : 0n,
+      reusedPages: isSet(object.reusedPages)
+        ? BigInt(object.reusedPages)
+        : isSet(object.reused_pages)
+        ? BigInt(object.reused_pages)
+        : 0n,
+    };
+  },
+
+  toJSON(message: FreePagesReport): unknown {
+    const obj: any = {};
+    if (message.kind !== 0) {
+      obj.kind = freePagesToJSON(message.kind);
+    }
+    if (message.freePages !== 0n) {
+      obj.freePages = message.freePages.toString();
+    }
+    if (message.reportedPages !== 0n) {
+      obj.reportedPages = message.reportedPages.toString();
+    }
+    if (message.leftOutPages !== 0n) {
+      obj.leftOutPages = message.leftOutPages.toString();
+    }
+    if (message.reusedPages !== 0n) {
+      obj.reusedPages = message.reusedPages.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<FreePagesReport>, I>>(base?: I): FreePagesReport {
+    return FreePagesReport.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FreePagesReport>, I>>(object: I): FreePagesReport {
+    const message = createBaseFreePagesReport();
+    message.kind = object.kind ?? 0;
+    message.freePages = (object.freePages !== undefined && object.freePages !== null) ? BigInt(object.freePages) : 0n;
+    message.reportedPages = (object.reportedPages !== undefined && object.reportedPages !== null)
+      ? BigInt(object.reportedPages)
+      : 0n;
+    message.leftOutPages = (object.leftOutPages !== undefined && object.leftOutPages !== null)
+      ? BigInt(object.leftOutPages)
+      : 0n;
+    message.reusedPages = (object.reusedPages !== undefined && object.reusedPages !== null)
+      ? BigInt(object.reusedPages)
+      : 0n;
     return message;
   },
 };

@@ -147,6 +147,11 @@ export interface LinkShape {
   burstBytes: number;
   /** What waits in front of the link or is on its way; 0 means the default of docs/network.md. */
   queueBytes: number;
+  /**
+   * The relay: bytes leave the link in the order in which they came, whosesoever they are. Without it connections take
+   * turns. The kernel's queue is always of this kind.
+   */
+  fifo?: boolean | undefined;
 }
 
 /** What the traffic to and from one other host meets besides the NIC's own shape. */
@@ -201,6 +206,16 @@ export interface ProbeResult {
   roundTripMaxMs: number;
 }
 
+/** What has become of traffic of a set rate so far. */
+export interface TrafficSample {
+  /** The sender's monotonic clock, ms. */
+  atMs: number;
+  offeredBytes: number;
+  receivedBytes: number;
+  /** Since its beginning, by the receiver's clock, ms. */
+  receiverMs: number;
+}
+
 /** What was asked of the path between two hosts and what a probe measured, side by side. */
 export interface LinkComparison {
   source: string;
@@ -215,7 +230,7 @@ export interface LinkComparison {
 }
 
 function createBaseLinkShape(): LinkShape {
-  return { rateBytesPerS: 0, delayMs: 0, jitterMs: 0, loss: 0, burstBytes: 0, queueBytes: 0 };
+  return { rateBytesPerS: 0, delayMs: 0, jitterMs: 0, loss: 0, burstBytes: 0, queueBytes: 0, fifo: undefined };
 }
 
 export const LinkShape: MessageFns<LinkShape> = {
@@ -237,6 +252,9 @@ export const LinkShape: MessageFns<LinkShape> = {
     }
     if (message.queueBytes !== 0) {
       writer.uint32(48).uint32(message.queueBytes);
+    }
+    if (message.fifo !== undefined) {
+      writer.uint32(56).bool(message.fifo);
     }
     return writer;
   },
@@ -302,6 +320,14 @@ export const LinkShape: MessageFns<LinkShape> = {
             message.queueBytes = reader.uint32();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.fifo = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -342,6 +368,7 @@ export const LinkShape: MessageFns<LinkShape> = {
         : isSet(object.queue_bytes)
         ? globalThis.Number(object.queue_bytes)
         : 0,
+      fifo: isSet(object.fifo) ? globalThis.Boolean(object.fifo) : undefined,
     };
   },
 
@@ -365,6 +392,9 @@ export const LinkShape: MessageFns<LinkShape> = {
     if (message.queueBytes !== 0) {
       obj.queueBytes = Math.round(message.queueBytes);
     }
+    if (message.fifo !== undefined) {
+      obj.fifo = message.fifo;
+    }
     return obj;
   },
 
@@ -379,6 +409,7 @@ export const LinkShape: MessageFns<LinkShape> = {
     message.loss = object.loss ?? 0;
     message.burstBytes = object.burstBytes ?? 0;
     message.queueBytes = object.queueBytes ?? 0;
+    message.fifo = object.fifo ?? undefined;
     return message;
   },
 };
@@ -1049,6 +1080,139 @@ export const ProbeResult: MessageFns<ProbeResult> = {
     message.roundTripMs = object.roundTripMs ?? 0;
     message.roundTripMinMs = object.roundTripMinMs ?? 0;
     message.roundTripMaxMs = object.roundTripMaxMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseTrafficSample(): TrafficSample {
+  return { atMs: 0, offeredBytes: 0, receivedBytes: 0, receiverMs: 0 };
+}
+
+export const TrafficSample: MessageFns<TrafficSample> = {
+  encode(message: TrafficSample, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.atMs !== 0) {
+      writer.uint32(9).double(message.atMs);
+    }
+    if (message.offeredBytes !== 0) {
+      writer.uint32(17).double(message.offeredBytes);
+    }
+    if (message.receivedBytes !== 0) {
+      writer.uint32(25).double(message.receivedBytes);
+    }
+    if (message.receiverMs !== 0) {
+      writer.uint32(33).double(message.receiverMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TrafficSample {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTrafficSample();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.atMs = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.offeredBytes = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.receivedBytes = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.receiverMs = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TrafficSample {
+    return {
+      atMs: isSet(object.atMs)
+        ? globalThis.Number(object.atMs)
+        : isSet(object.at_ms)
+        ? globalThis.Number(object.at_ms)
+        : 0,
+      offeredBytes: isSet(object.offeredBytes)
+        ? globalThis.Number(object.offeredBytes)
+        : isSet(object.offered_bytes)
+        ? globalThis.Number(object.offered_bytes)
+        : 0,
+      receivedBytes: isSet(object.receivedBytes)
+        ? globalThis.Number(object.receivedBytes)
+        : isSet(object.received_bytes)
+        ? globalThis.Number(object.received_bytes)
+        : 0,
+      receiverMs: isSet(object.receiverMs)
+        ? globalThis.Number(object.receiverMs)
+        : isSet(object.receiver_ms)
+        ? globalThis.Number(object.receiver_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: TrafficSample): unknown {
+    const obj: any = {};
+    if (message.atMs !== 0) {
+      obj.atMs = floatToJson(message.atMs);
+    }
+    if (message.offeredBytes !== 0) {
+      obj.offeredBytes = floatToJson(message.offeredBytes);
+    }
+    if (message.receivedBytes !== 0) {
+      obj.receivedBytes = floatToJson(message.receivedBytes);
+    }
+    if (message.receiverMs !== 0) {
+      obj.receiverMs = floatToJson(message.receiverMs);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<TrafficSample>, I>>(base?: I): TrafficSample {
+    return TrafficSample.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TrafficSample>, I>>(object: I): TrafficSample {
+    const message = createBaseTrafficSample();
+    message.atMs = object.atMs ?? 0;
+    message.offeredBytes = object.offeredBytes ?? 0;
+    message.receivedBytes = object.receivedBytes ?? 0;
+    message.receiverMs = object.receiverMs ?? 0;
     return message;
   },
 };
