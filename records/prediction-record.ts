@@ -72,7 +72,8 @@ export interface Measured {
 
 const MEASURED_MS_MIN = 100;
 const CHANGED = 0.1;
-/** So much a round trip differs by what threads have to do. */
+/** So much longer a round trip is when it waits in a full queue of a link, and so much by what threads have to do. */
+const QUEUE_MS = 30;
 const THREADS_MS = 2;
 const MS_PER_S = 1000;
 const PERCENT = 100;
@@ -163,12 +164,12 @@ function bandwidthChange({ options, sourceReport }: MigrationReport, basis: Pred
   return `the migration had ${mbit(seen)} of the link, ${how} than the ${mbit(expected)} of the probe`;
 }
 
-/** The shortest that the migration saw: a longer one may have waited for its own pages. */
+/** The shortest that the migration saw, which may have waited for its own pages all the same. */
 function roundTripChange({ sourceReport }: MigrationReport, { roundTripMs }: PredictionBasis): string {
   const trips = sourceReport?.networkEstimates.flatMap((estimate) => estimate.leastRoundTripMs ?? []) ?? [];
   if (trips.length === 0) return '';
   const seen = Math.min(...trips);
-  const change = Math.abs(seen - roundTripMs);
-  if (change <= CHANGED * roundTripMs || change <= THREADS_MS) return '';
+  const isLonger = seen > roundTripMs * (1 + CHANGED) + QUEUE_MS;
+  if (!isLonger && seen >= roundTripMs * (1 - CHANGED) - THREADS_MS) return '';
   return `its round trip was ${seen.toFixed(1)} ms, and ${roundTripMs.toFixed(1)} ms of the probe`;
 }
