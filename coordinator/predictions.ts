@@ -23,7 +23,7 @@ import type { KnownHost } from './registry.ts';
 
 /** The link is filled so often, each time for so long behind a warm-up of some round trips. */
 const LINK_PROBES = 3;
-const LINK_PROBE_MS = 70;
+const LINK_PROBE_MS = 90;
 const ROUND_TRIPS = 5;
 const WARM_UP = { ms: 20, roundTrips: 8, msMax: 400 } as const;
 /** The guest is watched for as long as its first round will take, within these bounds. */
