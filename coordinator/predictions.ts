@@ -27,7 +27,7 @@ const LINK_PROBE_MS = 90;
 const ROUND_TRIPS = 5;
 const WARM_UP = { ms: 20, roundTrips: 8, msMax: 400 } as const;
 /** The guest is watched for as long as its first round will take, within these bounds. */
-const GUEST_PROBE_MS = { min: 100, max: 560 } as const;
+const GUEST_PROBE_MS = { min: 100, max: 480 } as const;
 const MS_PER_S = 1000;
 
 export interface PredictionsModules {

@@ -40,7 +40,7 @@ const PAGES_SHARE = 0.7;
 const STALLED = 0.95;
 const ROUNDS_TRIED = 30;
 /** A guest whose pages hardly compress is not asked to. */
-const COMPRESSED_SHARE_MAX = 0.8;
+const COMPRESSED_SHARE_MAX = 0.7;
 
 /** Every technique as it was asked for, without a choice. */
 export function predictAll(probed: Probed, options: MigrationOptions, calibration: Calibration): Candidate[] {
@@ -54,7 +54,12 @@ export function choose(
   goal: Goal,
   calibration: Calibration,
 ): Choice {
-  const candidates = candidatesFor(probed, options, goal, calibration);
+  const plain = candidatesFor(probed, options, goal, calibration);
+  // It costs processors, and is known less well: only where nothing else will do.
+  const isEnough = plain
+    .map((each) => judge(each, goal))
+    .some((each) => !each.forbidden && each.missHigh <= 1);
+  const candidates = isEnough ? plain : [...plain, ...compressedOf(probed, plain, calibration)];
   const judged = candidates.map((each, index) => ({ index, ...judge(each, goal) }));
   const allowed = judged.filter(({ forbidden }) => !forbidden);
   const certain = allowed.filter(({ missHigh }) => missHigh <= 1);
@@ -100,8 +105,6 @@ function candidatesFor(
   const precopy: MigrationOptions = { ...options, technique: 'pre-copy' };
   const limited = limitedTo(probed, precopy, maxDowntimeMs, calibration);
   if (limited !== undefined) candidates.push(limited);
-  const compressed = withCompression(probed, limited?.options ?? precopy, limited, calibration);
-  if (compressed !== undefined) candidates.push(compressed);
   const stalled = limited ?? candidates.find((each) => each.options.technique === 'pre-copy')!;
   const short = withoutVainRounds(probed, stalled, calibration);
   if (short !== undefined) candidates.push(short);
@@ -126,19 +129,21 @@ function limitedTo(
   return candidate(probed, { ...options, downtimeLimitMs: limitMs }, calibration, parameters);
 }
 
-/** Pre-copy that compresses, where it was not said whether to and pages become much less. */
-function withCompression(
+/** Each pre-copy, compressing, where it was not said whether to and pages become much less. */
+function compressedOf(
   probed: Probed,
-  options: MigrationOptions,
-  limited: Candidate | undefined,
+  candidates: readonly Candidate[],
   calibration: Calibration,
-): Candidate | undefined {
-  const transforms = transformsOf(options);
-  const isAsked = transforms.compression !== Compression.COMPRESSION_NONE;
-  if (isAsked || probed.compressedShare > COMPRESSED_SHARE_MAX) return undefined;
-  const compressing = { ...transforms, compression: Compression.COMPRESSION_LZ4 };
-  const parameters = [limited?.prediction.parameters, 'compression lz4'].filter(Boolean).join(', ');
-  return candidate(probed, { ...options, transforms: compressing }, calibration, parameters);
+): Candidate[] {
+  if (probed.compressedShare > COMPRESSED_SHARE_MAX) return [];
+  return candidates.flatMap(({ options, prediction }) => {
+    const transforms = transformsOf(options);
+    if (options.technique !== 'pre-copy' || transforms.compression !== Compression.COMPRESSION_NONE)
+      return [];
+    const compressing = { ...transforms, compression: Compression.COMPRESSION_LZ4 };
+    const parameters = [prediction.parameters, 'compression lz4'].filter((text) => text !== '').join(', ');
+    return [candidate(probed, { ...options, transforms: compressing }, calibration, parameters)];
+  });
 }
 
 /** Pre-copy that stops when its rounds do not get smaller any more (Smart Stop, CloudNet): the rest costs time only. */

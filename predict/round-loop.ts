@@ -1,6 +1,6 @@
 /**
  * Replays the rounds of a pre-copy or hybrid over a guest's U(t), with the engine's own rules: a round's dirty pages
- * are those written during it, the estimate of the bandwidth covers the newest rounds that lasted 100 ms together, and
+ * are those written during it, the bandwidth is the link's or that of the newest rounds that lasted 100 ms together, and
  * the rounds end by QEMU's rule, by their number, by the time, or by a hybrid's rules (docs/metrics.md, `convergence`).
  */
 
@@ -40,7 +40,9 @@ export interface Replay {
   readonly durationMs: number;
 }
 
-/** What the engine's estimate covers (hosts/migration/estimates.ts). */
+/** A round this long fills the link, so that the engine sees what it gives (hosts/migration/link-estimator.ts). */
+const FILLED_MS = 20;
+/** Else its estimate covers so much (hosts/migration/estimates.ts). */
 const WINDOW_MS = 100;
 const MS_PER_S = 1000;
 
@@ -117,7 +119,7 @@ interface Standing {
 /** As SourceSide's converged() and mustSwitch(). */
 function whyOver(
   options: MigrationOptions,
-  { pageCount }: RoundSetting,
+  { pageCount, bytesPerS }: RoundSetting,
   { rounds, sentPages, nowMs }: Standing,
 ): string {
   const { switchAfterRounds, switchAfterShare, switchAfterMs } = options;
@@ -126,14 +128,15 @@ function whyOver(
     if (switchAfterMs > 0 && nowMs >= switchAfterMs) return 'switch-after';
     if (switchAfterRounds > 0 && rounds.length >= switchAfterRounds) return 'switch-after-rounds';
   }
-  if (fits(rounds, options)) return 'converged';
+  if (fits(rounds, bytesPerS, options)) return 'converged';
   if (nowMs >= options.totalTimeLimitMs) return 'total-time-limit';
   return rounds.length >= options.maxRounds ? 'max-rounds' : '';
 }
 
-/** QEMU's rule over the newest rounds. */
+/** QEMU's rule, by what the link gives or, when the last round was too short to tell, what the newest rounds had. */
 function fits(
   rounds: readonly ReplayedRound[],
+  bytesPerS: number,
   { minDirtyPages, downtimeLimitMs }: MigrationOptions,
 ): boolean {
   const dirtyPages = Math.round(rounds.at(-1)!.dirtyAfter);
@@ -146,5 +149,7 @@ function fits(
     durationMs += round.durationMs;
   }
   const pageBytes = pages === 0 ? PAGE_BYTES : Math.min(PAGE_BYTES, bytes / pages);
-  return dirtyPages * pageBytes <= (bytes / durationMs) * downtimeLimitMs;
+  const isFilled = (rounds.at(-1)!.bytes / bytesPerS) * MS_PER_S >= FILLED_MS;
+  const bytesPerMs = isFilled ? bytesPerS / MS_PER_S : bytes / durationMs;
+  return dirtyPages * pageBytes <= bytesPerMs * downtimeLimitMs;
 }

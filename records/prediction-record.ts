@@ -72,6 +72,9 @@ export interface Measured {
 
 const MEASURED_MS_MIN = 100;
 const CHANGED = 0.1;
+/** So much longer a round trip is when it waits in a full queue of a link, and so much by what threads have to do. */
+const QUEUE_MS = 30;
+const THREADS_MS = 2;
 const MS_PER_S = 1000;
 const PERCENT = 100;
 
@@ -139,18 +142,34 @@ function techniqueRecord(each: TechniquePrediction): z.infer<typeof technique> {
   };
 }
 
-/** What the migration itself got of the link, against the probe; it may take less where it was told to. */
-function linkChange({ options, sourceReport }: MigrationReport, basis: PredictionBasis): string | null {
+/** What the migration itself had of the link, against the probe. */
+function linkChange(report: MigrationReport, basis: PredictionBasis): string | null {
+  const changes = [bandwidthChange(report, basis), roundTripChange(report, basis)];
+  return changes.filter((change) => change !== '').join('; ') || null;
+}
+
+/** It may take less where it was told to. */
+function bandwidthChange({ options, sourceReport }: MigrationReport, basis: PredictionBasis): string {
   const live = sourceReport?.rounds.filter(({ final }) => !final) ?? [];
   const liveMs = live.reduce((sum, { durationMs }) => sum + durationMs, 0);
   const bytes = live.reduce((sum, { sentBytes }) => sum + Number(sentBytes), 0);
-  if (liveMs < MEASURED_MS_MIN) return null;
+  if (liveMs < MEASURED_MS_MIN) return '';
   const seen = (bytes / liveMs) * MS_PER_S;
   const cap = options?.maxBandwidthBytesPerS || Number.POSITIVE_INFINITY;
   const expected = Math.min(cap, basis.bandwidthBytesPerS);
   const change = seen / expected - 1;
-  if (Math.abs(change) <= CHANGED) return null;
+  if (Math.abs(change) <= CHANGED) return '';
   const mbit = (bytesPerS: number): string => `${((bytesPerS * 8) / 1e6).toFixed(0)} Mbit/s`;
   const how = `${(Math.abs(change) * PERCENT).toFixed(0)} % ${change < 0 ? 'less' : 'more'}`;
   return `the migration had ${mbit(seen)} of the link, ${how} than the ${mbit(expected)} of the probe`;
+}
+
+/** The shortest that the migration saw, which may have waited for its own pages all the same. */
+function roundTripChange({ sourceReport }: MigrationReport, { roundTripMs }: PredictionBasis): string {
+  const trips = sourceReport?.networkEstimates.flatMap((estimate) => estimate.leastRoundTripMs ?? []) ?? [];
+  if (trips.length === 0) return '';
+  const seen = Math.min(...trips);
+  const isLonger = seen > roundTripMs * (1 + CHANGED) + QUEUE_MS;
+  if (!isLonger && seen >= roundTripMs * (1 - CHANGED) - THREADS_MS) return '';
+  return `its round trip was ${seen.toFixed(1)} ms, and ${roundTripMs.toFixed(1)} ms of the probe`;
 }
