@@ -49,7 +49,7 @@ export function shiftInterval(differences: readonly number[]): Interval | null {
 /** Twice the rank of each value, so that those of ties, which share their mean rank, are whole too. */
 function doubledRanks(values: readonly number[]): number[] {
   const order = values.map((_, index) => index).sort((a, b) => values[a]! - values[b]!);
-  const ranks: number[] = new Array(values.length);
+  const ranks = values.map(() => 0);
   for (let from = 0; from < order.length; ) {
     let to = from;
     while (to + 1 < order.length && values[order[to + 1]!] === values[order[from]!]) to++;
@@ -119,7 +119,7 @@ function normalTail(z: number): number {
  */
 export function holm(ps: readonly number[]): number[] {
   const order = ps.map((_, index) => index).sort((a, b) => ps[a]! - ps[b]!);
-  const adjusted: number[] = new Array(ps.length);
+  const adjusted = ps.map(() => 0);
   let least = 0;
   for (const [place, index] of order.entries()) {
     least = Math.max(least, Math.min(1, ps[index]! * (ps.length - place)));

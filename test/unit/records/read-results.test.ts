@@ -30,7 +30,7 @@ test('what an older version did not measure is null, and named', () => {
   const text = changed(({ trials }) => {
     const [first] = trials as Partial<TrialRecord>[];
     delete first!.clients;
-    delete first!.downtime_parts!.resume_ms;
+    delete (first!.downtime_parts as Partial<TrialRecord['downtime_parts']>).resume_ms;
   });
   const opened = readResults(text, 'r.json', '0.2.0');
   expect(opened.record.trials).toEqual([trial]);

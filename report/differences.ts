@@ -1,0 +1,148 @@
+/**
+ * How two samples differ, in figures and in words. Within a study trials are paired: the same trial and guest under another
+ * technique. Between two studies they are not.
+ */
+import { CONFIDENCE, changeInterval, type Interval, medianInterval } from '../statistics/bootstrap.ts';
+import { cliffsDelta, hodgesLehmann, magnitudeOf } from '../statistics/effect-size.ts';
+import { median } from '../statistics/quantiles.ts';
+import { holm, leastP, shiftInterval, signedRankTest } from '../statistics/wilcoxon.ts';
+import { PAIRED_MAX } from './limits.ts';
+import { MAIN_MEASURES, MEASURES, type Measure, valuesOf } from './measures.ts';
+import { type Group, pairedDifferences, type Study, shownGroups } from './study.ts';
+
+const SIGNIFICANT = 1 - CONFIDENCE;
+const PERCENT = 100;
+
+export interface PairedDifference {
+  readonly measure: Measure;
+  readonly first: Group;
+  readonly second: Group;
+  readonly pairs: number;
+  /** `second` - `first`, by Hodges and Lehmann. */
+  readonly shift: number;
+  /** Null of fewer than 6 pairs. */
+  readonly interval: Interval | null;
+  readonly delta: number;
+  /** Of the signed-rank test, by Holm among all pairs of this measure; null when no pair differs. */
+  readonly p: number | null;
+}
+
+/** Each pair of groups, or each group with the first when there are many, by each of the main measures. */
+export function pairedDifferencesOf(study: Study): PairedDifference[] {
+  const groups = shownGroups(study);
+  const pairs = groups.flatMap((second, index) => {
+    const firsts = groups.length <= PAIRED_MAX ? groups.slice(0, index) : groups.slice(0, Math.min(index, 1));
+    return firsts.map((first) => ({ first, second }));
+  });
+  return MAIN_MEASURES.flatMap((measure) => {
+    const found = pairs.flatMap(({ first, second }) => pairedDifference(measure, first, second));
+    const ps = holm(found.flatMap(({ p }) => p ?? []));
+    let next = 0;
+    return found.map((difference) =>
+      difference.p === null ? difference : { ...difference, p: ps[next++]! },
+    );
+  });
+}
+
+function pairedDifference(measure: Measure, first: Group, second: Group): PairedDifference[] {
+  const differences = pairedDifferences(first, second, measure.pick);
+  const shift = hodgesLehmann(differences);
+  const delta = cliffsDelta(valuesOf(second.trials, measure), valuesOf(first.trials, measure));
+  if (shift === null || delta === null) return [];
+  const interval = shiftInterval(differences);
+  const p = signedRankTest(differences)?.p ?? null;
+  return [{ measure, first, second, pairs: differences.length, shift, interval, delta, p }];
+}
+
+/** What the test of a pair says, in words. */
+export function testText({ p, pairs, delta }: PairedDifference): string {
+  const size = `${magnitudeOf(delta)} effect (Cliff's δ = ${delta.toFixed(2)})`;
+  if (leastP(pairs) > SIGNIFICANT) return `${size}; ${pairs} pairs are too few for a test`;
+  if (p === null) return 'no pair differs';
+  if (p > SIGNIFICANT) return `${size}, which chance may explain: ${pText(p)}`;
+  return `${size}, ${pText(p)}`;
+}
+
+export function pText(p: number): string {
+  return p < 0.001 ? 'p < 0.001' : `p = ${p.toFixed(3)}`;
+}
+
+/** What became of one measure of one variant between two studies. */
+export interface Change {
+  readonly variant: string;
+  readonly measure: Measure;
+  readonly counts: readonly [number, number];
+  readonly medians: readonly [number, number];
+  readonly intervals: readonly [Interval | null, Interval | null];
+  /** The change of the median as a share of the first; null when that is 0 or less. */
+  readonly change: number | null;
+  readonly interval: Interval | null;
+  readonly delta: number;
+  readonly verdict: Verdict;
+}
+
+export const VERDICT = {
+  more: 'more',
+  less: 'less',
+  same: 'no difference shown',
+  few: 'too few trials',
+} as const;
+export type Verdict = (typeof VERDICT)[keyof typeof VERDICT];
+
+/** The variants that both studies have, in the order of the first, by each measure that both have. */
+export function changesBetween(before: Study, after: Study): Change[] {
+  return shownGroups(before).flatMap((first) => {
+    const second = shownGroups(after).find(({ name }) => name === first.name);
+    return second === undefined ? [] : MEASURES.flatMap((measure) => changeOf(measure, first, second));
+  });
+}
+
+function changeOf(measure: Measure, first: Group, second: Group): Change[] {
+  const from = valuesOf(first.trials, measure);
+  const to = valuesOf(second.trials, measure);
+  const medians = [median(from), median(to)] as const;
+  const [start, end] = medians;
+  const delta = cliffsDelta(to, from);
+  if (start === null || end === null || delta === null) return [];
+  const interval = start > 0 ? changeInterval(from, to) : null;
+  return [
+    {
+      ...{ variant: first.name, measure, delta, interval },
+      counts: [from.length, to.length],
+      medians: [start, end],
+      intervals: [medianInterval(from), medianInterval(to)],
+      change: start > 0 ? end / start - 1 : null,
+      verdict: verdictOf(interval, Math.min(from.length, to.length)),
+    },
+  ];
+}
+
+function verdictOf(interval: Interval | null, n: number): Verdict {
+  if (n < 2) return VERDICT.few;
+  if (interval === null) return VERDICT.same;
+  if (interval[0] > 0) return VERDICT.more;
+  return interval[1] < 0 ? VERDICT.less : VERDICT.same;
+}
+
+/** A change in words, such as "18 % longer downtime, CI 10..25 %, n=9/9". */
+export function verdictText({ measure, change, interval, counts, verdict }: Change): string {
+  const n = `n=${counts[0]}/${counts[1]}`;
+  const range = interval === null ? '' : `, CI ${percents(interval)}`;
+  if (change === null) return `${measure.name}: no share can be said of a start of 0, ${n}`;
+  const size = Math.abs(change * PERCENT).toFixed(Math.abs(change) < 0.0995 ? 1 : 0);
+  switch (verdict) {
+    case VERDICT.few:
+      return `${size} % ${change < 0 ? measure.less : measure.more} ${measure.name}, but ${n} is too few to judge`;
+    case VERDICT.same:
+      return `no difference in ${measure.name} is shown${range}, ${n}`;
+    case VERDICT.more:
+      return `${size} % ${measure.more} ${measure.name}${range}, ${n}`;
+    case VERDICT.less:
+      return `${size} % ${measure.less} ${measure.name}${range}, ${n}`;
+  }
+}
+
+function percents([from, to]: Interval): string {
+  const text = (share: number): string => (share * PERCENT).toFixed(Math.abs(share) < 0.0995 ? 1 : 0);
+  return `${text(from)}..${text(to)} %`;
+}
