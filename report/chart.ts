@@ -6,7 +6,7 @@ import * as vega from 'vega';
 import { compile, type TopLevelSpec } from 'vega-lite';
 import { escapeHtml } from './html.ts';
 import { textWidth } from './text-width.ts';
-import { darkFigureStyle, FIGURE_CONFIG } from './theme.ts';
+import { darkFigureStyle, FIGURE_CONFIG, PAPER } from './theme.ts';
 
 /** A part of Vega-Lite's description (https://vega.github.io/vega-lite/docs/spec.html); its schema checks it. */
 export type Chart = Readonly<Record<string, unknown>>;
@@ -62,7 +62,11 @@ async function svgOf({ name, title, chart }: Figure): Promise<string> {
   }
 }
 
-/** A figure as a file of its own, which is readable on dark screens too. */
+/**
+ * A figure as a file of its own, in the colours of the reader's screen; with paper behind it, since nobody knows on what page
+ * it will stand.
+ */
 export function svgFile({ svg }: DrawnFigure): string {
-  return svg.replace(/^<svg [^>]*>/, (start) => `${start}<style>${darkFigureStyle('svg')}</style>`);
+  const paper = `<rect width="100%" height="100%" fill="${PAPER}"/>`;
+  return svg.replace(/^<svg [^>]*>/, (start) => `${start}<style>${darkFigureStyle('svg')}</style>${paper}`);
 }

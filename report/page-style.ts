@@ -29,7 +29,7 @@ figcaption{margin-top:.5rem;max-width:46rem}
 .sheets figure{margin:1rem 0;min-width:0}
 .scroll{overflow-x:auto}
 .chart svg{display:block;height:auto;max-width:100%}
-@media (max-width:46rem){.wide svg{max-width:none}}
+@media (max-width:46rem){.wide svg{width:34rem;max-width:none}}
 table{border-collapse:collapse;font-size:.875rem;font-variant-numeric:tabular-nums;width:100%}
 th,td{padding:.4rem .45rem;text-align:right;vertical-align:top;border-bottom:1px solid var(--line);white-space:nowrap}
 thead th{white-space:normal;vertical-align:bottom;font-weight:600;color:var(--soft);border-bottom:1.5px solid var(--soft)}

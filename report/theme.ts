@@ -7,6 +7,8 @@
 export const INK = '#1f2328';
 export const SOFT = '#57606a';
 export const GRID = '#d8dee4';
+/** Behind figures that are files of their own. */
+export const PAPER = '#ffffff';
 
 const BLUE = '#0072B2';
 const VERMILLION = '#D55E00';
@@ -67,6 +69,7 @@ export const PART_COLORS = {
 
 /** On dark screens: what each colour of a figure becomes. */
 const DARK: Readonly<Record<string, string>> = {
+  [PAPER]: '#0f1419',
   [INK]: '#e6edf3',
   [SOFT]: '#a3adb8',
   [GRID]: '#343b44',

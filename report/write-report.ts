@@ -9,7 +9,6 @@ import { makeReport } from './make-report.ts';
 
 /** Pixels of a PNG for one of the figure: enough for slides and print. */
 const PNG_SCALE = 3;
-const WHITE = '#ffffff';
 
 export interface ReportPlaces {
   /** The page. */
@@ -59,5 +58,5 @@ function pngOf(svg: string): Uint8Array {
       'cannot draw PNG: this machine has no font; install one (apt-get install fonts-dejavu-core), or take the SVG',
     );
   }
-  return new Resvg(svg, { background: WHITE, fitTo: { mode: 'zoom', value: PNG_SCALE } }).render().asPng();
+  return new Resvg(svg, { fitTo: { mode: 'zoom', value: PNG_SCALE } }).render().asPng();
 }

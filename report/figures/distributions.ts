@@ -18,6 +18,10 @@ const BOX = { from: 0.1, to: 0.26 };
 const INTERVAL_AT = 0.35;
 /** Points beside each other repeat after so many. */
 const LANES = 5;
+/** From so many points in a row on they are small and pale, so that it still shows where most are. */
+const CROWD_FROM = 60;
+const FEW = { inside: 34, outside: 52, opacity: 0.6 };
+const CROWD = { inside: 12, outside: 20, opacity: 0.3 };
 
 /** One for each of the main measures that has values. */
 export function distributionFigures(study: Study): Figure[] {
@@ -34,6 +38,7 @@ function distribution(groups: readonly Group[], measure: Measure): Figure {
   const x = scaleFor(drawn, `${measure.name} (${unit})`, LOG_FROM);
   const points = groups.flatMap((group, index) => pointsOf(group, index, measure, factor));
   const boxes = groups.map((group, index) => boxOf(group, index, measure, factor));
+  const isCrowd = values.length / groups.length >= CROWD_FROM;
   const { height, y, names } = rowLayout(groups.map(({ name }) => name));
   const percent = Math.round(CONFIDENCE * 100);
   return {
@@ -51,7 +56,7 @@ function distribution(groups: readonly Group[], measure: Measure): Figure {
         x: { field: 'x', type: 'quantitative', ...x },
         color: { field: 'color', type: 'nominal', scale: null },
       },
-      layer: [names, ...boxLayers(boxes), ...pointLayers(points), medianText(boxes)],
+      layer: [names, ...boxLayers(boxes), ...pointLayers(points, isCrowd ? CROWD : FEW), medianText(boxes)],
     },
     rows: groups.flatMap((group) =>
       group.trials.map((trial) => ({
@@ -127,14 +132,14 @@ function boxLayers(boxes: readonly Row[]): unknown[] {
   ];
 }
 
-function pointLayers(points: readonly Row[]): unknown[] {
+function pointLayers(points: readonly Row[], marks: typeof FEW): unknown[] {
   const shape = { field: 'shape', type: 'nominal', scale: null };
   const inside = points.filter(({ outlier }) => outlier === false);
   const outside = points.filter(({ outlier }) => outlier === true);
   return [
     {
       data: { values: inside },
-      mark: { type: 'point', filled: true, size: 34, opacity: 0.6 },
+      mark: { type: 'point', filled: true, size: marks.inside, opacity: marks.opacity },
       encoding: { shape },
     },
     ...(outside.length === 0
@@ -142,7 +147,7 @@ function pointLayers(points: readonly Row[]): unknown[] {
       : [
           {
             data: { values: outside },
-            mark: { type: 'point', size: 52, strokeWidth: 1.6, opacity: 1 },
+            mark: { type: 'point', size: marks.outside, strokeWidth: 1.6, opacity: 1 },
             encoding: { shape },
           },
         ]),

@@ -138,7 +138,7 @@ function clientFigure(study: Study): Figure[] {
     field: 'when',
     type: 'nominal',
     scale: { domain: WHEN, range: WHEN_COLORS },
-    legend: { symbolType: 'square' },
+    legend: { symbolType: 'square', symbolOpacity: 1 },
   };
   const ends = points.filter(
     ({ quantile, from }) => quantile === 'max' && typeof from === 'number' && from > 0,

@@ -136,7 +136,7 @@ function timelineCaption(
   const of = guest === null ? '' : ` of ${guest}`;
   return (
     `Trial ${number}${of}, the one with the middle downtime: ${durationText(downtime_ms!)} of ${durationText(total_time_ms!)}` +
-    `${faults}${why}.${whole}${axis}`
+    `${faults}${why}. Band: the pause; dotted line: the end.${whole}${axis}`
   );
 }
 
