@@ -1,6 +1,6 @@
 /**
- * Where an experiment's results go, and where they are found: a folder that is known to be writable before anything runs,
- * and a file in it.
+ * Where an experiment's results go, and where they are found: a folder that is known to be writable before
+ * anything runs, and a file in it.
  */
 import {
   closeSync,

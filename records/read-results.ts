@@ -1,7 +1,7 @@
 /**
- * Opens a results.json of this version, of an older or of a newer one. The form has only ever grown: what an older file
- * does not have is null, as if the trial had not lived to see it, and what a newer one has in addition is left aside.
- * What cannot be understood in this way names the version that can.
+ * Opens a results.json of this version, of an older or of a newer one. The form has only ever grown: what an older
+ * file does not have is null, as if the trial had not lived to see it, and what a newer one has in addition is
+ * left aside. What cannot be understood in this way names the version that can.
  */
 import type { z } from 'zod';
 import { type ResultRecord, resultRecordSchema } from './result-record.ts';

@@ -34,7 +34,10 @@ const { textMetrics } = vega as unknown as {
   readonly textMetrics: { width: (item: { fontSize?: number }, text: string | null) => number };
 };
 
-/** Draws figures in their order. What Vega warns of is an error: a figure that is not what was meant must not be shown. */
+/**
+ * Draws figures in their order. What Vega warns of is an error: a figure that is not what was meant must not be
+ * shown.
+ */
 export async function draw(figures: readonly Figure[]): Promise<DrawnFigure[]> {
   textMetrics.width = ({ fontSize = 11 }, text) => textWidth(`${text ?? ''}`, fontSize);
   vega.resetSVGDefIds();
@@ -63,8 +66,8 @@ async function svgOf({ name, title, chart }: Figure): Promise<string> {
 }
 
 /**
- * A figure as a file of its own, in the colours of the reader's screen; with paper behind it, since nobody knows on what page
- * it will stand.
+ * A figure as a file of its own, in the colours of the reader's screen; with paper behind it, since nobody knows
+ * on what page it will stand.
  */
 export function svgFile({ svg }: DrawnFigure): string {
   const paper = `<rect width="100%" height="100%" fill="${PAPER}"/>`;

@@ -1,8 +1,14 @@
 /**
- * How two samples differ, in figures and in words. Within a study trials are paired: the same trial and guest under another
- * technique. Between two studies they are not.
+ * How two samples differ, in figures and in words. Within a study trials are paired: the same trial and guest
+ * under another technique. Between two studies they are not.
  */
-import { CONFIDENCE, changeInterval, type Interval, medianInterval } from '../statistics/bootstrap.ts';
+import {
+  CONFIDENCE,
+  changeInterval,
+  differenceInterval,
+  type Interval,
+  medianInterval,
+} from '../statistics/bootstrap.ts';
 import { cliffsDelta, hodgesLehmann, magnitudeOf } from '../statistics/effect-size.ts';
 import { median } from '../statistics/quantiles.ts';
 import { holm, leastP, shiftInterval, signedRankTest } from '../statistics/wilcoxon.ts';
@@ -74,9 +80,12 @@ export interface Change {
   readonly counts: readonly [number, number];
   readonly medians: readonly [number, number];
   readonly intervals: readonly [Interval | null, Interval | null];
-  /** The change of the median as a share of the first; null when that is 0 or less. */
+  /** Of the medians: after - before, in the record's unit. */
+  readonly difference: number;
+  readonly differenceInterval: Interval | null;
+  /** The same as a share of the first; null where there are no shares: of percents, and of what may be 0. */
   readonly change: number | null;
-  readonly interval: Interval | null;
+  readonly changeInterval: Interval | null;
   readonly delta: number;
   readonly verdict: Verdict;
 }
@@ -102,47 +111,66 @@ function changeOf(measure: Measure, first: Group, second: Group): Change[] {
   const to = valuesOf(second.trials, measure);
   const medians = [median(from), median(to)] as const;
   const [start, end] = medians;
+  // Nothing before and nothing after: a technique that never does it.
+  if ([...from, ...to].every((value) => value === 0)) return [];
   const delta = cliffsDelta(to, from);
   if (start === null || end === null || delta === null) return [];
-  const interval = start > 0 ? changeInterval(from, to) : null;
+  const interval = differenceInterval(from, to);
+  const isShare = measure.kind !== 'percent' && from.every((value) => value > 0);
   return [
     {
-      ...{ variant: first.name, measure, delta, interval },
+      ...{ variant: first.name, measure, delta },
       counts: [from.length, to.length],
       medians: [start, end],
       intervals: [medianInterval(from), medianInterval(to)],
-      change: start > 0 ? end / start - 1 : null,
-      verdict: verdictOf(interval, Math.min(from.length, to.length)),
+      difference: end - start,
+      differenceInterval: interval,
+      change: isShare ? end / start - 1 : null,
+      changeInterval: isShare ? changeInterval(from, to) : null,
+      verdict: verdictOf(interval),
     },
   ];
 }
 
-function verdictOf(interval: Interval | null, n: number): Verdict {
-  if (n < 2) return VERDICT.few;
-  if (interval === null) return VERDICT.same;
+/** There is a difference when its interval leaves out 0. */
+function verdictOf(interval: Interval | null): Verdict {
+  if (interval === null) return VERDICT.few;
   if (interval[0] > 0) return VERDICT.more;
   return interval[1] < 0 ? VERDICT.less : VERDICT.same;
 }
 
 /** A change in words, such as "18 % longer downtime, CI 10..25 %, n=9/9". */
-export function verdictText({ measure, change, interval, counts, verdict }: Change): string {
+export function verdictText(found: Change): string {
+  const { measure, difference, counts, verdict } = found;
   const n = `n=${counts[0]}/${counts[1]}`;
-  const range = interval === null ? '' : `, CI ${percents(interval)}`;
-  if (change === null) return `${measure.name}: no share can be said of a start of 0, ${n}`;
-  const size = Math.abs(change * PERCENT).toFixed(Math.abs(change) < 0.0995 ? 1 : 0);
+  const said = `${sizeText(found)} ${difference < 0 ? measure.less : measure.more} ${measure.name}`;
   switch (verdict) {
     case VERDICT.few:
-      return `${size} % ${change < 0 ? measure.less : measure.more} ${measure.name}, but ${n} is too few to judge`;
+      return `${said}, but ${n} is too few to judge`;
     case VERDICT.same:
-      return `no difference in ${measure.name} is shown${range}, ${n}`;
+      return `no difference in ${measure.name} shown, CI ${rangeText(found)}, ${n}`;
     case VERDICT.more:
-      return `${size} % ${measure.more} ${measure.name}${range}, ${n}`;
     case VERDICT.less:
-      return `${size} % ${measure.less} ${measure.name}${range}, ${n}`;
+      return `${said}, CI ${rangeText(found)}, ${n}`;
   }
 }
 
-function percents([from, to]: Interval): string {
-  const text = (share: number): string => (share * PERCENT).toFixed(Math.abs(share) < 0.0995 ? 1 : 0);
-  return `${text(from)}..${text(to)} %`;
+/** How much, without its sign: as a share where there is one, else in the measure's unit. */
+function sizeText({ measure, difference, change }: Change): string {
+  return change === null ? amountText(measure, Math.abs(difference)) : `${percentDigits(Math.abs(change))} %`;
+}
+
+function rangeText({ measure, differenceInterval: plain, changeInterval: shares }: Change): string {
+  if (shares !== null) return `${percentDigits(shares[0])}..${percentDigits(shares[1])} %`;
+  const text = (value: number): string => `${value < 0 ? '-' : ''}${amountText(measure, Math.abs(value))}`;
+  return plain === null ? 'unknown' : `${text(plain[0])}..${text(plain[1])}`;
+}
+
+/** A difference of percents is not in percent. */
+function amountText({ kind, text }: Measure, value: number): string {
+  return kind === 'percent' ? `${value.toFixed(1)} points` : text(value);
+}
+
+function percentDigits(share: number): string {
+  return (share * PERCENT).toFixed(Math.abs(share) < 0.0995 ? 1 : 0);
 }

@@ -1,4 +1,7 @@
-/** HTML that cannot be broken by what it shows: whatever is put into a template is escaped, unless it is HTML itself. */
+/**
+ * HTML that cannot be broken by what it shows: whatever is put into a template is escaped, unless it is HTML
+ * itself.
+ */
 
 /** Text that is HTML already. */
 export class Html {

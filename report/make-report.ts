@@ -1,9 +1,10 @@
 /** From results to a report: the figures, drawn, and the page that holds them. */
 import type { OpenedResults } from '../records/read-results.ts';
 import { type DrawnFigure, draw, type Figure } from './chart.ts';
+import { clientLatencyFigures } from './figures/client-latency.ts';
 import { distributionFigures } from './figures/distributions.ts';
+import { faultLatencyFigures } from './figures/fault-latency.ts';
 import { frontierFigures } from './figures/frontier.ts';
-import { latencyFigures } from './figures/latencies.ts';
 import { stackFigures } from './figures/stacks.ts';
 import { sweepFigures } from './figures/sweeps.ts';
 import { timelineFigures } from './figures/timelines.ts';
@@ -11,13 +12,17 @@ import { transformFigures } from './figures/transforms.ts';
 import { pageText } from './page.ts';
 import { type Study, studyOf } from './study.ts';
 
-/** In the order of the page. Another figure is one more of these: it answers nothing where there is nothing to show. */
+/**
+ * In the order of the page. Another figure is one more of these: it answers nothing where there is nothing to
+ * show.
+ */
 const FIGURES: readonly ((study: Study) => Figure[])[] = [
   sweepFigures,
   frontierFigures,
   distributionFigures,
   stackFigures,
-  latencyFigures,
+  faultLatencyFigures,
+  clientLatencyFigures,
   transformFigures,
   timelineFigures,
 ];

@@ -1,4 +1,7 @@
-/** The measures that reports compare: where each is in a record, and how it is written. docs/metrics.md defines them. */
+/**
+ * The measures that reports compare: where each is in a record, and how it is written. docs/metrics.md defines
+ * them.
+ */
 import { bytesText, durationText, percentText } from '../cli/render/measures.ts';
 import type { TrialRecord } from '../records/result-record.ts';
 

@@ -1,8 +1,12 @@
-/** The page's style: one column, both colour schemes, print, and narrow screens on which wide things scroll by themselves. */
+/**
+ * The page's style: one column, both colour schemes, print, and narrow screens on which wide things scroll by
+ * themselves.
+ */
 import { darkFigureStyle } from './theme.ts';
 
 export const PAGE_STYLE = `
-:root{--ink:#1f2328;--soft:#57606a;--line:#d8dee4;--paper:#fff;--band:#f6f8fa;--link:#0b62a8;--bad:#a33b00;--good:#04664b;
+:root{--ink:#1f2328;--soft:#57606a;--line:#d8dee4;--paper:#fff;--band:#f6f8fa;--link:#0b62a8;
+--bad:#a33b00;--good:#04664b;
 color-scheme:light dark}
 @media screen and (prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#a3adb8;--line:#343b44;--paper:#0f1419;
 --band:#171d24;--link:#6cb6ff;--bad:#f2833f;--good:#2cc598}}
@@ -32,7 +36,8 @@ figcaption{margin-top:.5rem;max-width:46rem}
 @media (max-width:46rem){.wide svg{width:34rem;max-width:none}}
 table{border-collapse:collapse;font-size:.875rem;font-variant-numeric:tabular-nums;width:100%}
 th,td{padding:.4rem .45rem;text-align:right;vertical-align:top;border-bottom:1px solid var(--line);white-space:nowrap}
-thead th{white-space:normal;vertical-align:bottom;font-weight:600;color:var(--soft);border-bottom:1.5px solid var(--soft)}
+thead th{white-space:normal;vertical-align:bottom;
+font-weight:600;color:var(--soft);border-bottom:1.5px solid var(--soft)}
 th.name,tbody th{text-align:left;padding-left:0}
 tbody th{font-weight:600;white-space:normal;min-width:7rem;max-width:18rem}
 td small,th small{display:block;font-weight:400;white-space:nowrap;color:var(--soft);font-size:.78rem}
@@ -44,7 +49,8 @@ pre{background:var(--band);padding:.8rem 1rem;overflow-x:auto;font-size:.82rem;l
 code{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono","DejaVu Sans Mono",monospace}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1.2rem;font-size:.9rem}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
-@media print{body{font-size:10.5pt}main{max-width:none;padding:0}h2{break-after:avoid}figure,tr,.notice{break-inside:avoid}
+@media print{body{font-size:10.5pt}main{max-width:none;padding:0}h2{break-after:avoid}
+figure,tr,.notice{break-inside:avoid}
 .scroll{overflow:visible}.download{display:none}a{color:inherit;text-decoration:none}.wide svg{max-width:100%}
 th,td{white-space:normal;padding:.25rem .4rem}}
 ${darkFigureStyle('.chart')}

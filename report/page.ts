@@ -1,6 +1,6 @@
 /**
- * The page: one file that needs nothing else. It has no script, and a policy that would stop one; data to be downloaded
- * is in its links. Every name from a spec is escaped.
+ * The page: one file that needs nothing else. It has no script, and a policy that would stop one; data to be
+ * downloaded is in its links. Every name from a spec is escaped.
  */
 import { stringify } from 'yaml';
 import { bytesText } from '../cli/render/measures.ts';
@@ -39,13 +39,14 @@ export function pageText(facts: PageFacts): string {
     heading(facts),
     exclusions(study),
     html`<h2 id="summary">In words</h2>${summaryWords(study)}`,
-    html`<h2 id="comparison">Comparison</h2>${comparisonTable(study)}<p class="hint">Median; CI: 95 % bootstrap interval of
-      the median; Q: quartiles. What each measure means is in godwit's docs/metrics.md.</p>${differencesSection(study)}`,
+    html`<h2 id="comparison">Comparison</h2>${comparisonTable(study)}
+      <p class="hint">Median; CI: 95 % bootstrap interval of the median; Q: quartiles. What each measure
+      means is in godwit's docs/metrics.md.</p>${differencesSection(study)}`,
     section('sweeps', 'Over the varied keys', figures.filter(isSweep)),
     section('figures', 'Figures', rest),
     section('timelines', 'One trial of each over time', figures.filter(isTimeline), 'sheets'),
-    html`<h2 id="validity">Validity</h2><p>What was asked for beside what there was. ⚠ marks what is off by more than 3 %, and
-      what was not proven.</p>${validityTable(study)}`,
+    html`<h2 id="validity">Validity</h2><p>What was asked for beside what there was.
+      ⚠ marks what is off by more than 3 %, and what was not proven.</p>${validityTable(study)}`,
     provenance(facts),
   ];
   const page = html`<!doctype html>
@@ -91,12 +92,13 @@ function differencesSection(study: Study): Html {
   const table = differencesTable(differences);
   const against =
     study.groups.length > PAIRED_MAX ? ' Of so many variants each is held against the first.' : '';
-  const about = html`<p class="hint">Trials are paired by their number and guest. Difference: Hodges and Lehmann's estimate;
-    its interval belongs to the test and needs 6 pairs. p: Wilcoxon's signed-rank test, two-sided, corrected by Holm over the
-    pairs of each measure.${against}</p>`;
+  const about = html`<p class="hint">Trials are paired by their number and guest. Difference: Hodges and Lehmann's
+    estimate; its interval belongs to the test and needs 6 pairs. p: Wilcoxon's signed-rank test, two-sided,
+    corrected by Holm over the pairs of each measure.${against}</p>`;
   const isShort = differences.length <= 3 * MAIN_MEASURES.length;
   if (isShort) return html`<h3>Differences</h3>${table}${about}`;
-  return html`<details><summary>Differences between variants (${differences.length})</summary>${table}${about}</details>`;
+  return html`<details><summary>Differences between variants (${differences.length})</summary>
+    ${table}${about}</details>`;
 }
 
 function section(id: string, title: string, figures: readonly DrawnFigure[], layout = ''): Html {
@@ -107,8 +109,9 @@ function section(id: string, title: string, figures: readonly DrawnFigure[], lay
 function figureHtml({ name, title, caption, svg, rows }: DrawnFigure): Html {
   const isWide = /width="(\d+)/.exec(svg)?.[1] ?? '0';
   const kind = Number(isWide) > 420 ? 'chart scroll wide' : 'chart scroll';
-  return html`<figure id="${name}"><h3>${title}</h3><div class="${kind}" tabindex="0" role="region" aria-label="${title}">
-    ${new Html(svg)}</div><figcaption>${caption} <span class="download">${dataLinks(name, rows)}</span></figcaption></figure>`;
+  return html`<figure id="${name}"><h3>${title}</h3>
+    <div class="${kind}" tabindex="0" role="region" aria-label="${title}">${new Html(svg)}</div>
+    <figcaption>${caption} <span class="download">${dataLinks(name, rows)}</span></figcaption></figure>`;
 }
 
 function dataLinks(name: string, rows: readonly Row[]): Html {

@@ -29,8 +29,9 @@ export function exclusions({ excluded, record }: Study): Html {
     ({ trial, group, why }) =>
       html`<li><b>${group}</b>, trial ${trial.trial}${trial.guest === null ? '' : `, ${trial.guest}`}: ${why}</li>`,
   );
-  return html`<div class="notice bad"><p><b>${excluded.length} of ${count} trials do not count</b> and are in no figure,
-    mean or test below:</p><ul>${items}</ul>${more === 0 ? NOTHING : html`<p>and ${more} more.</p>`}</div>`;
+  return html`<div class="notice bad"><p><b>${excluded.length} of ${count} trials do not count</b>
+    and are in no figure, mean or test below:</p><ul>${items}</ul>
+    ${more === 0 ? NOTHING : html`<p>and ${more} more.</p>`}</div>`;
 }
 
 /** A sentence or two for each of the main measures. */
@@ -64,8 +65,9 @@ function words(measure: Measure, groups: readonly Group[], differences: readonly
   const last = ranked.at(-1)!;
   const most =
     last === next ? '' : ` ${capital(last.group.name)} is last with ${inLine(measure, last.middle)}.`;
+  const against = `${share(best, next, measure)}${paired(measure, best, next, differences)}`;
   return html`<li><b>${measure.least} ${measure.name}: ${best.group.name}</b>, ${figures(best, measure)}. Next is
-    ${next.group.name} with ${inLine(measure, next.middle)}${share(best, next, measure)}${paired(measure, best, next, differences)}.${most}</li>`;
+    ${next.group.name} with ${inLine(measure, next.middle)}${against}.${most}</li>`;
 }
 
 function figures({ values, middle }: Ranked, measure: Measure): string {

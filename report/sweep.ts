@@ -1,4 +1,7 @@
-/** Which of a spec's keys were varied over numbers: what a variant's name says, such as "max-bandwidth=1gbit pivots=3". */
+/**
+ * Which of a spec's keys were varied over numbers: what a variant's name says, such as "max-bandwidth=1gbit
+ * pivots=3".
+ */
 import { bandwidth, duration, rate, size } from '../spec/units.ts';
 import type { Group } from './study.ts';
 

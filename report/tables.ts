@@ -16,7 +16,8 @@ function scrolling(label: string, head: readonly string[], rows: readonly Html[]
   const heads = head.map(
     (name, index) => html`<th scope="col"${index === 0 ? html` class="name"` : NOTHING}>${name}</th>`,
   );
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="${label}"><table><thead><tr>${heads}</tr></thead>
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="${label}"><table>
+    <thead><tr>${heads}</tr></thead>
     <tbody>${rows}</tbody></table></div>`;
 }
 

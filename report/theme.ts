@@ -1,7 +1,7 @@
 /**
- * How figures look: the palette of Okabe and Ito ("Color Universal Design", 2008), which colour-blind readers can tell
- * apart, with a shape and a dash for each colour so that none has to. Figures are drawn for white paper; a style of a few
- * lines in each SVG recolours it on dark screens.
+ * How figures look: the palette of Okabe and Ito ("Color Universal Design", 2008), which colour-blind readers can
+ * tell apart, with a shape and a dash for each colour so that none has to. Figures are drawn for white paper; a
+ * style of a few lines in each SVG recolours it on dark screens.
  */
 
 export const INK = '#1f2328';

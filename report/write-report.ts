@@ -52,7 +52,8 @@ export async function writeReport(
 
 /** @throws Error when there is no font: then the letters would be missing without a word. */
 function pngOf(svg: string): Uint8Array {
-  const lettersOnly = `<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"><text x="2" y="15">mm</text></svg>`;
+  const letters = '<text x="2" y="15">mm</text>';
+  const lettersOnly = `<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20">${letters}</svg>`;
   if (new Resvg(lettersOnly).getBBox() === undefined) {
     throw new Error(
       'cannot draw PNG: this machine has no font; install one (apt-get install fonts-dejavu-core), or take the SVG',

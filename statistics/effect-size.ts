@@ -1,12 +1,12 @@
 /**
- * How much two samples differ, whatever their distribution: by how many units (Hodges and Lehmann), and how seldom they
- * overlap (Cliff). A test says whether there is a difference; these say whether it matters.
+ * How much two samples differ, whatever their distribution: by how many units (Hodges and Lehmann), and how seldom
+ * they overlap (Cliff). A test says whether there is a difference; these say whether it matters.
  */
 import { quantile } from './quantiles.ts';
 
 /**
- * Cliff's delta ("Dominance statistics", 1993): how much more often a value of `these` is above one of `those` than below
- * it, from -1 to 1. Null when there is nothing to compare.
+ * Cliff's delta ("Dominance statistics", 1993): how much more often a value of `these` is above one of `those`
+ * than below it, from -1 to 1. Null when there is nothing to compare.
  */
 export function cliffsDelta(these: readonly number[], those: readonly number[]): number | null {
   if (these.length === 0 || those.length === 0) return null;
@@ -40,8 +40,8 @@ export function magnitudeOf(delta: number): 'negligible' | 'small' | 'medium' | 
 }
 
 /**
- * The Hodges-Lehmann estimate of a sample's middle ("Estimates of location based on rank tests", 1963): the median of the
- * means of all its pairs, each value with itself too. Of differences it is the shift. Null of no values.
+ * The Hodges-Lehmann estimate of a sample's middle ("Estimates of location based on rank tests", 1963): the median
+ * of the means of all its pairs, each value with itself too. Of differences it is the shift. Null of no values.
  */
 export function hodgesLehmann(values: readonly number[]): number | null {
   if (values.length === 0) return null;

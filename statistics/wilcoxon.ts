@@ -1,7 +1,7 @@
 /**
- * Wilcoxon's signed-rank test ("Individual comparisons by ranking methods", 1945): whether pairs of measurements differ
- * in one direction more than chance would have it. It asks nothing of the distribution but that differences are symmetric
- * around their middle. Exact up to 60 pairs, with ties too; by the normal approximation beyond.
+ * Wilcoxon's signed-rank test ("Individual comparisons by ranking methods", 1945): whether pairs of measurements
+ * differ in one direction more than chance would have it. It asks nothing of the distribution but that differences
+ * are symmetric around their middle. Exact up to 60 pairs, with ties too; by the normal approximation beyond.
  */
 import { CONFIDENCE, type Interval } from './bootstrap.ts';
 import { walshAverages } from './effect-size.ts';

@@ -7,7 +7,10 @@ const LABELS_MAX = 7;
 /** A little room beyond the outermost values. */
 const ROOM = 1.08;
 
-/** Scale and axis for values of which the least and the greatest are known. @param from the ratio that makes it logarithmic. */
+/**
+ * Scale and axis for values of which the least and the greatest are known. @param from the ratio that makes it
+ * logarithmic.
+ */
 export function scaleFor(
   values: readonly number[],
   title: string,

@@ -40,12 +40,13 @@ function distribution(groups: readonly Group[], measure: Measure): Figure {
   const boxes = groups.map((group, index) => boxOf(group, index, measure, factor));
   const isCrowd = values.length / groups.length >= CROWD_FROM;
   const { height, y, names } = rowLayout(groups.map(({ name }) => name));
+  const counts = groups.map(({ trials }) => trials.length);
   const percent = Math.round(CONFIDENCE * 100);
   return {
     name: `distribution-${measure.key.replace(/_.*$/, '')}`,
     title: `${measure.name[0]!.toUpperCase()}${measure.name.slice(1)} of each trial`,
     caption:
-      `One mark for each trial (${countsText(groups.map(({ trials }) => trials.length))} of each); rings are outliers by ` +
+      `One mark for each trial (${countsText(counts)} of each); rings are outliers by ` +
       `Tukey's fences, which are shown and counted. Box: quartiles and median; whiskers: the rest within the fences; ` +
       `thick bar: ${percent} % bootstrap interval of the median.${isLogarithmic(x) ? ' Logarithmic axis.' : ''}`,
     chart: {

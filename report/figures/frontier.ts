@@ -1,6 +1,6 @@
 /**
- * Two keys that were varied over numbers make a map. With a bandwidth and a dirty rate it is the convergence frontier: on
- * the one side of it pre-copy ends by itself, on the other it has to be ended.
+ * Two keys that were varied over numbers make a map. With a bandwidth and a dirty rate it is the convergence
+ * frontier: on the one side of it pre-copy ends by itself, on the other it has to be ended.
  */
 import { durationText } from '../../cli/render/measures.ts';
 import { median } from '../../statistics/quantiles.ts';

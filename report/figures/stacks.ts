@@ -62,9 +62,9 @@ function downtimeFigure(groups: readonly Group[]): Figure {
     name: 'downtime-parts',
     title: 'What the downtime is made of',
     caption:
-      `Means over the trials (${countsText(stacks.counts)} of each): on the left in ${stacks.unit}, on the right as shares. ` +
-      'Final pages: from the last vCPU at rest until the last page is sent; then the state of vCPUs and devices, the ' +
-      'handover until the destination has the guest, and its resume.',
+      `Means over the trials (${countsText(stacks.counts)} of each): on the left in ${stacks.unit}, on the right as ` +
+      'shares. Final pages: from the last vCPU at rest until the last page is sent; then the state of vCPUs and ' +
+      'devices, the handover until the destination has the guest, and its resume.',
     chart: {
       spacing: SPACING,
       hconcat: [
@@ -106,9 +106,9 @@ function bytesFigure(groups: readonly Group[]): Figure {
     name: 'bytes',
     title: 'What was sent, and when',
     caption:
-      `Means over the trials (${countsText(stacks.counts)} of each) of the bytes written to sockets: while the guest ran at ` +
-      'the source, in its pause, and after it resumed at the destination. The thin bar below is the content of pages that ' +
-      'had been sent before.',
+      `Means over the trials (${countsText(stacks.counts)} of each) of the bytes written to sockets: while the guest ` +
+      'ran at the source, in its pause, and after it resumed at the destination. The thin bar below is the ' +
+      'content of pages that had been sent before.',
     chart: {
       width: WIDTH * 2 - 60 + SPACING,
       height: layout.height,

@@ -32,7 +32,10 @@ export function sweepFigures(study: Study): Figure[] {
   });
 }
 
-/** The lines of a figure: a technique with everything else held. Of too many, those in the middle of the other keys. */
+/**
+ * The lines of a figure: a technique with everything else held. Of too many, those in the middle of the other
+ * keys.
+ */
 function seriesOver(
   key: SweptKey,
   keys: readonly SweptKey[],

@@ -1,4 +1,7 @@
-/** What each transform left of the bytes that came to it, and what CPU it took; nothing where only zeroes were looked for. */
+/**
+ * What each transform left of the bytes that came to it, and what CPU it took; nothing where only zeroes were
+ * looked for.
+ */
 import type { TransformRecord } from '../../records/result-record.ts';
 import { median } from '../../statistics/quantiles.ts';
 import type { Chart, Figure, Row } from '../chart.ts';
@@ -34,8 +37,8 @@ export function transformFigures(study: Study): Figure[] {
       name: 'transforms',
       title: 'What transforms saved, and what they cost',
       caption:
-        'Medians over the trials. Left: bytes that a transform left, as a share of those that came to it. Right: CPU seconds ' +
-        'that it took at the source, and that undoing it took at the destination.',
+        'Medians over the trials. Left: bytes that a transform left, as a share of those that came to it. Right: CPU ' +
+        'seconds that it took at the source, and that undoing it took at the destination.',
       chart: {
         spacing: 26,
         hconcat: [

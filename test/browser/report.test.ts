@@ -1,7 +1,7 @@
 /**
- * The report in a real browser: it opens without a complaint and without asking for anything, its figures are there, its
- * letters can be read in both colour schemes and do not cover each other, and it fits a phone. Needs Chromium; without it
- * the tests are skipped and say why.
+ * The report in a real browser: it opens without a complaint and without asking for anything, its figures are
+ * there, its letters can be read in both colour schemes and do not cover each other, and it fits a phone. Needs
+ * Chromium; without it the tests are skipped and say why.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -54,7 +54,10 @@ const BAD_LETTERS = `[...document.querySelectorAll('figure svg')].flatMap((svg) 
   return [...out.map(({ text }) => name + ': ' + text + ' sticks out'), ...covering.map((pair) => name + ': ' + pair)];
 })`;
 
-/** The least contrast (WCAG 2.2, 1.4.3) of a figure's or a table's letters with the page behind them; not in coloured cells. */
+/**
+ * The least contrast (WCAG 2.2, 1.4.3) of a figure's or a table's letters with the page behind them; not in
+ * coloured cells.
+ */
 const LEAST_CONTRAST = `(() => {
   const light = (color) => {
     const [r, g, b] = color.match(/[\\d.]+/g).map((part) => Number(part) / 255)
@@ -62,8 +65,9 @@ const LEAST_CONTRAST = `(() => {
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const paper = light(getComputedStyle(document.body).backgroundColor);
-  const inSvg = [...document.querySelectorAll('figure:not([id^=frontier]) svg text')].map((text) => getComputedStyle(text).fill);
-  const inPage = [...document.querySelectorAll('p, li, td, th, figcaption, a, small')].map((text) => getComputedStyle(text).color);
+  const styles = (selector) => [...document.querySelectorAll(selector)].map((text) => getComputedStyle(text));
+  const inSvg = styles('figure:not([id^=frontier]) svg text').map(({ fill }) => fill);
+  const inPage = styles('p, li, td, th, figcaption, a, small').map(({ color }) => color);
   return Math.min(...[...inSvg, ...inPage].map((color) => {
     const [high, low] = [light(color), paper].sort((a, b) => b - a);
     return (high + 0.05) / (low + 0.05);
@@ -83,7 +87,7 @@ describe.skipIf(program === undefined)(`a report in Chromium${about}`, () => {
       .map(({ request }) => (request as { url: string }).url);
     expect(requests.filter((to) => to !== url && !to.startsWith('data:'))).toEqual([]);
     const areas = await page.evaluate(
-      `[...document.querySelectorAll('figure svg')].map((svg) => svg.getBBox()).map(({ width, height }) => width * height)`,
+      `[...document.querySelectorAll('figure svg')].map((svg) => svg.getBBox().width * svg.getBBox().height)`,
     );
     expect((areas as number[]).filter((area) => area > 10_000)).toHaveLength(figureCount);
     expect(await page.evaluate(BAD_LETTERS)).toEqual([]);

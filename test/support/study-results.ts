@@ -73,7 +73,10 @@ export function madeResults(trials = 9, scale = 1): ResultRecord {
   return { ...RESULTS, trials: all.flat() };
 }
 
-/** Pre-copy and hybrid over a bandwidth and a rate; with little bandwidth and much writing pre-copy does not converge. */
+/**
+ * Pre-copy and hybrid over a bandwidth and a rate; with little bandwidth and much writing pre-copy does not
+ * converge.
+ */
 export function sweptResults(): ResultRecord {
   const trials = [100, 200, 400].flatMap((mbit) =>
     [1000, 4000, 16_000].flatMap((rate) =>

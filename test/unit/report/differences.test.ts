@@ -29,7 +29,17 @@ describe('between two runs', () => {
   test('the same run differs in nothing', () => {
     const verdicts = new Set(changesBetween(before, before).map(({ verdict }) => verdict));
     expect([...verdicts]).toEqual([VERDICT.same]);
-    expect(words(before)).toMatch(/^no difference in downtime is shown, CI .*, n=9\/9$/);
+    expect(words(before)).toMatch(/^no difference in downtime shown, CI .*, n=9\/9$/);
+  });
+
+  test('from nothing to something is a difference, though it is no share', () => {
+    const results = madeResults(9);
+    const trials = results.trials.map((trial) => ({ ...trial, resent_bytes: 2 ** 21 + trial.trial * 1024 }));
+    const found = changesBetween(before, studyOf({ ...results, trials })).find(
+      ({ variant, measure }) => variant === 'post-copy' && measure.key === 'resent_bytes',
+    )!;
+    expect(found).toMatchObject({ change: null, verdict: VERDICT.more });
+    expect(verdictText(found)).toBe('2.00 MiB more bytes resent, CI 2.00 MiB..2.01 MiB, n=9/9');
   });
 
   test('of one trial nothing is judged', () => {
