@@ -21,7 +21,7 @@ h3{font-size:1rem;margin:0 0 .4rem;overflow-wrap:anywhere}
 p,ul{margin:.5rem 0}
 a{color:var(--link)}
 a:focus-visible,summary:focus-visible,.scroll:focus-visible{outline:2px solid var(--link);outline-offset:2px}
-p,.summary{max-width:52rem}
+p,.summary,.notice{max-width:52rem}
 .meta,figcaption,.hint{color:var(--soft);font-size:.875rem}
 .notice{margin:1.25rem 0;padding:.6rem .9rem;border-left:4px solid var(--soft);background:var(--band)}
 .notice.bad{border-color:var(--bad)}.notice.good{border-color:var(--good)}
@@ -52,6 +52,7 @@ dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 @media print{body{font-size:10.5pt}main{max-width:none;padding:0}h2{break-after:avoid}
 figure,tr,.notice{break-inside:avoid}
 .scroll{overflow:visible}.download{display:none}a{color:inherit;text-decoration:none}.wide svg{max-width:100%}
-th,td{white-space:normal;padding:.25rem .4rem}}
+table{font-size:7.5pt}th,td{white-space:normal;padding:.2rem .3rem}td small,th small{white-space:normal;font-size:6.5pt}
+tbody th{min-width:0}}
 ${darkFigureStyle('.chart')}
 `;

@@ -12,26 +12,26 @@ function inLine({ text }: Measure, value: number): string {
   return text(value).replaceAll(' ', '\u00a0');
 }
 
-/** The first lines: what was left out of every figure. */
-export function exclusions({ excluded, record }: Study): Html {
+/** The first lines: what was left out of every figure, and what is in them without proof. */
+export function exclusions({ excluded, groups, record }: Study): Html {
   const count = record.trials.length;
+  const unaudited = groups.flatMap(({ trials }) => trials).filter(({ audit }) => audit === null).length;
+  const proof =
+    unaudited === 0
+      ? NOTHING
+      : html`<p>${unaudited} of those that count were not audited: nothing is proven about their guests.</p>`;
   if (excluded.length === 0) {
-    const unproven = record.trials.filter(({ audit }) => audit === null).length;
-    if (unproven > 0) {
-      return html`<p class="notice">All ${count} trials were completed; ${unproven} of them were not audited, so that
-        nothing is proven about their guests.</p>`;
-    }
-    return html`<p class="notice good">All ${count} trials count: each was completed, and each audit was clean.</p>`;
+    const all = html`<p>All ${count} trials count: each was completed, and no audit found a fault.</p>`;
+    return html`<div class="notice${unaudited === 0 ? ' good' : ''}">${all}${proof}</div>`;
   }
-  const shown = excluded.slice(0, EXCLUDED_ROWS_MAX);
-  const more = excluded.length - shown.length;
-  const items = shown.map(
-    ({ trial, group, why }) =>
-      html`<li><b>${group}</b>, trial ${trial.trial}${trial.guest === null ? '' : `, ${trial.guest}`}: ${why}</li>`,
-  );
+  const items = excluded.slice(0, EXCLUDED_ROWS_MAX).map(({ trial, group, why }) => {
+    const guest = trial.guest === null ? '' : `, ${trial.guest}`;
+    return html`<li><b>${group}</b>, trial ${trial.trial}${guest}: ${why}</li>`;
+  });
+  const more = excluded.length - items.length;
   return html`<div class="notice bad"><p><b>${excluded.length} of ${count} trials do not count</b>
     and are in no figure, mean or test below:</p><ul>${items}</ul>
-    ${more === 0 ? NOTHING : html`<p>and ${more} more.</p>`}</div>`;
+    ${more === 0 ? NOTHING : html`<p>and ${more} more.</p>`}${proof}</div>`;
 }
 
 /** A sentence or two for each of the main measures. */

@@ -92,6 +92,12 @@ describe('a report', () => {
     expect(upToTrials(withHuge.page)).toBe(upToTrials(withSmall.page));
   });
 
+  test('says of how many guests nothing was proven, though their trials count', async () => {
+    const text = textOf((await reportOf(having({ ...madeTrial('pre-copy', 10), audit: null }))).page);
+    expect(text).toContain('All 37 trials count');
+    expect(text).toContain('1 of those that count were not audited');
+  });
+
   test('of results in which nothing counts still opens, and says so', async () => {
     const results = madeResults(1);
     const failed = results.trials.map((trial): TrialRecord => ({ ...trial, status: 'failed' }));
