@@ -11,7 +11,10 @@ import { SWEEP_UNIT, type SweptKey, settingsOf, sweptKeys } from '../sweep.ts';
 
 const CELL = { width: 84, height: 40 };
 /** Why the rounds of a pre-copy end when they would go on for ever; a hybrid switches, which is no failure. */
-const CUT_SHORT = ['max-rounds', 'total-time-limit'];
+const CUT_SHORT = [
+  ...['max-rounds', 'total-time-limit', 'completion-timeout', 'progress-timeout'],
+  ...['max-iterations', 'sent-3x', 'sent-more', 'grew', 'rate-above-max', 'stalled'],
+];
 
 /** One for each technique that has a value in each cell; nothing unless two keys were swept. */
 export function frontierFigures(study: Study): Figure[] {
