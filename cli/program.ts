@@ -4,6 +4,7 @@ import { addAudit } from './commands/audit.ts';
 import { addBench } from './commands/bench.ts';
 import { addCancel } from './commands/cancel.ts';
 import { addClean } from './commands/clean.ts';
+import { addCompare } from './commands/compare.ts';
 import { addCreate } from './commands/create.ts';
 import { addDestroy } from './commands/destroy.ts';
 import { addDirtyRate } from './commands/dirty-rate.ts';
@@ -18,6 +19,7 @@ import { addMigrate } from './commands/migrate.ts';
 import { addPredict } from './commands/predict.ts';
 import { addProbe } from './commands/probe.ts';
 import { addRecover } from './commands/recover.ts';
+import { addReport } from './commands/report.ts';
 import { addRun } from './commands/run.ts';
 import { addSwitch } from './commands/switch.ts';
 import { addUp } from './commands/up.ts';
@@ -42,6 +44,8 @@ Exit code: 0 everything done and every audit clean, 1 something failed, 2 bad us
 130 interrupted.`,
     );
   addRun(godwit, version);
+  addReport(godwit, version);
+  addCompare(godwit, version);
   addUp(godwit);
   for (const add of [addHosts, addGuests, addCreate, addDestroy]) add(godwit);
   for (const add of [addPredict, addMigrate, addCancel, addSwitch, addRecover]) add(godwit);

@@ -1,6 +1,6 @@
 /**
- * Where an experiment's results go: a folder that is known to be writable before anything runs, and a file in
- * it.
+ * Where an experiment's results go, and where they are found: a folder that is known to be writable before
+ * anything runs, and a file in it.
  */
 import {
   closeSync,
@@ -8,13 +8,16 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
+  readFileSync,
   renameSync,
   rmdirSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { errorText } from '../proto/errors.ts';
+import { type OpenedResults, RESULTS_BYTES_MAX, ResultsError, readResults } from '../records/read-results.ts';
 import type { ResultRecord } from '../records/result-record.ts';
 import { UsageError } from './exit.ts';
 
@@ -49,6 +52,28 @@ export function makeResultsFolder(folder: string): ResultsFolder {
       }
     },
   };
+}
+
+/** The file of results that a user names by itself or by its folder. */
+export function resultsPath(path: string): string {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ? join(path, FILE) : path;
+}
+
+/** @throws UsageError when there is no such file, or it holds no results that this version can read. */
+export function openResults(path: string, version: string): OpenedResults {
+  const file = resultsPath(path);
+  try {
+    const { size } = statSync(file);
+    if (size > RESULTS_BYTES_MAX) {
+      throw new ResultsError(`${file} has ${size} bytes; at most ${RESULTS_BYTES_MAX} can be read at once`);
+    }
+    return readResults(readFileSync(file, 'utf8'), file, version);
+  } catch (error) {
+    if (error instanceof ResultsError) throw new UsageError(error.message);
+    throw new UsageError(
+      `cannot read ${file}: ${errorText(error)}; give the folder that \`godwit run\` wrote`,
+    );
+  }
 }
 
 /** Node's own recursion never ends below a folder that answers ENOENT to every mkdir, as /proc does. */

@@ -30,6 +30,15 @@ const importsAllowed: Readonly<Record<string, readonly string[]>> = {
   coordinator: ['proto/', 'predict/'],
   fabric: ['proto/'],
   clients: ['proto/'],
+  statistics: ['workloads/random.ts'],
+  report: [
+    'proto/',
+    'records/',
+    'spec/units.ts',
+    'statistics/',
+    'cli/render/measures.ts',
+    'cli/render/variant-text.ts',
+  ],
   experiment: ['proto/', 'records/', 'spec/', 'fabric/child-process.ts', 'fabric/fabric.ts'],
 };
 

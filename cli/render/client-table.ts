@@ -1,6 +1,8 @@
 /** What clients outside saw of guests that moved, as a table: a row for each variant and protocol. */
+import { countedTrials } from '../../records/counted-trials.ts';
 import type { ClientRecord, TrialRecord } from '../../records/result-record.ts';
-import { countText, durationText, median, orUnknown } from './measures.ts';
+import { median } from '../../statistics/quantiles.ts';
+import { countText, durationText, orUnknown } from './measures.ts';
 import { tableText } from './table.ts';
 import { variantText } from './variant-text.ts';
 
@@ -16,14 +18,12 @@ export function worstGapMs({ clients }: TrialRecord): number | null {
 }
 
 /**
- * The table after an empty line, medians over the trials that were completed; nothing when there were no
+ * The table after an empty line, medians over the trials that count; nothing when there were no
  * clients.
  */
 export function clientTable(trials: readonly TrialRecord[]): string[] {
-  const seen = trials.flatMap((trial) =>
-    trial.status === 'completed'
-      ? (trial.clients ?? []).map((client) => ({ variant: variantText(trial), client }))
-      : [],
+  const seen = countedTrials(trials).flatMap((trial) =>
+    (trial.clients ?? []).map((client) => ({ variant: variantText(trial), client })),
   );
   if (seen.length === 0) return [];
   const groups = Map.groupBy(seen, ({ variant, client }) => `${variant}, ${client.protocol}`);

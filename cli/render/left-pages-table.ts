@@ -2,8 +2,10 @@
  * Which pages rounds did not send when their turn came: those that are free in the guest, and those that `skip`
  * names.
  */
+import { countedTrials } from '../../records/counted-trials.ts';
 import type { TrialRecord } from '../../records/result-record.ts';
-import { countText, median, orUnknown } from './measures.ts';
+import { median } from '../../statistics/quantiles.ts';
+import { countText, orUnknown } from './measures.ts';
 import { tableText } from './table.ts';
 
 const HEADS = ['PAGES', 'SENT', 'SKIPPED', 'FREE', 'REPORTED', 'LEFT OUT', 'REUSED'];
@@ -12,7 +14,7 @@ const HEADS = ['PAGES', 'SENT', 'SKIPPED', 'FREE', 'REPORTED', 'LEFT OUT', 'REUS
 export function leftPagesTable(groups: ReadonlyMap<string, readonly TrialRecord[]>): string[] {
   const completed = [...groups].map(([name, trials]) => ({
     name,
-    trials: trials.filter(({ status }) => status === 'completed'),
+    trials: countedTrials(trials),
   }));
   const hasLeft = completed.some(({ trials }) =>
     trials.some((trial) => trial.free_pages !== null || skippedPages(trial) > 0),

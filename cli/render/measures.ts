@@ -58,12 +58,3 @@ export function percentText(percent: number): string {
 export function orUnknown<Value>(value: Value | null | undefined, text: (value: Value) => string): string {
   return value === null || value === undefined ? UNKNOWN : text(value);
 }
-
-/** Half of the values are not above it; null of no values. */
-export function median(values: readonly number[]): number | null {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  const upper = sorted[middle];
-  if (upper === undefined) return null;
-  return sorted.length % 2 === 1 ? upper : (sorted[middle - 1]! + upper) / 2;
-}

@@ -1,6 +1,7 @@
 /** What rules knew of the links and left of them: estimates against the truth, and what became of other traffic. */
 import type { TrialRecord } from '../../records/result-record.ts';
-import { bitsText, durationText, median, orUnknown, percentText } from './measures.ts';
+import { median } from '../../statistics/quantiles.ts';
+import { bitsText, durationText, orUnknown, percentText } from './measures.ts';
 import { tableText } from './table.ts';
 import { variantText } from './variant-text.ts';
 

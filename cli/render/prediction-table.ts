@@ -1,7 +1,9 @@
 /** What was expected of migrations beside what they took, and why a technique was chosen. */
+import { countedTrials } from '../../records/counted-trials.ts';
 import type { PredictionRecord } from '../../records/prediction-record.ts';
 import type { TrialRecord } from '../../records/result-record.ts';
-import { bytesText, durationText, median, orUnknown, percentText } from './measures.ts';
+import { median } from '../../statistics/quantiles.ts';
+import { bytesText, durationText, orUnknown, percentText } from './measures.ts';
 import { tableText } from './table.ts';
 
 const HEADS = [
@@ -13,9 +15,7 @@ type Compared = PredictionRecord['total_time_ms'];
 /** A row for each variant, the median over the trials; nothing when none was predicted. */
 export function predictionTable(groups: ReadonlyMap<string, readonly TrialRecord[]>): string[] {
   const rows = [...groups].flatMap(([name, trials]) => {
-    const records = trials.flatMap(({ status, prediction }) =>
-      status === 'completed' ? (prediction ?? []) : [],
-    );
+    const records = countedTrials(trials).flatMap(({ prediction }) => prediction ?? []);
     return records.length === 0 ? [] : [row(name, records)];
   });
   return rows.length === 0 ? [] : ['', tableText(HEADS, rows, 1)];

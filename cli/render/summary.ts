@@ -1,21 +1,14 @@
 /**
- * An experiment's trials as a table: one row for each variant, the median over the trials that were
- * completed.
+ * An experiment's trials as a table: one row for each variant, the median over the trials that
+ * count.
  */
+import { countedTrials, whyNotCounted } from '../../records/counted-trials.ts';
 import type { LinkRecord, PostcopyRecord, TrialRecord } from '../../records/result-record.ts';
+import { median } from '../../statistics/quantiles.ts';
 import { clientTable, worstGapMs } from './client-table.ts';
 import { decisionText } from './decision-lines.ts';
 import { leftPagesTable } from './left-pages-table.ts';
-import {
-  bitsText,
-  bytesText,
-  countText,
-  durationText,
-  median,
-  orUnknown,
-  percentText,
-  UNKNOWN,
-} from './measures.ts';
+import { bitsText, bytesText, countText, durationText, orUnknown, percentText, UNKNOWN } from './measures.ts';
 import { backgroundTable, estimateTable } from './network-table.ts';
 import { predictionNotes, predictionTable } from './prediction-table.ts';
 import { tableText } from './table.ts';
@@ -32,9 +25,8 @@ const MORE_HEADS = ['DEGRADATION', 'AUDIT'];
 const GAP_HEAD = 'CLIENT GAP';
 
 /** Whether a trial did what it was to do, its guest was proven, and clients saw it forget nothing. */
-export function succeeded({ status, audit, clients }: TrialRecord): boolean {
-  const isRight = (clients ?? []).every(({ wrong }) => wrong === 0);
-  return status === 'completed' && audit !== null && audit.fault_count === 0 && isRight;
+export function succeeded(trial: TrialRecord): boolean {
+  return trial.audit !== null && whyNotCounted(trial) === undefined;
 }
 
 /** The table, and below it a line for each thing that one has to know about the figures. */
@@ -68,9 +60,7 @@ const POSTCOPY_HEADS = [
 /** How the pages came that were missing at the resume, the median over the trials; nothing when none was. */
 function postcopyTable(groups: ReadonlyMap<string, readonly TrialRecord[]>): string[] {
   const rows = [...groups].flatMap(([name, trials]) => {
-    const records = trials.flatMap(({ status, postcopy }) =>
-      status === 'completed' ? (postcopy ?? []) : [],
-    );
+    const records = countedTrials(trials).flatMap(({ postcopy }) => postcopy ?? []);
     return records.length === 0 ? [] : [postcopyRow(name, records)];
   });
   return rows.length === 0 ? [] : ['', tableText(POSTCOPY_HEADS, rows, 1)];
@@ -99,10 +89,10 @@ function endsOf(trials: readonly TrialRecord[]): string[] {
 }
 
 function row(name: string, trials: readonly TrialRecord[], hasClients: boolean, hasEnds: boolean): string[] {
-  const completed = trials.filter(({ status }) => status === 'completed');
+  const counted = countedTrials(trials);
   const cell = (pick: (trial: TrialRecord) => number | null, text: (value: number) => string): string =>
-    orUnknown(median(completed.map(pick).filter((value) => value !== null)), text);
-  const count = completed.length === trials.length ? '' : `${completed.length} of `;
+    orUnknown(median(counted.map(pick).filter((value) => value !== null)), text);
+  const count = counted.length === trials.length ? '' : `${counted.length} of `;
   const guests = new Set(trials.map(({ guest }) => guest)).size;
   return [
     name,

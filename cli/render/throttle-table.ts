@@ -1,7 +1,8 @@
 /** How guests were slowed, and what work that cost them, the median over the trials. */
 import type { TrialRecord } from '../../records/result-record.ts';
 import type { ThrottleRecord } from '../../records/throttle-record.ts';
-import { countText, durationText, median, orUnknown, percentText } from './measures.ts';
+import { median } from '../../statistics/quantiles.ts';
+import { countText, durationText, orUnknown, percentText } from './measures.ts';
 import { tableText } from './table.ts';
 
 const HEADS = ['THROTTLE', 'TECHNIQUE', 'CONVERGED', 'AT MOST', 'THROTTLED', 'LOST OPERATIONS', 'LOST'];

@@ -1,6 +1,8 @@
 /** What the transforms did to the pages: what each saved, and what it cost, the median over the trials. */
+import { countedTrials } from '../../records/counted-trials.ts';
 import type { TransformRecord, TrialRecord } from '../../records/result-record.ts';
-import { bytesText, countText, durationText, median, orUnknown } from './measures.ts';
+import { median } from '../../statistics/quantiles.ts';
+import { bytesText, countText, durationText, orUnknown } from './measures.ts';
 import { tableText } from './table.ts';
 
 const HEADS = ['TRANSFORM', 'TECHNIQUE', 'PAGES', 'BYTES IN', 'BYTES OUT', 'RATIO', 'HITS', 'MISSES'];
@@ -10,9 +12,7 @@ const MS_PER_S = 1000;
 /** A row for each transform of each technique; nothing where pages of zeroes were all that was looked for. */
 export function transformTable(groups: ReadonlyMap<string, readonly TrialRecord[]>): string[] {
   const rows = [...groups].flatMap(([technique, trials]) => {
-    const records = trials.flatMap(({ status, transforms }) =>
-      status === 'completed' ? (transforms ?? []) : [],
-    );
+    const records = countedTrials(trials).flatMap(({ transforms }) => transforms ?? []);
     return [...Map.groupBy(records, labelOf)].map(([label, group]) => row(label, technique, group));
   });
   if (rows.every(([label]) => label === 'zero')) return [];

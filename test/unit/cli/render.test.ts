@@ -3,7 +3,7 @@ import { PassThrough } from 'node:stream';
 import type { WriteStream } from 'node:tty';
 import { describe, expect, test } from 'vitest';
 import { plainMessage } from '../../../cli/render/json.ts';
-import { bytesText, countText, durationText, median } from '../../../cli/render/measures.ts';
+import { bytesText, countText, durationText } from '../../../cli/render/measures.ts';
 import { ProgressDisplay } from '../../../cli/render/progress-display.ts';
 import { progressText } from '../../../cli/render/progress-line.ts';
 import { succeeded, summaryText } from '../../../cli/render/summary.ts';
@@ -308,10 +308,6 @@ describe('the summary', () => {
     const forgetful = { ...seen, clients: [client, { ...tcp, wrong: 2 }] };
     expect(succeeded(forgetful)).toBe(false);
     expect(summaryText([forgetful])).toContain('pre-copy, trial 1: 2 answers to tcp clients forgot a write');
-  });
-
-  test('takes the mean of the two middle values of an even number', () => {
-    expect([median([]), median([3]), median([4, 1]), median([9, 1, 3, 4])]).toEqual([null, 3, 2.5, 3.5]);
   });
 });
 
