@@ -43,6 +43,8 @@ export const DEADLINES_MS = {
   ticket: seconds(600),
   /** A data connection on which nothing arrives although the other side owes something. */
   dataSilence: seconds(30),
+  /** The last word of a host that ends a migration: until it has left, and until it has come. */
+  lastWord: seconds(1),
   /** From COMMIT to RESUMED before the source asks the witness. */
   commitAnswer: seconds(5),
   /** The ledger's way after the guest was freed. */

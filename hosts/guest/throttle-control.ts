@@ -47,13 +47,8 @@ export class ThrottleControl {
     this.#store(throttleWord, Math.round(percent * PERCENT_STEPS));
   }
 
-  /** From now on each vCPU may dirty so many pages in each period; undefined: as many as it likes. */
-  setQuota(quota: DirtyQuota | undefined): void {
-    if (quota === undefined) {
-      this.#store(quotaWord, 0);
-      return;
-    }
-    const { pages, periodMs } = quota;
+  /** From now on each vCPU may dirty so many pages in each period. */
+  setQuota({ pages, periodMs }: DirtyQuota): void {
     const { quotaPagesMax, quotaPeriodMsMax } = THROTTLE_LIMITS;
     const isRight = Number.isInteger(pages) && Number.isInteger(periodMs) && pages >= 1 && periodMs >= 1;
     if (!isRight || pages > quotaPagesMax || periodMs > quotaPeriodMsMax) {

@@ -38,6 +38,8 @@ export class DestinationChannel {
   isInRound = false;
   /** Whether the source has welcomed it: before, nothing but HELLO may be said. */
   isWelcomed = false;
+  /** Resolves when the connection has ended at both sides. */
+  readonly closed: Promise<void>;
   readonly #socket: Socket;
   readonly #settings: DestinationChannelSettings;
   readonly #receiver: ChannelReceiver;
@@ -70,6 +72,7 @@ export class DestinationChannel {
       else lose(new Error(problem));
     });
     this.#socket.on('close', () => lose(new Error(`${failed} was closed by it`)));
+    this.closed = new Promise((resolve) => this.#socket.once('close', () => resolve()));
     if (isTls) this.#socket.once('secureConnect', () => this.#sayHello());
     else this.#sayHello();
   }

@@ -80,7 +80,7 @@ export class DestinationMover {
       reason = error instanceof Error ? error.message : String(error);
       this.#control.tryHandover(HANDOVER.NONE, HANDOVER.ABANDONED);
     }
-    side.close(ledgerArrived ? undefined : reason);
+    await side.close(ledgerArrived ? undefined : reason);
     const report = {
       ...side.times,
       receivedBytes: BigInt(side.receivedBytesAtCommit || side.receivedBytes),

@@ -40,7 +40,7 @@ import { PriorityChannel } from './priority-channel.ts';
 import type { ProgressBoard } from './progress-board.ts';
 import { ReceivedMemory } from './received-memory.ts';
 import { SharedArrival } from './shared-arrival.ts';
-import type { Silence } from './silence.ts';
+import { type Silence, within } from './silence.ts';
 import {
   type Body,
   type ControlFrame,
@@ -297,13 +297,19 @@ export class DestinationSide {
     this.paging.whenComplete();
   }
 
-  /** Ends all connections. @param reason told to the source if it still listens */
-  close(reason?: string): void {
-    if (reason !== undefined && this.#main?.isWelcomed) {
-      this.#main.sender.send('FAILURE', { reason: wireText(reason) });
-    }
+  /**
+   * Ends all connections.
+   *
+   * @param reason told to the source if it still listens. One that serves pages would wait for this side otherwise: it
+   * gets time to hear that, since to end a connection on which it has sent more may take what it has not read from it
+   */
+  async close(reason?: string): Promise<void> {
+    const isTold = reason !== undefined && this.#main?.isWelcomed;
+    if (isTold) this.#main.sender.send('FAILURE', { reason: wireText(reason) });
     for (const channel of this.#channels) channel.end();
     this.#priority?.end();
+    if (!isTold || this.#stage !== 'resumed') return;
+    await within(this.#main.closed, DEADLINES_MS.lastWord, new AbortController().signal).catch(() => {});
   }
 
   /** All bytes so far. */

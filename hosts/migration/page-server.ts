@@ -293,10 +293,11 @@ export class PageServer {
   /** Waits until the destination has connected again, and takes over what it lacks. */
   async #recover(why: Error): Promise<void> {
     const { data, board, silence, failpoints, signal } = this.#parts;
-    if (signal.aborted) throw new NobodyThere(errorText(signal.reason));
     const cause = this.#lost ?? why;
+    const lastWord = await this.#lastWord();
+    if (signal.aborted) throw new NobodyThere(errorText(signal.reason));
     for (const channel of allChannels(this.#connections)) channel.lose(new Error(why.message));
-    if (cause instanceof NobodyThere) throw cause;
+    for (const error of [cause, lastWord]) if (error instanceof NobodyThere) throw error;
     board.phase = MigrationPhase.MIGRATION_PHASE_POSTCOPY_PAUSED;
     await failpoints.reach('postcopy-paused');
     this.#earlierBytes = this.sentBytes;
@@ -314,6 +315,16 @@ export class PageServer {
     await silence.during('what it lacks', this.#hearLacking());
     await failpoints.reach('postcopy-recover');
     board.phase = MigrationPhase.MIGRATION_PHASE_POSTCOPY_ACTIVE;
+  }
+
+  /**
+   * How the main connection ends, if it does in time. A destination that gives up says so there before it ends all of
+   * them, and the end of another may be noticed first.
+   */
+  async #lastWord(): Promise<Error | undefined> {
+    const { promise, resolve } = Promise.withResolvers<Error>();
+    this.#main.onLost(resolve);
+    return await within(promise, DEADLINES_MS.lastWord, this.#parts.signal).catch(() => undefined);
   }
 
   async #hearLacking(): Promise<void> {

@@ -30,9 +30,6 @@ import { SourceSide } from './source-side.ts';
 import { TECHNIQUES } from './techniques/registry.ts';
 import { type Side, wireText } from './wire.ts';
 
-/** How long the last word to a destination may take to leave. */
-const FAREWELL_MS = 1000;
-
 export class SourceMover {
   readonly #data: SourceMoverData;
   readonly #port: MessagePort;
@@ -242,7 +239,7 @@ export class SourceMover {
     if (main === undefined) return;
     main.sender.send('FAILURE', { reason: wireText(reason) });
     const never = new AbortController().signal;
-    await within(main.sender.flushed(), FAREWELL_MS, never).catch(() => {});
+    await within(main.sender.flushed(), DEADLINES_MS.lastWord, never).catch(() => {});
   }
 
   #report(): SourceReport {

@@ -442,7 +442,7 @@ export class SourceSide {
       return !this.#roundsEnd.endsRound({
         ...{ nowMs: nowMs(), round, pageCount: this.#pages.length },
         sentPages: this.counts.dataPages + this.counts.zeroPages,
-        pendingPages: () => this.#pendingPages(this.#pageTable.countDirty()),
+        pendingPages: () => this.#pageTable.countDirty() + (board.roundPages - board.roundPagesSent),
       });
     };
     const points = failpointsOf(round, final).filter((point) => failpoints.has(point));
@@ -476,7 +476,6 @@ export class SourceSide {
 
   #view(): PrecopyView {
     const { board, data } = this.#parts;
-    const { roundPages, roundPagesSent } = board;
     const dirtyPages = this.#pageTable.countDirty();
     return {
       nowMs: nowMs(),
@@ -485,21 +484,14 @@ export class SourceSide {
       rounds: this.rounds,
       round: board.round,
       roundStartMs: board.roundStartMs,
-      roundPages,
-      roundPagesSent,
+      roundPages: board.roundPages,
       sentPages: this.counts.dataPages + this.counts.zeroPages,
       sentBytes: this.sentBytes,
       dirtyPages,
-      pendingPages: this.#pendingPages(dirtyPages),
       bandwidthBytesPerS: this.#estimates.bandwidthBytesPerS,
       dirtyRatePagesPerS: this.#estimates.dirtyRatePagesPerS,
       pageBytes: this.#estimates.pageBytes,
     };
-  }
-
-  #pendingPages(dirtyPages: number): number {
-    const { roundPages, roundPagesSent } = this.#parts.board;
-    return dirtyPages + (roundPages - roundPagesSent);
   }
 
   #report(): void {

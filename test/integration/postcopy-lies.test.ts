@@ -5,6 +5,7 @@
  */
 
 import { connect, createServer, type Server } from 'node:net';
+import { setImmediate } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from 'vitest';
 import { bootId } from '../../hosts/clock.ts';
 import { VCPU_STATE } from '../../hosts/guest/control-layout.ts';
@@ -117,6 +118,19 @@ describe('the destination', () => {
     await peer.hear('FAILURE');
     await peer.closed;
     expect((await incoming.finished()).reason).toContain(`${PAGE_COUNT} pages had not come`);
+  });
+
+  test('tells a source that it gives up, however much that says before it hears it', async () => {
+    const [peer, arriving] = await asleep();
+    peer.socket.pause();
+    await arriving.destroy();
+    for (let count = 0; count < 100; count++) {
+      peer.say('ALIVE', {});
+      await setImmediate();
+    }
+    peer.socket.resume();
+    expect((await peer.hear('FAILURE')).body.reason).toBe('the guest was destroyed');
+    await incoming.finished();
   });
 
   test('abandons a guest whose mover ends at READY: nobody is left to fetch its pages', async () => {
@@ -253,15 +267,15 @@ describe('the destination', () => {
 describe('the source', () => {
   let port = 0;
 
-  function call(): WirePeer {
+  function call(channel = 0): WirePeer {
     const peer = new WirePeer(connect(port, '127.0.0.1'), 'source', PAGE_COUNT, TICKET);
     peers.push(peer);
-    peer.sayHello();
+    peer.sayHello({ channel });
     return peer;
   }
 
-  async function dial(): Promise<WirePeer> {
-    const peer = call();
+  async function dial(channel = 0): Promise<WirePeer> {
+    const peer = call(channel);
     await peer.hear('WELCOME');
     return peer;
   }
@@ -298,7 +312,10 @@ describe('the source', () => {
   /** A destination that has just heard COMMIT. One page was dirty at the switch. */
   async function committed(leaving: Guest): Promise<WirePeer> {
     await until(() => port !== 0);
-    const peer = await dial();
+    return await commit(leaving, await dial());
+  }
+
+  async function commit(leaving: Guest, peer: WirePeer): Promise<WirePeer> {
     peer.say('START', {});
     peer.say('STANDBY', {});
     await peer.hear('ROUND_END');
@@ -328,6 +345,21 @@ describe('the source', () => {
     last.say('FAILURE', { reason: 'that will do' });
     expect((await outcome).reason).toContain('the destination gave up: that will do');
     expect(outgoing.refused).toBe(0);
+  });
+
+  test('hears a destination that gives up when another of its connections has ended before', async () => {
+    const leaving = await Guest.create(guestSpec('idle', 0, 1, 1));
+    guest = leaving;
+    const outcome = moving(leaving, optionsOf('hybrid')).run();
+    await until(() => port !== 0);
+    const [main, priority] = await Promise.all([dial(0), dial(1)]);
+    await commit(leaving, main);
+    main.say('RESUMED', { resumedAtMs: 1 });
+    await main.hear('ALIVE');
+    priority.socket.destroy();
+    for (let count = 0; count < 100; count++) await setImmediate();
+    main.say('FAILURE', { reason: 'that will do' });
+    expect((await outcome).reason).toContain('the destination gave up: that will do');
   });
 
   test('serves no page that was not missing, and believes no destination that says it lacks one', async () => {

@@ -17,14 +17,11 @@ export interface PrecopyView {
   readonly round: number;
   readonly roundStartMs: number;
   readonly roundPages: number;
-  readonly roundPagesSent: number;
   /** Since the beginning: pages, each as often as it went, those of zeroes too; and bytes on all channels. */
   readonly sentPages: number;
   readonly sentBytes: number;
   /** Pages that were written since they were last sent, or collected to be sent. */
   readonly dirtyPages: number;
-  /** What would be sent if nothing more were written: dirty pages, and those of this round that have not gone. */
-  readonly pendingPages: number;
   /** Estimates of the newest rounds (estimates.ts); 0 while they are not known. */
   readonly bandwidthBytesPerS: number;
   readonly dirtyRatePagesPerS: number;

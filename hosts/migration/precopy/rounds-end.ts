@@ -35,7 +35,10 @@ export interface RoundsEndContext {
 
 /** Where a round stands that is being sent. */
 export interface RoundMoment extends Pick<PrecopyView, 'nowMs' | 'pageCount' | 'round' | 'sentPages'> {
-  /** Costs a look at the page table. */
+  /**
+   * What would be sent if nothing more were written: dirty pages, and those of this round that have not gone. Costs a
+   * look at the page table.
+   */
   readonly pendingPages: () => number;
 }
 
@@ -102,7 +105,16 @@ export class RoundsEnd {
     return true;
   }
 
+  /** Whatever ends the rounds without what they were for, a pause within the downtime limit is no such end. */
   #verdict(view: StopView, elapsedMs: number): StopVerdict | undefined {
+    const verdict = this.#ruling(view, elapsedMs);
+    if (verdict?.isTimeout !== true) return verdict;
+    // Wherever the ramp stands.
+    const { downtimeLimitMs } = this.#context.options;
+    return fits({ ...view, downtimeLimitMs }) ? { reason: 'converged', because: fitsText(view) } : verdict;
+  }
+
+  #ruling(view: StopView, elapsedMs: number): StopVerdict | undefined {
     const { maxRounds, minDirtyPages, technique, switchAfterRounds } = this.#context.options;
     const due = this.#switchDue(view);
     if (due !== undefined) return { reason: due, because: 'it was asked for' };
@@ -110,9 +122,8 @@ export class RoundsEnd {
       return { reason: 'switch-after-rounds', because: `${view.rounds.length} rounds were asked for` };
     }
     const timeout = this.#timeouts.expired(elapsedMs, () => view.dirtyPages);
+    // A round that was cut short tells a rule nothing.
     if (timeout !== undefined) {
-      // A round that was cut short tells a rule nothing.
-      if (fits(view)) return { reason: 'converged', because: fitsText(view) };
       return { reason: timeout, because: this.#timeouts.text(timeout), isTimeout: true };
     }
     const verdict = this.#rule.roundEnded(view);
@@ -121,7 +132,6 @@ export class RoundsEnd {
       return { reason: 'converged', because: `${view.dirtyPages} pages are dirty` };
     }
     if (view.rounds.length < maxRounds) return undefined;
-    if (fits(view)) return { reason: 'converged', because: fitsText(view) };
     return { reason: 'max-rounds', because: `${maxRounds} rounds are over`, isTimeout: true };
   }
 

@@ -161,6 +161,15 @@ describe('timeouts', () => {
     expect(rounds.run([{ sent: 100, left: 100 }])).toEqual([1, 'converged']);
   });
 
+  test('do not give up a migration whose rest fits the downtime limit, wherever the ramp stands', () => {
+    const changes = { onTimeout: ON_TIMEOUT_ABORT, downtimeLimitMs: 1000 };
+    const nova = { downtimeRamp: DOWNTIME_RAMPS.of('nova') };
+    const inTime = new Rounds(optionsWith(nova, { ...changes, totalTimeLimitMs: 500 }));
+    expect(inTime.run([HOPELESS])).toEqual([1, 'converged']);
+    const counted = new Rounds(optionsWith(nova, { ...changes, maxRounds: 2 }));
+    expect(counted.run([HOPELESS, HOPELESS])).toEqual([2, 'converged']);
+  });
+
   test('give up where that was asked for, and say how it stood', () => {
     const changes = { onTimeout: ON_TIMEOUT_ABORT, totalTimeLimitMs: 500 };
     const rounds = new Rounds(optionsWith({}, changes));

@@ -81,8 +81,8 @@ export class Rounds {
     const view: PrecopyView = {
       ...{ nowMs: this.#nowMs, acceptedAtMs: ACCEPTED_AT_MS, pageCount: MEMORY_PAGES },
       ...{ rounds: this.#reports, round, roundStartMs: this.#nowMs - ms },
-      ...{ roundPages: had, roundPagesSent: sent, sentPages: this.#sentPages },
-      ...{ sentBytes: this.#sentPages * PAGE_BYTES, dirtyPages: left, pendingPages: left },
+      ...{ roundPages: had, sentPages: this.#sentPages },
+      ...{ sentBytes: this.#sentPages * PAGE_BYTES, dirtyPages: left },
       ...{ bandwidthBytesPerS: bandwidthPagesPerS * PAGE_BYTES, dirtyRatePagesPerS, pageBytes: PAGE_BYTES },
     };
     return this.end.decide(view);

@@ -1,7 +1,12 @@
 /** Goal: each stop rule ends the rounds where its product or paper does, over rounds that are written down here. */
 
 import { describe, expect, test } from 'vitest';
-import { BANDWIDTH_RULES, STOP_RULES, type StopRuleName } from '../../../proto/convergence.ts';
+import {
+  BANDWIDTH_RULES,
+  DOWNTIME_RAMPS,
+  STOP_RULES,
+  type StopRuleName,
+} from '../../../proto/convergence.ts';
 import { type Convergence, OnTimeout } from '../../../proto/generated/godwit/v1/migration.ts';
 import { leaving, optionsWith, type Round, Rounds } from './rounds.ts';
 
@@ -173,6 +178,14 @@ describe("KubeVirt's stall detector", () => {
     const close = rounds('stall-detector', changes);
     expect(close.run([...near, { sent: 4450, left: 3000 }])).toEqual([11, 'converged']);
     expect(() => rounds('stall-detector', changes).run([...near, ...lefts([4450, 4450])])).toThrow(/stalled/);
+  });
+
+  test('waits that minute for the downtime limit itself, and for no ramp', () => {
+    const changes = { totalTimeLimitMs: 3.6e6, onTimeout: ON_TIMEOUT_ABORT };
+    const nova = { downtimeRamp: DOWNTIME_RAMPS.of('nova') };
+    const near = lefts([4600, 4500, 4400, 4450, 4450, 4450, 4450]);
+    const ramped = rounds('stall-detector', changes, nova);
+    expect(ramped.run([...near, { sent: 4450, left: 3000 }])).toEqual([8, 'converged']);
   });
 
   test('has a window of its own', () => {

@@ -64,7 +64,9 @@ export class StallDetectorRule implements StopRule {
 
   roundEnded(view: StopView): StopVerdict | undefined {
     this.#sample(view.bandwidthBytesPerS);
-    if (fits(view)) return { reason: 'converged', because: fitsText(view) };
+    // Who waits for such a round waits for no ramp: KubeVirt sets all of the limit then.
+    const { downtimeLimitMs } = this.#untilMs === undefined ? view : this.#options;
+    if (fits({ ...view, downtimeLimitMs })) return { reason: 'converged', because: fitsText(view) };
     if (this.#untilMs !== undefined) {
       return view.nowMs < this.#untilMs ? undefined : stalled('no round came that fits the downtime limit');
     }
