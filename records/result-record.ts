@@ -1,7 +1,7 @@
 /**
  * The form of results.json: everything that an experiment measured, with what is needed to run it again.
  * Names are snake_case with the unit last; docs/metrics.md defines each measure. What a trial did not live
- * to see is null.
+ * to see is null. What is added to the form is nullable: an older file does not have it (read-results.ts).
  */
 
 import { z } from 'zod';
@@ -29,8 +29,8 @@ const round = z.strictObject({
   dirty_rate_pps: z.number().describe('Distinct pages that became dirty per second of it.'),
   bandwidth_bytes_per_s: z.number(),
   expected_downtime_ms: z.number(),
-  skipped_pages: z.number().describe('Pages that were to be sent in it and were left for a later one.'),
-  free_pages: z.number().describe('Pages that were to be sent in it and are free in the guest.'),
+  skipped_pages: count().describe('Pages that were to be sent in it and were left for a later one.'),
+  free_pages: count().describe('Pages that were to be sent in it and are free in the guest.'),
 });
 
 const downtimeParts = z.strictObject({

@@ -40,5 +40,5 @@ function row(name: string, trials: readonly TrialRecord[]): string[] {
 
 /** Each as often as its turn came in vain. */
 function skippedPages({ rounds }: TrialRecord): number {
-  return (rounds ?? []).reduce((sum, { skipped_pages }) => sum + skipped_pages, 0);
+  return (rounds ?? []).reduce((sum, { skipped_pages }) => sum + (skipped_pages ?? 0), 0);
 }
