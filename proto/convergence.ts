@@ -81,7 +81,6 @@ export const BANDWIDTH_RULES = ruleNames(BANDWIDTH_RULE_OF);
 export type StopRuleName = keyof typeof STOP_RULE_OF;
 export type DowntimeRampName = keyof typeof DOWNTIME_RAMP_OF;
 export type ThrottleName = keyof typeof THROTTLE_OF;
-export type BandwidthRuleName = keyof typeof BANDWIDTH_RULE_OF;
 
 /** Why the rounds of a migration ended; docs/metrics.md says what each word means. */
 export const ROUNDS_END_REASONS = [

@@ -22,7 +22,7 @@ import type { BrokenRule } from './problems.ts';
 import { bandwidth, duration } from './units.ts';
 
 /** A max-bandwidth that is none: what others leave of the link is taken. */
-export const ADAPTIVE = 'adaptive';
+const ADAPTIVE = 'adaptive';
 
 /** A max-bandwidth, or that word. */
 export function orAdaptive<Schema extends z.ZodType>(schema: Schema) {
@@ -209,47 +209,35 @@ export function plainConvergence(convergence: Readonly<Convergence>) {
   } satisfies Record<ConvergenceKey, unknown>;
 }
 
-/** What a key of another rule than the one that is set would promise in vain. */
-export function saysSomething(
-  key: ConvergenceKey,
-  values: Pick<ConvergenceValues, 'stop-rule' | 'downtime-ramp' | 'throttle' | 'bandwidth-rule'>,
-): boolean {
-  switch (key) {
-    case 'downtime-ramp':
-      return heedsLimit(values['stop-rule']);
-    case 'downtime-ramp-step':
-      return heedsLimit(values['stop-rule']) && values['downtime-ramp'] !== 'none';
-    case 'stall-progress-timeout':
-      return values['stop-rule'] === 'stall-detector';
-    case 'throttle-trigger-threshold':
-    case 'throttle-period':
-      return values.throttle !== 'none' && values.throttle !== 'sdps';
-    case 'cpu-throttle-initial':
-    case 'cpu-throttle-increment':
-    case 'max-cpu-throttle':
-    case 'cpu-throttle-tailslow':
-      return values.throttle === 'auto-converge';
-    case 'vcpu-dirty-limit':
-      return values.throttle === 'dirty-limit';
-    case 'stun-quota':
-      return values.throttle === 'stunning';
-    case 'min-bandwidth':
-      return values['bandwidth-rule'] === 'clark';
-    case 'stop-rule':
-    case 'throttle':
-    case 'skip':
-    case 'dirty-last':
-    case 'free-pages':
-    case 'bandwidth-rule':
-    case 'completion-timeout-per-gib':
-    case 'progress-timeout':
-      return true;
-  }
+type DecidingKey = 'stop-rule' | 'downtime-ramp' | 'throttle' | 'bandwidth-rule';
+
+/** Of these keys, each says something only where another has one of these values, and that says something itself. */
+const DECIDED_BY: Partial<Record<ConvergenceKey, readonly [DecidingKey, readonly string[]]>> = {
+  // Those that ask what the downtime limit is.
+  'downtime-ramp': ['stop-rule', ['downtime-limit', 'stall-detector']],
+  'downtime-ramp-step': ['downtime-ramp', ['nova', 'kubevirt']],
+  'stall-progress-timeout': ['stop-rule', ['stall-detector']],
+  'throttle-trigger-threshold': ['throttle', ['auto-converge', 'dirty-limit', 'stunning']],
+  'throttle-period': ['throttle', ['auto-converge', 'dirty-limit', 'stunning']],
+  'cpu-throttle-initial': ['throttle', ['auto-converge']],
+  'cpu-throttle-increment': ['throttle', ['auto-converge']],
+  'max-cpu-throttle': ['throttle', ['auto-converge']],
+  'cpu-throttle-tailslow': ['throttle', ['auto-converge']],
+  'vcpu-dirty-limit': ['throttle', ['dirty-limit']],
+  'stun-quota': ['throttle', ['stunning']],
+  'min-bandwidth': ['bandwidth-rule', ['clark']],
+};
+
+/** The key whose value decides whether this one says anything; undefined when only the technique does. */
+export function deciderOf(key: ConvergenceKey): DecidingKey | undefined {
+  return DECIDED_BY[key]?.[0];
 }
 
-/** Whether a rule asks what the downtime limit is. */
-function heedsLimit(rule: ConvergenceValues['stop-rule']): boolean {
-  return rule === 'downtime-limit' || rule === 'stall-detector';
+/** What a key of another rule than the one that is set would promise in vain. */
+export function saysSomething(key: ConvergenceKey, values: Readonly<Record<DecidingKey, string>>): boolean {
+  const [decider, allowed] = DECIDED_BY[key] ?? [];
+  if (decider === undefined) return true;
+  return allowed?.includes(values[decider]) === true && saysSomething(decider, values);
 }
 
 export const goalSection = section({

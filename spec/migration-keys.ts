@@ -92,6 +92,6 @@ export function usesKey(deciding: Deciding, key: MigrationKey): boolean {
   return key !== 'total-time-limit' || technique !== 'post-copy' || push === 'none';
 }
 
-function isConvergenceKey(key: MigrationKey): key is ConvergenceKey {
+export function isConvergenceKey(key: MigrationKey): key is ConvergenceKey {
   return Object.hasOwn(convergenceKeys, key);
 }

@@ -7,8 +7,8 @@ import { pageSharesFit } from '../proto/guest-spec.ts';
 import { ANSWERING_WORKLOADS, AUTO } from '../proto/names.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
 import { answersRequests } from './clients-section.ts';
-import { bandwidthRules } from './convergence-section.ts';
-import { hasPush, MIGRATION_KEYS, migrationKeys } from './migration-keys.ts';
+import { bandwidthRules, deciderOf } from './convergence-section.ts';
+import { hasPush, isConvergenceKey, MIGRATION_KEYS, migrationKeys } from './migration-keys.ts';
 import { networkRules } from './network-rules.ts';
 import type { BrokenRule, Path } from './problems.ts';
 import { type PhaseSection, SPEC_LIMITS, type Spec, type WorkloadSection } from './schema.ts';
@@ -144,13 +144,12 @@ function migrationKeyRules(migration: Spec['migration'], written: readonly strin
   const pushes = techniques.some(hasPush) ? ` with push: ${listOf(migration.push).join(' and ')}` : '';
   const recoveries = written.includes('recovery') ? ` and recovery: ${String(migration.recovery)}` : '';
   const who = `${techniques.join(' and ')}${pushes}${recoveries}`;
-  const message = `${who} does not use this key; it uses ${used.join(', ')}`;
-  const because: Path[] = [
-    ['migration', 'technique'],
-    ['migration', 'push'],
-    ['migration', 'recovery'],
-  ];
   return MIGRATION_KEYS.filter((key) => written.includes(key) && !used.includes(key)).map((key) => {
+    const decider = isConvergenceKey(key) ? deciderOf(key) : undefined;
+    const rule = decider === undefined ? '' : ` with ${decider}: ${listOf(migration[decider]).join(' and ')}`;
+    const message = `${who}${rule} does not use this key; it uses ${used.join(', ')}`;
+    const deciders = ['technique', 'push', 'recovery', ...(decider === undefined ? [] : [decider])];
+    const because: Path[] = deciders.map((name) => ['migration', name]);
     return { path: ['migration', key], message, because, key: true };
   });
 }

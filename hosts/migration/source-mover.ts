@@ -100,7 +100,7 @@ export class SourceMover {
       reason = cause instanceof Error ? cause.message : String(cause);
       this.#control.tryHandover(HANDOVER.NONE, HANDOVER.KEPT);
       // It runs on here, as fast as it can: at once, and not when the destination has heard of it.
-      this.#control.throttle.release();
+      this.#side?.endGovernors();
       await this.#sayFailure(reason);
     }
     this.#server.close();

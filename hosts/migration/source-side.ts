@@ -166,7 +166,7 @@ export class SourceSide {
 
   /** Ends the threads that it started, and lets go of the guest's reins. */
   async close(): Promise<void> {
-    this.#endGovernors();
+    this.endGovernors();
     this.#selection.end();
     await this.#encoder?.close();
   }
@@ -314,7 +314,7 @@ export class SourceSide {
     const accessed = accessedPages(this.#pageTable, isWatched && options.accessedFirst);
     await this.switching.pause();
     // Not before: a guest that ran free until then would dirty what the rounds have gained.
-    this.#endGovernors();
+    this.endGovernors();
     this.#pageSender.phase = MovePhase.PAUSED;
     const { maxBandwidthBytesPerS, limitFinalRound } = options;
     if (maxBandwidthBytesPerS > 0 && !limitFinalRound) this.#pageSender.limit = new BandwidthLimit(0);
@@ -470,7 +470,8 @@ export class SourceSide {
     for (const governor of this.#governors) governor.tick(view);
   }
 
-  #endGovernors(): void {
+  /** The rounds are over, or the migration is: nobody slows the guest any more. */
+  endGovernors(): void {
     for (const governor of this.#governors) governor.end();
   }
 

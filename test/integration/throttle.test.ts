@@ -110,7 +110,9 @@ describe.each(RULES)('with %s', (rule) => {
 test('a guest whose migration is cancelled runs free', async () => {
   const { moving } = await throttled('auto-converge');
   expect(moving.outgoing.cancel('enough')).toBe(true);
-  expect((await moving.outcome()).phase).toBe(MIGRATION_PHASE_CANCELLED);
+  const { phase, report } = await moving.outcome();
+  expect(phase).toBe(MIGRATION_PHASE_CANCELLED);
+  expect(report!.decisions.at(-1)).toMatchObject({ rule: 'auto-converge', what: 'lets go of the guest' });
   await expectFree(moving.source);
 });
 

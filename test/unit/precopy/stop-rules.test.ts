@@ -69,6 +69,8 @@ describe("Xen's rules", () => {
     expect(rounds('xen', {}, clark).run(slow)).toBeUndefined();
     const fast = leaving([14_000, 14_500, 15_000]);
     expect(rounds('xen', {}, clark).run(fast)).toEqual([3, 'sent-more']);
+    // Which an earlier round had, and the one that grows has not.
+    expect(rounds('xen', {}, clark).run(leaving([14_000, 1000, 1500, 2000]))).toBeUndefined();
   });
 
   test.each<[string, number[], [number, string] | undefined]>([

@@ -39,6 +39,7 @@ describe('the end of the rounds in a spec', () => {
   it.each([
     ['stop-rule: xen, downtime-ramp: nova', 'migration.downtime-ramp: '],
     ['downtime-ramp-step: 1s', 'migration.downtime-ramp-step: '],
+    ['throttle: [sdps, none], stun-quota: 9', 'pre-copy with throttle: sdps and none does not use this key'],
     ['stall-progress-timeout: 1s', 'migration.stall-progress-timeout: '],
     ['stop-rule: qemu', 'allowed is one of downtime-limit, xen, xen-v2'],
     ['stop-rule: stall-detector, stall-progress-timeout: 0s', 'from 1ms to 1h'],

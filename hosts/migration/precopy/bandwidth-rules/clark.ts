@@ -9,40 +9,33 @@ import type { PageSender } from '../../page-sender.ts';
 import type { DecisionLog } from '../decision-log.ts';
 import type { Governor } from '../governor.ts';
 import type { PrecopyView } from '../precopy-view.ts';
-
-/** 50 Mbit/s. */
-const INCREMENT_BYTES_PER_S = 6_250_000;
-/** 500 Mbit/s, the paper's maximum, where no other is set. */
-const MAX_BYTES_PER_S = 62_500_000;
-
-/** What a round takes after one in which so much became dirty, bytes per second. */
-export function clarkBytesPerS(dirtyBytesPerS: number, minBytesPerS: number, maxBytesPerS: number): number {
-  const most = maxBytesPerS === 0 ? MAX_BYTES_PER_S : maxBytesPerS;
-  return Math.min(Math.max(dirtyBytesPerS + INCREMENT_BYTES_PER_S, minBytesPerS), most);
-}
+import { clarkMaxBytesPerS, clarkRateBytesPerS } from '../stop-rules/clark.ts';
 
 export class ClarkRule implements Governor {
   readonly #pageSender: PageSender;
   readonly #log: DecisionLog;
   readonly #minBytesPerS: number;
   readonly #maxBytesPerS: number;
+  /** Of the rounds. */
+  readonly #mostBytesPerS: number;
   #bytesPerS = 0;
   #isOver = false;
 
-  /** @param maxBytesPerS 0 for the paper's maximum */
+  /** @param maxBytesPerS 0 for the paper's maximum, and for none in the pause */
   constructor(pageSender: PageSender, log: DecisionLog, minBytesPerS: number, maxBytesPerS: number) {
     this.#pageSender = pageSender;
     this.#log = log;
     this.#minBytesPerS = minBytesPerS;
     this.#maxBytesPerS = maxBytesPerS;
-    const least = maxBytesPerS === 0 ? minBytesPerS : Math.min(minBytesPerS, maxBytesPerS);
-    this.#take(least, 'the first round begins');
+    this.#mostBytesPerS = clarkMaxBytesPerS({ maxBandwidthBytesPerS: maxBytesPerS });
+    this.#take(Math.min(minBytesPerS, this.#mostBytesPerS), 'the first round begins');
   }
 
   tick(): void {}
 
   roundEnded({ dirtyRatePagesPerS, pageBytes, round }: PrecopyView): void {
-    const bytesPerS = clarkBytesPerS(dirtyRatePagesPerS * pageBytes, this.#minBytesPerS, this.#maxBytesPerS);
+    const wanted = Math.max(clarkRateBytesPerS(dirtyRatePagesPerS, pageBytes), this.#minBytesPerS);
+    const bytesPerS = Math.min(wanted, this.#mostBytesPerS);
     if (bytesPerS !== this.#bytesPerS) this.#take(bytesPerS, `round ${round} is over`);
   }
 

@@ -47,9 +47,11 @@ export class XenRule implements StopRule {
 
   /** Without Clark's rule of the rate the sender always takes what it may. */
   #isAtMaxRate({ rounds, pageBytes }: StopView): boolean {
-    if (convergenceOf(this.#options).bandwidthRule !== BandwidthRule.BANDWIDTH_RULE_CLARK) return true;
-    // The newest round had the rate that the dirty rate of an earlier one asked for; it never falls.
-    const rates = rounds.slice(0, -1).map((round) => clarkRateBytesPerS(round.dirtyRatePagesPerS, pageBytes));
-    return rates.some((rate) => rate >= clarkMaxBytesPerS(this.#options));
+    const { bandwidthRule, minBandwidthBytesPerS } = convergenceOf(this.#options);
+    if (bandwidthRule !== BandwidthRule.BANDWIDTH_RULE_CLARK) return true;
+    // The newest round had the rate that the dirty rate of the one before it asked for.
+    const { dirtyRatePagesPerS = 0 } = rounds.at(-2) ?? {};
+    const rate = Math.max(clarkRateBytesPerS(dirtyRatePagesPerS, pageBytes), minBandwidthBytesPerS);
+    return rate >= clarkMaxBytesPerS(this.#options);
   }
 }
