@@ -60,6 +60,8 @@ const RESIDUALS = {
   transferredBytes: { share: 0.01, least: 65_536 },
   degradationPercent: { share: 0.25, least: 2 },
 } as const;
+/** However far off single migrations were that taught it: a link that carries nothing is no prediction. */
+const BANDWIDTH_ERROR_MAX = 0.8;
 /** A sample of pages compresses as all of them do, more or less. */
 const COMPRESSION_ERROR = 0.08;
 type Measure = keyof typeof RESIDUALS;
@@ -100,7 +102,7 @@ export function predictTechnique(
   const expected = course(probed, options, calibration, EXPECTED);
   const technique = options.technique as Technique;
   const factors = calibration[technique];
-  const bandwidth = probed.bandwidthError + factors.link.spread;
+  const bandwidth = Math.min(probed.bandwidthError + factors.link.spread, BANDWIDTH_ERROR_MAX);
   const longestRoundMs = ((probed.pageCount * PAGE_BYTES) / probed.bytesPerS) * MS_PER_S;
   const written = probed.written.errorShare(longestRoundMs);
   const overheads = Math.max(factors.setup.spread, factors.pause.spread);

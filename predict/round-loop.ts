@@ -1,7 +1,8 @@
 /**
- * Replays the rounds of a pre-copy or hybrid over a guest's U(t), with the engine's own rules: a round's dirty pages
- * are those written during it, the bandwidth is the link's or that of the newest rounds that lasted 100 ms together, and
- * the rounds end by QEMU's rule, by their number, by the time, or by a hybrid's rules (docs/metrics.md, `convergence`).
+ * Replays the rounds of a pre-copy or hybrid over a guest's U(t), with the engine's own rules: a round's dirty
+ * pages are those written during it, the bandwidth is the link's or that of the newest rounds that lasted 100 ms
+ * together, and the rounds end by QEMU's rule, by their number, by the time, or by a hybrid's rules
+ * (docs/metrics.md, `convergence`).
  */
 
 import type { MigrationOptions } from '../proto/generated/godwit/v1/migration.ts';
@@ -116,7 +117,7 @@ interface Standing {
   readonly nowMs: number;
 }
 
-/** As SourceSide's converged() and mustSwitch(). */
+/** As the engine's rounds end (hosts/migration/precopy/rounds-end.ts), with its own stop rule. */
 function whyOver(
   options: MigrationOptions,
   { pageCount, bytesPerS }: RoundSetting,

@@ -8,8 +8,9 @@
  *       |  pages in use    |      free      |   given back    |      free        |
  *
  * Written by vCPU 0, while it executes, one store for each number; they travel with the guest. Read by movers
- * at any time and by audits. Who reads both ends of a part while the guest runs loads its END FIRST: all parts
- * only move up, so each page between what was read was in that part when the second number was loaded.
+ * at any time and by audits. Who reads both ends of a part while the guest runs loads its END FIRST: ends only
+ * move up, and a beginning moves down only when a balloon that was empty is filled anew, with what is free up to
+ * its new end. So each page between what was read was in that part when the second number was loaded.
  *
  * Why a free page may be left out by a mover that has taken the dirty marks off before it looked
  * (collectDirtyPages): the kernel counts the page as allocated, and then writes the whole of it through the
@@ -121,9 +122,11 @@ export class FreeList {
   /** What is free is given back, but for the next `reserve` pages. Answers how many pages that were not before. */
   inflate(reserve: number): number {
     const to = this.freed + this.pageCount;
-    const from = Math.max(this.balloonFrom, this.allocated + reserve);
+    const isEmpty = this.balloonFrom === this.balloonTo;
+    // What was taken back stays, until all of it was: then the balloon is a new one.
+    const from = Math.max(isEmpty ? 0 : this.balloonFrom, this.allocated + reserve);
     if (from >= to) return 0;
-    const before = Math.max(this.balloonTo, from);
+    const before = isEmpty ? from : Math.max(this.balloonTo, from);
     this.#numbers.store(BALLOON_FROM, from);
     this.#numbers.store(BALLOON_TO, to);
     return to - before;

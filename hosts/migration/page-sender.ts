@@ -139,7 +139,11 @@ export class PageSender {
     this.#waitMs = 0;
   }
 
-  /** From now on another bandwidth limit holds. */
+  /** The bandwidth limit that holds; from now on another one does. */
+  get limit(): BandwidthLimit {
+    return this.#limit;
+  }
+
   set limit(limit: BandwidthLimit) {
     // What was not sent under the one before is not made up for.
     limit.begin(nowMs());

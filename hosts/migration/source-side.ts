@@ -200,9 +200,8 @@ export class SourceSide {
 
   /** The first so many of `#pages` were collected for a round that begins. */
   #encoderBegins(pageCount: number): void {
-    const { maxBandwidthBytesPerS, limitFinalRound } = this.#parts.data.options;
-    const limitBytesPerS = this.switching.isPaused && !limitFinalRound ? 0 : maxBandwidthBytesPerS;
-    this.#encoder?.roundBegins(this.#pages.subarray(0, pageCount), limitBytesPerS);
+    // Not what the options say: a rule may have set another limit, and in the pause there may be none.
+    this.#encoder?.roundBegins(this.#pages.subarray(0, pageCount), this.#pageSender.limit.bytesPerS);
   }
 
   /** The destination says at any time what has arrived. */

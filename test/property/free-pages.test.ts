@@ -232,6 +232,16 @@ test('the free list is the one of a queue: the page that was free for longest is
   );
 });
 
+test('a guest that has taken everything back gives back as much when it is asked once more', () => {
+  const spec = guestSpec();
+  const list = new FreeList(allocateGuest({ ...spec, content: { ...spec.content!, free: 0.5 } }));
+  const given = list.inflate(8);
+  expect(given).toBe(list.pageCount - 8);
+  list.deflate(list.pageCount);
+  expect(list.inflate(8)).toBe(given);
+  expect(list.balloonTo - list.balloonFrom).toBe(given);
+});
+
 test('a free list that cannot be is refused', () => {
   const spec = guestSpec();
   const list = new FreeList(allocateGuest({ ...spec, content: { ...spec.content!, free: 0.5 } }));

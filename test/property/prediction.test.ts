@@ -221,3 +221,16 @@ test('every predicted value lies within its band, which is never empty', () => {
     }),
   );
 });
+
+test('a band is no narrower the farther off single migrations were that taught it', () => {
+  const first = firstCalibration();
+  const highs = [0.1, 0.5, 0.9, 1, 2].map((spread) => {
+    const link = { value: 1, spread };
+    const calibration = { ...first, 'stop-and-copy': { ...first['stop-and-copy'], link } };
+    const probed = probedOf(4096, 100_000_000, []);
+    const { totalTimeMs } = predictTechnique(probed, defaultMigrationOptions('stop-and-copy'), calibration);
+    return totalTimeMs!.high;
+  });
+  expect(highs).toEqual(highs.toSorted((a, b) => a - b));
+  expect(highs.at(-1)).toBeLessThan(Number.POSITIVE_INFINITY);
+});
