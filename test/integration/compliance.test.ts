@@ -140,10 +140,15 @@ async function expectRecorded(moved: EnginePair, { outcome, result }: Ends): Pro
     .map(([name]) => name);
   expect(unknown.toSorted()).toEqual(
     [
+      'background',
       'clients',
+      'estimates',
+      'free_pages',
       'network',
+      'prediction',
       'reason',
       'switched_by_hand_at_ms',
+      'throttle',
       'variant',
       ...(record.rounds!.length === 1 ? ['convergence'] : []),
       ...(hasLatePages(options) ? [] : ['postcopy']),
