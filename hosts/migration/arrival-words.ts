@@ -15,8 +15,9 @@ export class ArrivalWords {
   #receivedAtMs = 0;
   /** What has not been told of what was placed. */
   #placedBytes = 0;
-  #saidAtMs = 0;
+  #saidAtMs = Number.NEGATIVE_INFINITY;
   #willSay = false;
+  #hasBegun = false;
 
   /** @param say tells the source, if it may be told now */
   constructor(say: (word: Body<'ARRIVED'>) => void) {
@@ -28,9 +29,18 @@ export class ArrivalWords {
     return this.#receivedBytes;
   }
 
+  /**
+   * The source is told from now on, of bytes that are still to come. It hears this word when it has begun to send, and
+   * no sooner.
+   */
+  begin(): void {
+    this.#hasBegun = true;
+  }
+
   received(byteCount: number): void {
     this.#receivedBytes += byteCount;
     this.#receivedAtMs = nowMs();
+    if (!this.#hasBegun) return;
     if (this.#receivedAtMs - this.#saidAtMs < arrivedIntervalMs) this.#saySoon();
     else if (!this.#willSay) this.#sayNow();
   }
