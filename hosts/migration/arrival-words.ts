@@ -15,9 +15,8 @@ export class ArrivalWords {
   #receivedAtMs = 0;
   /** What has not been told of what was placed. */
   #placedBytes = 0;
-  #saidAtMs = Number.NEGATIVE_INFINITY;
+  #saidAtMs = 0;
   #willSay = false;
-  #hasBegun = false;
 
   /** @param say tells the source, if it may be told now */
   constructor(say: (word: Body<'ARRIVED'>) => void) {
@@ -29,18 +28,9 @@ export class ArrivalWords {
     return this.#receivedBytes;
   }
 
-  /**
-   * The source is told from now on, of bytes that are still to come. It hears this word when it has begun to send, and
-   * no sooner.
-   */
-  begin(): void {
-    this.#hasBegun = true;
-  }
-
   received(byteCount: number): void {
     this.#receivedBytes += byteCount;
     this.#receivedAtMs = nowMs();
-    if (!this.#hasBegun) return;
     if (this.#receivedAtMs - this.#saidAtMs < arrivedIntervalMs) this.#saySoon();
     else if (!this.#willSay) this.#sayNow();
   }

@@ -150,7 +150,6 @@ export class DestinationSide {
     const { dedup } = transformsOf(this.#data.options);
     if (dedup === DedupScope.DEDUP_SCOPE_HOST) await this.shares?.offer(this.#main.sender);
     this.#stage = 'moving';
-    this.#arrived.begin();
     this.#main.sender.send('START', {});
   }
 
