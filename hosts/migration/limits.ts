@@ -93,6 +93,8 @@ export const MOVER_LIMITS = {
   linkSliceMs: 50,
   /** What waits for less may have waited for a thread. */
   linkQueueMsMin: 3,
+  /** Frames that have left and of which the destination has said nothing: more than can be on their way. */
+  linkFlightsMax: 262_144,
   /** For so long the shortest way counts, and once more. */
   linkPeriodMs: 5000,
   /** How often an estimate of the link goes into the report, and how many there are at most. */

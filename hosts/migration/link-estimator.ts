@@ -106,6 +106,8 @@ export class LinkEstimator {
    */
   sent(byteCount: number, nowMs: number, frameMs: number): void {
     const endBytes = this.#streamBytes();
+    // Whoever says nothing of what arrives learns nothing, and does not fill this host's memory.
+    if (this.#flights.length >= MOVER_LIMITS.linkFlightsMax) this.#flights.length = 0;
     this.#flights.push({ startBytes: endBytes - byteCount, endBytes, atMs: nowMs, frameMs });
   }
 

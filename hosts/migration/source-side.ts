@@ -277,6 +277,8 @@ export class SourceSide {
   /** After a switchover without all pages: sends the rest to the guest that runs at the destination. */
   async serveAndPush(): Promise<void> {
     this.#pageSender.phase = MovePhase.SWITCHED;
+    // The destination does not say any more what has arrived.
+    this.#pageSender.onSent = undefined;
     await this.#server?.serve();
     this.#servedBytes = this.sentBytes - this.switching.sentBytes.committed;
   }
