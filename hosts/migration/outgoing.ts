@@ -337,7 +337,7 @@ export class OutgoingMigration {
     const bandwidth =
       board.bandwidthBytesPerS > 0 || board.roundStartMs === 0
         ? board.bandwidthBytesPerS
-        : (roundBytes / roundMs) * 1000;
+        : (roundBytes / Math.max(roundMs, 1)) * 1000;
     const pageBytes = board.pageBytes || Math.min(roundBytes / Math.max(board.roundPagesSent, 1), PAGE_BYTES);
     const isStalled = phase === MigrationPhase.MIGRATION_PHASE_POSTCOPY_PAUSED;
     const pagesLeft = Math.max(board.roundPages - board.roundPagesSent, 0);
