@@ -97,8 +97,7 @@ class PlayedHosts extends HostClients {
       const value = SourceListening.create();
       yield HostServiceStartMigrationResponse.create({ event: { $case: 'listening', value } });
       await this.#told.promise;
-      const outcome = SourceOutcome.fromPartial(this.#lastWord as object);
-      yield HostServiceStartMigrationResponse.create({ event: { $case: 'outcome', value: outcome } });
+      yield this.#outcome();
       return;
     }
     const value = MigrationProgress.fromPartial({ phase: MigrationPhase.MIGRATION_PHASE_ACTIVE });
@@ -112,9 +111,13 @@ class PlayedHosts extends HostClients {
       yield HostServiceStartMigrationResponse.create({ event: { $case: 'progress', value: serving } });
       this.toldSource = await this.#told.promise;
     }
+    yield this.#outcome();
+  }
+
+  #outcome(): HostServiceStartMigrationResponse {
     if (this.#lastWord instanceof RpcError) throw this.#lastWord;
-    const outcome = SourceOutcome.fromPartial(this.#lastWord);
-    yield HostServiceStartMigrationResponse.create({ event: { $case: 'outcome', value: outcome } });
+    const value = SourceOutcome.fromPartial(this.#lastWord);
+    return HostServiceStartMigrationResponse.create({ event: { $case: 'outcome', value } });
   }
 
   /** What the destination says of its guest, each time that it is asked; and what the source is told of it then. */
