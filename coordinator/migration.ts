@@ -35,6 +35,7 @@ const POLL_MS = 100;
 /** Between two questions to a destination whose pages are on their way. */
 const ARRIVAL_POLL_MS = 250;
 const MS_PER_S = 1000;
+const CANCEL_REASON = 'cancelled by request';
 
 export interface MigrationModules extends FateModules {
   events: EventLog;
@@ -72,11 +73,15 @@ export class Migration {
   /** Whether the source has said how its part ended. */
   #hasOutcome = false;
   #prediction: Prediction | undefined;
+  /** While it is predicted nothing has begun: aborted, nothing will. */
+  readonly #withdrawal = new AbortController();
+  #isPredicting: boolean;
 
   constructor(modules: MigrationModules, plan: MigrationPlan, signal: AbortSignal) {
     this.#modules = modules;
     this.plan = plan;
     this.#signal = signal;
+    this.#isPredicting = plan.isPredicted;
     this.ended = this.#run().finally(() => {
       this.#ticket = undefined;
       this.#known.resolve();
@@ -100,12 +105,16 @@ export class Migration {
     this.#followers.delete(follower);
   }
 
-  /** Asks the source to give up. @throws RpcError FAILED_PRECONDITION past the commit point. */
+  /** Asks the source to give up, if it knows of it. @throws RpcError FAILED_PRECONDITION past the commit point. */
   async cancel(): Promise<void> {
     const { hosts } = this.#modules;
+    if (this.#isPredicting) {
+      this.#withdrawal.abort();
+      return;
+    }
     // Before its first word the source may not know the migration yet.
     await this.#known.promise;
-    await hosts.cancelMigration(this.plan.source.address, this.name, 'cancelled by request');
+    await hosts.cancelMigration(this.plan.source.address, this.name, CANCEL_REASON);
   }
 
   /** What is known of it now: the source's word, and, when pages follow, the destination's. */
@@ -176,7 +185,9 @@ export class Migration {
     let broken: string | undefined;
     try {
       await this.#predict();
-      outcome = await afterSettling(clock, witness.settledAtMs(guest), () => this.#move());
+      outcome = this.#withdrawal.signal.aborted
+        ? withdrawn()
+        : await afterSettling(clock, witness.settledAtMs(guest), () => this.#move());
     } catch (error) {
       const isSilent = error instanceof RpcError && isUnanswered(error);
       broken = isSilent ? `${source.host} does not answer any more (${error.details})` : errorText(error);
@@ -198,17 +209,22 @@ export class Migration {
     const { events, predictions } = this.#modules;
     const { guest, isPredicted, options } = this.plan;
     if (!isPredicted) return;
+    const { signal: withdrawal } = this.#withdrawal;
     try {
-      const { prediction, options: chosen } = await predictions.predict(this.plan, this.#signal);
+      const signal = AbortSignal.any([this.#signal, withdrawal]);
+      const { prediction, options: chosen } = await predictions.predict(this.plan, signal);
       this.#prediction = prediction;
       this.plan = { ...this.plan, options: chosen };
       const what =
         prediction.reason || `predicted from a probe of ${prediction.basis?.probeMs.toFixed(0)} ms`;
       events.emit('migration-predicted', guest, `${this.name}: ${what}`);
     } catch (error) {
+      if (withdrawal.aborted) return;
       if (options.technique === AUTO) throw error;
       // It goes on without: what was asked for is the move.
       events.emit('migration-predicted', guest, `${this.name}: no prediction: ${errorText(error)}`);
+    } finally {
+      this.#isPredicting = false;
     }
   }
 
@@ -239,6 +255,10 @@ export class Migration {
       else if (event?.$case === 'progress') this.#publish(event.value);
       else if (event?.$case === 'outcome') {
         this.#hasOutcome = true;
+        const { phase, reason } = event.value;
+        // Cancelled before it was told of that: the destination has only heard of it first, and refused nothing.
+        const isOwn = phase === MigrationPhase.MIGRATION_PHASE_CANCELLED && reason !== this.#refusal;
+        if (isOwn) this.#refusal = undefined;
         return event.value;
       }
     }
@@ -390,6 +410,11 @@ export class Migration {
     // deadline.
     await hosts.cancelMigration(destination.address, this.name, why).catch(() => {});
   }
+}
+
+/** Of a migration that was cancelled before its source heard of it. */
+function withdrawn(): SourceOutcome {
+  return { phase: MigrationPhase.MIGRATION_PHASE_CANCELLED, reason: CANCEL_REASON, report: undefined };
 }
 
 /** Whether a guest that its destination has, and whose pages were to follow, is known to have all of them there. */

@@ -15,6 +15,7 @@ import type { HostNetwork } from './host-network.ts';
 import { askedPath, compareProbe } from './network/comparison.ts';
 import { probeRequestProblem, runProbe, serveProbe } from './network/probe.ts';
 import { sendTraffic } from './network/traffic.ts';
+import type { NetworkPath } from './network-path.ts';
 
 /** How many probes may be served at a time. */
 const SERVED_MAX = 32;
@@ -42,8 +43,9 @@ export class LinkProbes {
       throw new RpcError('RESOURCE_EXHAUSTED', `${this.#host} serves ${SERVED_MAX} probes already; wait`);
     }
     this.#servedCount++;
-    const path = await this.#network.openPath(peer);
+    let path: NetworkPath | undefined;
     try {
+      path = await this.#network.openPath(peer);
       const server = await serveProbe(path.listenAddress, token);
       try {
         const { address, port } = await path.expose(server.port);
@@ -54,7 +56,7 @@ export class LinkProbes {
       }
     } finally {
       this.#servedCount--;
-      await path.close();
+      await path?.close();
     }
   }
 

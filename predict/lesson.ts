@@ -5,19 +5,24 @@ import type { PredictionBasis } from '../proto/generated/godwit/v1/prediction.ts
 import { TECHNIQUES, type Technique } from '../proto/names.ts';
 import { PAGE_BYTES } from '../proto/page.ts';
 import { type Calibration, formulas, learned, PUSH_START_MS, type Terms } from './calibration.ts';
+import { leftOut } from './left-out.ts';
 import { linkBytesPerS, ROUND_MS } from './predictor.ts';
 
 const MS_PER_S = 1000;
 /** A round or a push that was shorter says more of threads than of the link. */
 const LINK_MS_MIN = 100;
 
-/** The calibration after a migration; as before when it was not predicted or did not come to its end. */
+/**
+ * The calibration after a migration; as before when it was not predicted, did not come to its end, or did what
+ * predictions do not reckon with.
+ */
 export function taught(calibration: Calibration, report: MigrationReport): Calibration {
   const { prediction, options, sourceReport, destinationReport } = report;
   const basis = prediction?.basis;
   const technique = TECHNIQUES.find((name) => name === options?.technique);
   const isOver = (sourceReport?.freedAtMs ?? 0) > 0 && (destinationReport?.resumedAtMs ?? 0) > 0;
   if (basis === undefined || technique === undefined || !isOver) return calibration;
+  if (leftOut(options!) !== '') return calibration;
   const { expected, measured } = lesson(technique, report, basis);
   return learned(calibration, technique, expected, measured);
 }
@@ -46,17 +51,17 @@ function lesson(
   const liveMs = live.reduce((sum, { durationMs }) => sum + durationMs - roundMs, 0);
   const pushedBytes = Number(source.postcopy?.sentBytes ?? 0n);
   const pushMs = endMs - resumedMs - PUSH_START_MS;
-  const isCapped = options.maxBandwidthBytesPerS > 0;
   const pausedMs = resumedMs - source.parkedAtMs - (Number(source.downtimeBytes) / bytesPerS) * MS_PER_S;
   const { faults = 0n, blocktimeMs = 0 } = destination.postcopy ?? {};
-  const ratio = (sent: number, ms: number): number | undefined =>
-    ms < LINK_MS_MIN ? undefined : ((sent / ms) * MS_PER_S) / bytesPerS;
+  // Under a limit it says nothing of the link.
+  const ratio = (sent: number, ms: number, limit: number): number | undefined =>
+    limit > 0 || ms < LINK_MS_MIN ? undefined : ((sent / ms) * MS_PER_S) / bytesPerS;
   return {
     expected,
     measured: {
       setup: begunMs - source.acceptedAtMs,
-      link: isCapped ? undefined : ratio(bytes, liveMs),
-      push: ratio(pushedBytes, pushMs),
+      link: ratio(bytes, liveMs, options.maxBandwidthBytesPerS),
+      push: ratio(pushedBytes, pushMs, options.maxPostcopyBandwidthBytesPerS),
       lead: source.parkedAtMs - readyMs,
       // Of a pause that is all copying the rest cannot be told.
       pause: technique === 'stop-and-copy' ? undefined : pausedMs,

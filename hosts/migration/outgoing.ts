@@ -94,6 +94,7 @@ export class OutgoingMigration {
   /** Does the migration to its end. Never rejects for what happens on the way: the outcome tells. */
   async run(): Promise<SourceOutcome> {
     const { migration, threads, guest, options, ticket, gang, listenAddress } = this.#settings;
+    // Made now: a guest that was handed over is freed, and cannot be looked at.
     const questions = new FreeQuestions(guest.shared);
     const wasRunning = (guest.control.holds() & HOLD.PAUSE) === 0;
     const work: MoverWork = {
@@ -123,7 +124,9 @@ export class OutgoingMigration {
     // Whatever became of the thread that held them: nobody slows the guest any more.
     guest.control.throttle.release();
     if (this.#isHandedOver) await this.#settled.promise;
-    else this.#keep(wasRunning, questions);
+    else this.#keep(wasRunning);
+    // A mover that died has not told a guest that stays, also at the witness's word.
+    questions.stop();
     report.freedAtMs = this.#freedAtMs;
     report.switchRequestedAtMs = this.#switchRequestedAtMs;
     return { phase: this.#finalPhase(), reason: this.#outcomeReason(reason), report };
@@ -299,11 +302,9 @@ export class OutgoingMigration {
   }
 
   /** The guest stays, and runs if it ran; should the lease forbid it, a hold of the host's keeps it. */
-  #keep(wasRunning: boolean, questions: FreeQuestions): void {
+  #keep(wasRunning: boolean): void {
     const { control } = this.#settings.guest;
     this.#owner = 'source';
-    // A mover that died has not told the guest.
-    questions.stop();
     if (wasRunning && this.#board.paused === 1) control.resume();
   }
 
@@ -337,7 +338,7 @@ export class OutgoingMigration {
     const bandwidth =
       board.bandwidthBytesPerS > 0 || board.roundStartMs === 0
         ? board.bandwidthBytesPerS
-        : (roundBytes / roundMs) * 1000;
+        : (roundBytes / Math.max(roundMs, 1)) * 1000;
     const pageBytes = board.pageBytes || Math.min(roundBytes / Math.max(board.roundPagesSent, 1), PAGE_BYTES);
     const isStalled = phase === MigrationPhase.MIGRATION_PHASE_POSTCOPY_PAUSED;
     const pagesLeft = Math.max(board.roundPages - board.roundPagesSent, 0);

@@ -7,7 +7,6 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { DEADLINES_MS } from '../../proto/deadlines.ts';
 import { errorText } from '../../proto/errors.ts';
 import type { TrafficSample } from '../../proto/generated/godwit/v1/network.ts';
@@ -80,7 +79,6 @@ export async function* sendTraffic(
     clearInterval(offering);
     signal.removeEventListener('abort', end);
     socket.destroy();
-    await sleep(0);
   }
 }
 

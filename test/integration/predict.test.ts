@@ -146,14 +146,14 @@ test('a link that changes between prediction and move is named in the record', a
 
 test('a migration that is cancelled while it is predicted leaves its guest where it is', async () => {
   await testbed.createGuest(guestSpec('recalled'), 'host-1');
+  // Where it would stand if it had been predicted before the cancel comes.
   const point = { point: 'setup', action: FailpointAction.FAILPOINT_ACTION_HOLD, durationMs: 600_000 };
   const migration = testbed.migrate('recalled', 'host-2', { technique: AUTO, failpoints: [point] });
   await waitFor(async () => (await testbed.guest('recalled')).migration !== '', 'the migration to begin');
-  const cancelled = callUnary(testbed.client, 'cancelMigration', { target: 'recalled' }, call);
   const asked = { guest: 'recalled', destination: '', options: defaultMigrationOptions('pre-copy') };
   const other = callUnary(testbed.client, 'predictMigration', asked, call);
   await expect(other).rejects.toThrow(/is being moved by migration/);
-  await cancelled;
+  await callUnary(testbed.client, 'cancelMigration', { target: 'recalled' }, call);
   const report = await migration.ended;
   expect(report).toMatchObject({ phase: MigrationPhase.MIGRATION_PHASE_CANCELLED, owner: 'host-1' });
   expect(await testbed.audit('recalled')).toMatchObject({ faultCount: 0n });

@@ -15,12 +15,13 @@ import { Placement } from '../../../coordinator/placement.ts';
 import { Predictions } from '../../../coordinator/predictions.ts';
 import { Registry } from '../../../coordinator/registry.ts';
 import { Witness } from '../../../coordinator/witness.ts';
-import { RpcError } from '../../../proto/errors.ts';
+import { errorText, RpcError } from '../../../proto/errors.ts';
 import {
   HostServiceGetGuestStatsResponse,
   HostServiceGetIncomingResponse,
   type HostServiceStartMigrationRequest,
   HostServiceStartMigrationResponse,
+  SourceListening,
   SourceOutcome,
   type Ticket,
 } from '../../../proto/generated/godwit/v1/host.ts';
@@ -31,10 +32,15 @@ import {
   PostcopyArrival,
 } from '../../../proto/generated/godwit/v1/migration.ts';
 import { defaultMigrationOptions } from '../../../proto/migration-options.ts';
+import { AUTO } from '../../../proto/names.ts';
 import type { MessageStream } from '../../../proto/rpc.ts';
 import { guestSpec } from './guest-specs.ts';
 
-const { MIGRATION_PHASE_COMPLETED: completed, MIGRATION_PHASE_FAILED: failed } = MigrationPhase;
+const {
+  MIGRATION_PHASE_COMPLETED: completed,
+  MIGRATION_PHASE_FAILED: failed,
+  MIGRATION_PHASE_CANCELLED: cancelled,
+} = MigrationPhase;
 const LEASE_MS = 600_000;
 const LAST_ASKED_MAX = 10;
 
@@ -79,7 +85,21 @@ class PlayedHosts extends HostClients {
     if (this.switchAnswer !== undefined) throw this.switchAnswer;
   }
 
+  /** Why the destination does not take part: the source has the guest, and its last word when it heard of that. */
+  refusal: RpcError | undefined;
+
+  override async prepareIncoming(): Promise<void> {
+    if (this.refusal !== undefined) throw this.refusal;
+  }
+
   async *#move(migration: string): AsyncGenerator<HostServiceStartMigrationResponse> {
+    if (this.refusal !== undefined) {
+      const value = SourceListening.create();
+      yield HostServiceStartMigrationResponse.create({ event: { $case: 'listening', value } });
+      await this.#told.promise;
+      yield this.#outcome();
+      return;
+    }
     const value = MigrationProgress.fromPartial({ phase: MigrationPhase.MIGRATION_PHASE_ACTIVE });
     yield HostServiceStartMigrationResponse.create({ event: { $case: 'progress', value } });
     if (this.isSwitched) await this.#switched.promise;
@@ -91,9 +111,13 @@ class PlayedHosts extends HostClients {
       yield HostServiceStartMigrationResponse.create({ event: { $case: 'progress', value: serving } });
       this.toldSource = await this.#told.promise;
     }
+    yield this.#outcome();
+  }
+
+  #outcome(): HostServiceStartMigrationResponse {
     if (this.#lastWord instanceof RpcError) throw this.#lastWord;
-    const outcome = SourceOutcome.fromPartial(this.#lastWord);
-    yield HostServiceStartMigrationResponse.create({ event: { $case: 'outcome', value: outcome } });
+    const value = SourceOutcome.fromPartial(this.#lastWord);
+    return HostServiceStartMigrationResponse.create({ event: { $case: 'outcome', value } });
   }
 
   /** What the destination says of its guest, each time that it is asked; and what the source is told of it then. */
@@ -111,7 +135,7 @@ class PlayedHosts extends HostClients {
   }
 
   override async cancelMigration(host: string, _: string, reason: string, guestGone = false): Promise<void> {
-    if (guestGone) this.#told.resolve(`${host}: ${reason}`);
+    if (guestGone || this.refusal !== undefined) this.#told.resolve(`${host}: ${reason}`);
   }
 
   override async guestStats() {
@@ -138,6 +162,19 @@ interface Play {
   readonly switched?: RpcError | 'yes';
   /** With them the source serves until it is told that nobody needs its pages any more. */
   readonly arrivals?: (PostcopyArrival | undefined)[];
+  /** With it the destination takes no part. */
+  readonly refusal?: RpcError;
+  /** It is cancelled while it is predicted, which takes until then. */
+  readonly isRecalled?: boolean;
+}
+
+/** Its probes end only with the signal. */
+class EndlessPredictions extends Predictions {
+  override predict(_: unknown, signal: AbortSignal): Promise<never> {
+    return new Promise((_resolve, reject) => {
+      signal.addEventListener('abort', () => reject(new Error('the probe was ended')));
+    });
+  }
 }
 
 interface Told {
@@ -153,6 +190,8 @@ async function play({
   answers,
   switched,
   arrivals = [],
+  refusal,
+  isRecalled = false,
 }: Play): Promise<MigrationReport & Told> {
   let nowMs = 0;
   const clock: Clock = {
@@ -170,6 +209,7 @@ async function play({
     store.closeHandover({ guest: 'web', epoch: 1n, migration }, 'destination');
   });
   hosts.arrivals = arrivals;
+  hosts.refusal = refusal;
   const events = new EventLog();
   const told: unknown[] = [];
   events.emit = (...event) => void told.push(event);
@@ -185,7 +225,7 @@ async function play({
   const [source, destination] = [registry.find('a')!, registry.find('b')!];
   const placement = new Placement({ registry, store, watch, moves: () => [] });
   const networks = new Networks({ events, hosts, placement });
-  const predictions = new Predictions({ clock, hosts, networks });
+  const predictions = new (isRecalled ? EndlessPredictions : Predictions)({ clock, hosts, networks });
   const modules = { clock, events, hosts, predictions, registry, store, watch, witness };
   const options = defaultMigrationOptions(technique);
   const plan = {
@@ -194,7 +234,7 @@ async function play({
     source,
     destination,
     options,
-    isPredicted: false,
+    isPredicted: isRecalled,
   };
   const migration = new Migration(modules, plan, new AbortController().signal);
   if (switched !== undefined) {
@@ -202,6 +242,7 @@ async function play({
     hosts.switchAnswer = switched === 'yes' ? undefined : switched;
     await migration.switchToPostCopy().catch(() => {});
   }
+  if (isRecalled) await migration.cancel();
   const report = await migration.ended;
   return { ...report, asked: hosts.asked, toldSource: hosts.toldSource, ticket: hosts.ticket, events: told };
 }
@@ -271,6 +312,24 @@ test.each<[string, RpcError | 'yes', MigrationPhase]>([
   async (_, switched, phase) => {
     const report = await play({ technique: 'pre-copy', lastWord: broken, answers: [gone], switched });
     expect(report).toMatchObject({ owner: 'b', phase });
+  },
+);
+
+test.each([
+  ['failed, when that is why its source was cancelled', errorText(broken), failed],
+  ['cancelled, when its source had been before', 'cancelled by request', cancelled],
+])('a migration in which the destination takes no part is %s', async (_, reason, phase) => {
+  const lastWord = { phase: cancelled, reason };
+  const report = await play({ technique: 'pre-copy', lastWord, answers: [gone], refusal: broken });
+  expect(report).toMatchObject({ owner: 'a', phase, reason });
+});
+
+test.each(['pre-copy', AUTO])(
+  'a migration that is cancelled while it is predicted never begins (%s)',
+  async (technique) => {
+    const report = await play({ technique, lastWord: broken, answers: [gone], isRecalled: true });
+    expect(report).toMatchObject({ owner: 'a', phase: cancelled, reason: 'cancelled by request' });
+    expect(report.ticket).toBeUndefined();
   },
 );
 

@@ -3,10 +3,14 @@
 import { expect, test } from 'vitest';
 import { firstCalibration, formulas, learned } from '../../../predict/calibration.ts';
 import { taught } from '../../../predict/lesson.ts';
+import { DEFAULT_CONVERGENCE } from '../../../proto/convergence.ts';
 import {
+  BandwidthRule,
   DestinationReport,
   MigrationOptions,
   MigrationReport,
+  PostcopyDestinationReport,
+  PostcopySourceReport,
   RoundReport,
   SourceReport,
 } from '../../../proto/generated/godwit/v1/migration.ts';
@@ -60,6 +64,23 @@ test('a report teaches the terms that it shows', () => {
   expect(factors.pause.value).toBeCloseTo((20 / expected.pause) ** 0.25, 2);
   expect(factors.link.value).toBeCloseTo(1, 2);
   expect(factors.fault.value).toBe(1);
+});
+
+test('what a migration was limited to, or did besides, teaches nothing of the link', () => {
+  const convergence = { ...DEFAULT_CONVERGENCE, bandwidthRule: BandwidthRule.BANDWIDTH_RULE_CLARK };
+  const ruled = MigrationOptions.fromPartial({ ...defaultMigrationOptions('pre-copy'), convergence });
+  const calibration = firstCalibration();
+  expect(taught(calibration, report({ options: ruled }))).toBe(calibration);
+  const limited = MigrationOptions.fromPartial({
+    ...defaultMigrationOptions('post-copy'),
+    maxPostcopyBandwidthBytesPerS: 5_000_000,
+  });
+  const said = report({ options: limited });
+  said.sourceReport!.postcopy = PostcopySourceReport.fromPartial({ sentBytes: 5_000_000n });
+  const { resumedAtMs } = said.destinationReport!;
+  const postcopy = { completeAtMs: resumedAtMs + 1000 };
+  said.destinationReport!.postcopy = PostcopyDestinationReport.fromPartial(postcopy);
+  expect(taught(calibration, said)['post-copy'].push).toEqual(calibration['post-copy'].push);
 });
 
 test('a report without a prediction, or without an end, teaches nothing', () => {
