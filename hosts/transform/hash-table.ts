@@ -32,12 +32,12 @@ export class HashTable {
     return new SharedArrayBuffer(lines * LINE_WORDS * Uint32Array.BYTES_PER_ELEMENT);
   }
 
-  /** The place of the hash's entry in `words`; undefined when there is none. A hash of zeroes is never there. */
+  /** The place of the hash's entry in `words`; undefined when there is none. */
   find({ low, high }: PageHash): number | undefined {
-    if (low === 0 && high === 0) return undefined;
     const line = this.#lineOf(low);
     for (let place = line; place < line + LINE_WORDS; place += this.#entryWords) {
-      if (this.words[place] === low && this.words[place + 1] === high) return place;
+      const isSame = this.words[place] === low && this.words[place + 1] === high;
+      if (isSame && !this.#isEmpty(place)) return place;
     }
     return undefined;
   }
@@ -58,9 +58,15 @@ export class HashTable {
   #room({ low, high }: PageHash): number {
     const line = this.#lineOf(low);
     for (let place = line; place < line + LINE_WORDS; place += this.#entryWords) {
-      if (this.words[place] === 0 && this.words[place + 1] === 0) return place;
+      if (this.#isEmpty(place)) return place;
     }
     return line + (high % (LINE_WORDS / this.#entryWords)) * this.#entryWords;
+  }
+
+  /** All of it is 0: so an entry that holds nothing but a hash of zeroes is never there. */
+  #isEmpty(place: number): boolean {
+    for (let word = place; word < place + this.#entryWords; word++) if (this.words[word] !== 0) return false;
+    return true;
   }
 
   #lineOf(low: number): number {

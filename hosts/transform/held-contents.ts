@@ -44,7 +44,6 @@ export class HeldContents {
   /** A page holds this content now. It takes the place of what was known of it, or, in a full line, of another. */
   put(hash: PageHash, guest: number, page: number): void {
     const { words } = this.#table;
-    if (hash.low === 0 && hash.high === 0) return;
     const place = this.#table.put(hash);
     words[place + 2] = guest;
     words[place + 3] = page;
